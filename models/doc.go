@@ -1,0 +1,29 @@
+// Package models holds Tidemark's words as Go types: what goes over the wire
+// and what is kept in the database. It imports the standard library only, so
+// that every other package can speak the same language.
+//
+// # Glossary
+//
+//   - space: the unit of ordering, authorization, retention and fan-out (a
+//     workspace, a board, a chat room).
+//   - document: one JSON object in a space, named by collection and id, both
+//     chosen by the client.
+//   - edit: what a client asks for: put, patch or delete of one document, named
+//     by its edit_id.
+//   - push: a batch of edits from one client.
+//   - result: the fate of one edit: applied, conflict, rejected or skipped.
+//   - version: an integer below 2^53. A push that changes a document takes the
+//     next version of its space, and the documents it changed get it. One number
+//     is the document's version, its ETag and its place in the feed. Versions
+//     have gaps: never count with them.
+//   - head: the newest version of a space; a space never written has head 0.
+//   - change: a document as it is after a version: live, or a tombstone.
+//   - tombstone: what stays of a deleted document: its name and version, no data.
+//   - page: one answer of pull.
+//   - cursor: an opaque string: how far a client has come, and in which history.
+//   - epoch: one lifetime of the database.
+//   - floor: the oldest version from which the feed is complete.
+//   - snapshot: a pull that starts without a cursor.
+//   - receipt: what the server remembers of an applied edit, for retries.
+//   - poke: "space S is at version V": carries no data, may be lost, doubled or late.
+package models

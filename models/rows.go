@@ -1,0 +1,67 @@
+package models
+
+// Space is the row of a space. Whoever changes anything in a space holds a lock
+// on this row until commit.
+type Space struct {
+	ID    string `gorm:"primaryKey"`
+	Head  int64  // newest version
+	Floor int64  // oldest version from which the feed is complete
+	Epoch int64  // the lifetime of the database in which the space is written
+	// PastEpochs lists earlier epochs as JSON: [[epoch, head at its end, first version after], …].
+	PastEpochs string
+	// Digest is the sum mod 2^64 of DocumentHash over live documents. SQL has no
+	// unsigned integers, so the 64 bits are kept as an int64.
+	Digest    int64
+	LiveCount int64 // live documents
+	CreatedAt int64 `gorm:"autoCreateTime:false"` // milliseconds of Unix time
+}
+
+// Document is the row of a document in its newest state. There is no log: the
+// feed is the documents in order of their versions.
+type Document struct {
+	SpaceID    string `gorm:"primaryKey"`
+	Collection string `gorm:"primaryKey"`
+	ID         string `gorm:"primaryKey"`
+	Version    int64
+	Deleted    bool
+	// Data is the text of the document as it was sent; nil for a tombstone.
+	Data *string
+	// Size is the length of Data in bytes. It lets a page be cut to size before
+	// any document is read.
+	Size int64
+	// FieldVersions says as JSON at which version each top-level field changed.
+	FieldVersions string
+	ClientID      string
+	EditID        string
+	UpdatedBy     string
+	UpdatedAt     int64 `gorm:"autoUpdateTime:false"` // milliseconds of Unix time
+}
+
+// Change returns the wire form of d.
+func (d *Document) Change() *Change {
+	c := &Change{
+		Collection: d.Collection,
+		ID:         d.ID,
+		Version:    d.Version,
+		Deleted:    d.Deleted,
+		UpdatedAt:  d.UpdatedAt,
+		UpdatedBy:  d.UpdatedBy,
+		ClientID:   d.ClientID,
+		EditID:     d.EditID,
+	}
+	if d.Data != nil {
+		c.Data = []byte(*d.Data)
+	}
+	return c
+}
+
+// Client is the row of a replica in a space. Keyed by subject too, so that
+// nobody's retries can meet another's receipts.
+type Client struct {
+	SpaceID  string `gorm:"primaryKey"`
+	Subject  string `gorm:"primaryKey"`
+	ClientID string `gorm:"primaryKey"`
+	// Receipts is a ring of the newest MaxReceipts applied edits.
+	Receipts []byte
+	SeenAt   int64 // milliseconds of Unix time
+}

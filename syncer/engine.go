@@ -1,0 +1,128 @@
+package syncer
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+// Options set an Engine. The zero value works.
+type Options struct {
+	// PollMin and PollMax bound what clients are told to wait between pulls:
+	// PollMin while a space is active, up to PollMax when it is quiet. Defaults:
+	// one second and 15 seconds.
+	PollMin, PollMax time.Duration
+
+	// Now is the clock, for pace and waiting only; it orders nothing. Default: time.Now.
+	Now func() time.Time
+
+	// NewID makes edit ids for writes that bring none. Default: 128 random bits.
+	NewID func() string
+}
+
+// Engine decides pushes and answers pulls. It keeps no state that matters: any
+// number of engines may work on one Store.
+type Engine struct {
+	store  Store
+	broker Broker
+	opts   Options
+
+	watchers watchers
+
+	drainOnce sync.Once
+	draining  chan struct{}
+}
+
+// New returns an Engine on store. Pokes go to broker; Run brings them back.
+func New(store Store, broker Broker, opts Options) *Engine {
+	if opts.PollMin <= 0 {
+		opts.PollMin = time.Second
+	}
+	if opts.PollMax <= 0 {
+		opts.PollMax = 15 * time.Second
+	}
+	opts.PollMax = max(opts.PollMin, opts.PollMax)
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.NewID == nil {
+		opts.NewID = randomID
+	}
+	return &Engine{
+		store:    store,
+		broker:   broker,
+		opts:     opts,
+		draining: make(chan struct{}),
+	}
+}
+
+// Run delivers pokes to the watchers until ctx ends.
+func (e *Engine) Run(ctx context.Context) error {
+	return e.broker.Run(ctx, func(p Poke) { e.watchers.wake(p.Space) })
+}
+
+// Drain ends all long polls at once, each with the page it has; later ones don't
+// wait. A server calls it before it shuts down.
+func (e *Engine) Drain() {
+	e.drainOnce.Do(func() { close(e.draining) })
+}
+
+// Ready returns nil if the engine can answer: the database does, and the engine
+// is not draining.
+func (e *Engine) Ready(ctx context.Context) error {
+	select {
+	case <-e.draining:
+		return models.Errorf(models.CodeUnavailable, "the server is shutting down")
+	default:
+		return e.store.Ping(ctx)
+	}
+}
+
+// Heads returns the newest version of each space, 0 for a space never written,
+// and how long a client should wait before it asks again. Errors: those of Store.
+func (e *Engine) Heads(ctx context.Context, spaces []string) ([]models.Head, time.Duration, error) {
+	heads, err := e.store.Heads(ctx, spaces)
+	if err != nil {
+		return nil, 0, err
+	}
+	var newest int64
+	for _, h := range heads {
+		newest = max(newest, h.Version)
+	}
+	return heads, e.pollAfter(newest), nil
+}
+
+// Document returns one document. Errors: CodeDocumentNotFound if there is none or
+// it is deleted, and those of Store.
+func (e *Engine) Document(ctx context.Context, space, collection, id string) (*models.Change, error) {
+	doc, err := e.store.Document(ctx, space, Key{collection, id})
+	if err != nil {
+		return nil, err
+	}
+	if doc == nil || doc.Deleted {
+		return nil, models.Errorf(models.CodeDocumentNotFound, "There is no document %s/%s in this space.", collection, id)
+	}
+	return doc.Change(), nil
+}
+
+// pollAfter is the server's word on pace: a tenth of the time since the space
+// last changed. Versions come from a clock in microseconds, so the head tells
+// when that was.
+func (e *Engine) pollAfter(head int64) time.Duration {
+	age := e.opts.Now().Sub(time.UnixMicro(head))
+	return min(max(age/10, e.opts.PollMin), e.opts.PollMax)
+}
+
+const idAlphabet = "abcdefghijklmnopqrstuvwxyz234567"
+
+// randomID returns 130 random bits as 26 letters and digits.
+func randomID() string {
+	id := make([]byte, 26)
+	for i := range id {
+		id[i] = idAlphabet[rand.N(len(idAlphabet))]
+	}
+	return string(id)
+}
