@@ -1,0 +1,297 @@
+package pgtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	startTimeout = 60 * time.Second
+	stopTimeout  = 30 * time.Second
+	pollEvery    = 20 * time.Millisecond
+)
+
+// Server is a PostgreSQL server in a temporary folder. Its port stays the same
+// over restarts, so that clients can be seen to reconnect.
+type Server struct {
+	bin      string // folder of the server's binaries
+	dir      string // everything the server writes; removed by the guard
+	password string
+	port     int
+	runAs    account
+	guard    *guard
+
+	mu      sync.Mutex
+	process *exec.Cmd     // nil while stopped
+	exited  chan struct{} // closed when process has been waited for
+}
+
+// Launch starts a server that ends with this process, or earlier with Close.
+func Launch() (*Server, error) {
+	bin, err := findBinaries()
+	if err != nil {
+		return nil, err
+	}
+	runAs, err := unprivileged()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := tempDir(runAs)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{bin: bin, dir: dir, runAs: runAs, password: secret()}
+	// The guard comes first: whatever fails or dies from here on is cleared away by it.
+	if s.guard, err = startGuard(dir, runAs); err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	if err := s.initialize(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if err := s.startOnFreePort(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// AdminURL is the URL of the server's own database, as its superuser.
+func (s *Server) AdminURL() string {
+	return fmt.Sprintf("postgres://postgres:%s@127.0.0.1:%d/postgres?sslmode=disable", s.password, s.port)
+}
+
+// Start starts a stopped server again on the same data and port.
+func (s *Server) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process != nil {
+		return errors.New("the server is running")
+	}
+	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := s.command("postgres", "-D", s.dataDir(),
+		"-c", "listen_addresses=127.0.0.1",
+		"-c", fmt.Sprintf("port=%d", s.port),
+		"-c", "unix_socket_directories=",
+		"-c", "max_connections=300")
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start postgres: %w", err)
+	}
+	s.process, s.exited = cmd, make(chan struct{})
+	go func(cmd *exec.Cmd, exited chan struct{}) {
+		cmd.Wait()
+		close(exited)
+	}(cmd, s.exited)
+	return s.awaitReady()
+}
+
+// Stop ends the server as an administrator would (pg_ctl stop -m fast): open
+// transactions are rolled back and everything is written.
+func (s *Server) Stop() error { return s.end(syscall.SIGINT) }
+
+// StopImmediate ends the server without a checkpoint (pg_ctl stop -m
+// immediate): the next start recovers from the log, as after a power cut.
+func (s *Server) StopImmediate() error { return s.end(syscall.SIGQUIT) }
+
+// Kill ends the postmaster with SIGKILL. Its children notice and follow, so a
+// Start right after it may have to wait for them.
+func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
+
+// Close ends the server if it is running and removes its folder.
+func (s *Server) Close() error {
+	stopped := s.StopImmediate()
+	return errors.Join(stopped, s.guard.release())
+}
+
+// end sends the signal and waits for the postmaster. Ending a stopped server does nothing.
+func (s *Server) end(signal syscall.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return nil
+	}
+	if err := s.process.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop postgres: %w", err)
+	}
+	select {
+	case <-s.exited:
+		s.process = nil
+		return nil
+	case <-time.After(stopTimeout):
+		return fmt.Errorf("postgres did not stop within %v after %v", stopTimeout, signal)
+	}
+}
+
+// initialize makes the data folder. Where the build allows it the default
+// collation is a language's, so that a key column that forgot its COLLATE "C"
+// sorts wrong in tests too and not only in production.
+func (s *Server) initialize() error {
+	passwordFile := filepath.Join(s.dir, "password")
+	if err := os.WriteFile(passwordFile, []byte(s.password), 0o600); err != nil {
+		return err
+	}
+	if err := s.runAs.own(passwordFile); err != nil {
+		return err
+	}
+	args := []string{
+		"-D", s.dataDir(), "-U", "postgres", "-A", "scram-sha-256", "--pwfile", passwordFile,
+		"-E", "UTF8", "--locale=C", "--no-sync",
+	}
+	icu := append([]string{"--locale-provider=icu", "--icu-locale=en"}, args...)
+	if s.command("initdb", icu...).Run() == nil {
+		return nil
+	}
+	if err := os.RemoveAll(s.dataDir()); err != nil {
+		return err
+	}
+	cmd := s.command("initdb", args...)
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, output.String())
+	}
+	return nil
+}
+
+// startOnFreePort tries a few ports, because between asking for a free one and
+// PostgreSQL listening on it somebody else may take it.
+func (s *Server) startOnFreePort() error {
+	var err error
+	for range 3 {
+		if s.port, err = freePort(); err != nil {
+			return err
+		}
+		if err = s.Start(); err == nil {
+			return nil
+		}
+		if stopErr := s.StopImmediate(); stopErr != nil {
+			return errors.Join(err, stopErr)
+		}
+	}
+	return err
+}
+
+func (s *Server) awaitReady() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		conn, err := pgx.Connect(ctx, s.AdminURL())
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("postgres ended while starting:\n%s", s.logTail())
+		case <-ctx.Done():
+			return fmt.Errorf("postgres not ready after %v: %w\n%s", startTimeout, err, s.logTail())
+		case <-tick.C:
+		}
+	}
+}
+
+// command prepares one of the server's programs: as the right user, in a folder
+// which that user can enter, and without PG* variables that would lead it astray.
+func (s *Server) command(program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(s.bin, program), args...)
+	cmd.Dir = s.dir
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "PG") && !strings.HasPrefix(entry, "LC_") {
+			cmd.Env = append(cmd.Env, entry)
+		}
+	}
+	detach(cmd, s.runAs)
+	return cmd
+}
+
+func (s *Server) dataDir() string { return filepath.Join(s.dir, "data") }
+func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
+
+func (s *Server) logTail() string {
+	const most = 4 << 10
+	log, err := os.ReadFile(s.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	return string(log[max(0, len(log)-most):])
+}
+
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}
+
+func secret() string {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// guard is a shell that outlives this process by a moment. It reads from a pipe
+// that nobody writes to; when this process ends, in whatever way, the kernel
+// closes the pipe and the guard stops the server and removes the folder.
+// (Pdeathsig would be tied to a thread, and exists on Linux only.)
+type guard struct {
+	shell *exec.Cmd
+	line  io.Closer
+}
+
+const guardScript = `
+read -r _
+{ read -r pid < "$1/data/postmaster.pid"; } 2>/dev/null
+if [ -n "$pid" ]; then
+	kill -QUIT "$pid" 2>/dev/null
+	left=200
+	while [ $left -gt 0 ] && kill -0 "$pid" 2>/dev/null; do
+		sleep 0.05
+		left=$((left - 1))
+	done
+fi
+rm -rf "$1"
+`
+
+func startGuard(dir string, runAs account) (*guard, error) {
+	shell := exec.Command("/bin/sh", "-c", guardScript, "pgtest-guard", dir)
+	shell.Dir = "/"
+	detach(shell, runAs)
+	line, err := shell.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := shell.Start(); err != nil {
+		return nil, fmt.Errorf("start the guard of the PostgreSQL server: %w", err)
+	}
+	return &guard{shell: shell, line: line}, nil
+}
+
+func (g *guard) release() error {
+	g.line.Close()
+	if err := g.shell.Wait(); err != nil {
+		return fmt.Errorf("remove the PostgreSQL server's folder: %w", err)
+	}
+	return nil
+}
