@@ -1,0 +1,258 @@
+/**
+ * Types of `/tidemark.js`, the browser client of Tidemark.
+ *
+ * ```js
+ * import { connect, newId } from "/tidemark.js";
+ *
+ * const sync = connect({ url: "", space: "team-42" });
+ * const todos = sync.collection("todos");
+ * todos.subscribe(() => render(todos.getSnapshot()));
+ * todos.put(newId(), { title: "Milk", done: false });   // shown at once, sent in the background
+ * ```
+ */
+
+/** What may stand in a document. */
+export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+/** The content of a document: a JSON object. Treat what the client hands out as read-only. */
+export type Data = Record<string, unknown>;
+
+/** A JSON Merge Patch (RFC 7396): `null` removes a field, objects are merged, all else replaces. */
+export type Patch<T extends Data = Data> = { [K in keyof T]?: T[K] | null | (T[K] extends Data ? Patch<T[K]> : never) };
+
+export interface ConnectOptions {
+  /** Where the server is, without `/v1`. `""` is the page's own origin. */
+  url: string;
+  space: string;
+  /** Called before each request; with `refresh: true` after a 401. Leave it out for a development server. */
+  getToken?: (want: { refresh: boolean }) => string | null | undefined | Promise<string | null | undefined>;
+  /**
+   * Where edits and documents are kept. Default: `"indexeddb"` where it exists, otherwise `"memory"`.
+   * If IndexedDB can't be opened the client goes on in memory and says so in `status.store`.
+   */
+  store?: "memory" | "indexeddb" | Store;
+  /**
+   * Name of the IndexedDB store; default: url and space. Use one per user of the browser, otherwise
+   * what one left unsent goes out in the name of the next.
+   */
+  name?: string;
+  /** The replica's id, for a store that has none yet. Default: a new UUID. Never use one in two places. */
+  clientId?: string;
+  /** Follow only these collections. */
+  collections?: readonly string[];
+  /**
+   * Decides a conflict on the spot: the data to write, `"mine"`, `"theirs"`, or `undefined` to leave it
+   * in `sync.problems`. Must be synchronous; ask people by way of `sync.problems`.
+   */
+  onConflict?: (conflict: Conflict) => Data | "mine" | "theirs" | undefined;
+  /** Replaces the global `fetch`. */
+  fetch?: (url: string, init: RequestInit) => Promise<Response>;
+  /** How long edits are gathered before a push. Default 20 ms. */
+  coalesceMs?: number;
+  /** After how long an unanswered request is given up and tried again. Default 30 000 ms. */
+  timeoutMs?: number;
+  /** Start paused: nothing goes over the network before `resume()`. */
+  paused?: boolean;
+  /** Time and chance, for tests. */
+  clock?: Partial<Clock>;
+}
+
+export interface Clock {
+  now(): number;
+  random(): number;
+  setTimeout(run: () => void, ms: number): unknown;
+  clearTimeout(timer: unknown): void;
+}
+
+/**
+ * An own store: records by key. `save` gets a batch and must write all of it or nothing, batches in the order
+ * they come; a record of `undefined` is deleted. Records are structured-clonable (JSON).
+ */
+export interface Store {
+  load(): Promise<Iterable<readonly [key: string, record: unknown]>>;
+  save(records: ReadonlyArray<readonly [key: string, record: unknown]>): Promise<void>;
+  close?(): void | Promise<void>;
+}
+
+/** Opens the space. Returns at once; what the store holds is shown when `ready` resolves. */
+export function connect(options: ConnectOptions): Sync;
+
+/** A new time-ordered id (UUIDv7) for a document or anything else. Ids of one page grow strictly. */
+export function newId(): string;
+
+/**
+ * Three-way merge by field: each field is taken from the side that changed it; objects changed by both are merged
+ * likewise; of a value changed by both, mine wins. A missing side (`null`: no document) counts as empty,
+ * but if one side deleted the document the other side's data is the result.
+ */
+export function mergeFields(base: Data | null, mine: Data | null, theirs: Data | null): Data;
+
+export interface Sync {
+  readonly space: string;
+  /** Resolves when the store is loaded; never rejects. Everything works before that, too. */
+  readonly ready: Promise<void>;
+  /** Empty until `ready`, unless `clientId` was given. */
+  readonly clientId: string;
+  readonly status: Status & Observable<Status>;
+  readonly problems: Iterable<Problem> & { readonly length: number } & Observable<readonly Problem[]>;
+  /** The same object for the same name. */
+  collection<T extends Data = Data>(name: string): Collection<T>;
+  /** Pulls now, to the end. Rejects with a `SyncError` if that fails (it is tried again anyway). */
+  pull(): Promise<void>;
+  /** Pushes now; resolves when no edit is unanswered. Rejects like `pull`. */
+  push(): Promise<void>;
+  /** Stops all traffic, also what is under way; edits are queued. */
+  pause(): void;
+  resume(): void;
+  /** Stops for good: no timer, no listener, no request is left. Unsent edits stay in the store. */
+  close(): Promise<void>;
+  /** Listens to one kind of event; returns the function that stops it. */
+  on<K extends keyof Events>(type: K, listener: (event: Events[K]) => void): () => void;
+}
+
+/** Fits React's `useSyncExternalStore(x.subscribe, x.getSnapshot)`: a snapshot is a new object only if it differs. */
+export interface Observable<T> {
+  getSnapshot(): T;
+  subscribe(listener: () => void): () => void;
+}
+
+export interface Collection<T extends Data = Data> extends Observable<ReadonlyArray<Item<T>>> {
+  readonly name: string;
+  /** The document as shown, pending edits included; `undefined` if there is none. */
+  get(id: string): Item<T> | undefined;
+  /** Replaces or creates the document. Conflicts if anyone else changed it since. */
+  put(id: string, data: T): Edit;
+  /** Changes the named fields only (creates the document if it is not there). Conflicts only on fields that others changed. */
+  merge(id: string, patch: Patch<T>): Edit;
+  delete(id: string): Edit;
+}
+
+/** A document as shown. In a snapshot they are sorted by id. The object is the same until something in it changes. */
+export interface Item<T extends Data = Data> {
+  readonly id: string;
+  readonly data: Readonly<T>;
+  /** The server's version underneath; 0 if it has none yet. */
+  readonly version: number;
+  /** Own edits are shown that the server has not answered yet. */
+  readonly pending: boolean;
+  /** The oldest open problem of this document. */
+  readonly problem?: Problem;
+  /** Server's time (RFC 3339) and subject of the version underneath; absent until it came back from the server. */
+  readonly updatedAt?: string;
+  readonly updatedBy?: string;
+}
+
+/** What `put`, `merge` and `delete` return. */
+export interface Edit {
+  readonly editId: string;
+  readonly collection: string;
+  readonly id: string;
+  /** Never rejects. After a reload nobody waits any more: look at `pending` and `problems`. */
+  readonly settled: Promise<Settled>;
+}
+
+export interface Settled {
+  readonly editId: string;
+  /**
+   * `applied`: it is on the server. `conflict`, `rejected`: see `problem`. `skipped`: an edit it was made on failed,
+   * or its base is not known any more; see `problem`. `closed`: `close()` came first, the edit waits in the store.
+   */
+  readonly status: "applied" | "conflict" | "rejected" | "skipped" | "closed";
+  readonly version?: number;
+  readonly error?: SyncError;
+  /** Absent if `onConflict` decided. */
+  readonly problem?: Problem;
+  /** What `onConflict` decided, and the edits that carry it out. */
+  readonly resolution?: "mine" | "theirs" | "merged";
+}
+
+export interface Conflict<T extends Data = Data> {
+  readonly collection: string;
+  readonly id: string;
+  /** The document as it was when I began, as I want it, as it is on the server. `null`: not there. */
+  readonly base: T | null;
+  readonly mine: T | null;
+  readonly theirs: T | null;
+  /** The top-level fields on which both disagree. */
+  readonly fields: readonly string[];
+}
+
+/**
+ * An edit that did not go through, with those made on top of it. The view shows the server's state; nothing is lost
+ * until a person (or the app) chooses. Kept in the store.
+ */
+export interface Problem<T extends Data = Data> extends Conflict<T> {
+  /** Stable; the id of the first edit. */
+  readonly problemId: string;
+  /** `conflict`: someone else was first, or it is not known whether the edit arrived. `rejected`: the server refuses it. */
+  readonly kind: "conflict" | "rejected";
+  /** `version_conflict`, `base_unknown`, `outcome_unknown` or the server's reason. */
+  readonly error: SyncError;
+  readonly editIds: readonly string[];
+  /** Does my edits again on top of theirs. Returns the new edits. */
+  keepMine(): Edit[];
+  /** Drops my edits. */
+  takeTheirs(): void;
+  /** Writes the given data, or what the function makes of the three sides. Default: `mergeFields`. */
+  merge(resolve?: Data | ((conflict: Conflict<T>) => Data)): Edit;
+  /** The same as `keepMine`: the word for rejected edits. */
+  retry(): Edit[];
+  /** The same as `takeTheirs`: the word for rejected edits. */
+  dismiss(): void;
+}
+
+export interface Status {
+  /** The device has a network and the last request got an answer. */
+  readonly online: boolean;
+  readonly paused: boolean;
+  /** Edits the server has not answered. */
+  readonly pending: number;
+  /** How many of them are under way in a push. */
+  readonly inFlight: number;
+  /** The device's time of the last complete pull (also that inside a push), for showing only. */
+  readonly lastSyncedAt: number | null;
+  /** Why the last push or pull failed; `null` when the next one succeeds. */
+  readonly error: SyncError | null;
+  /** Where edits are kept. `memory` although IndexedDB was wanted: see `storeError`; edits do not survive a reload. */
+  readonly store: "indexeddb" | "memory" | "own" | "opening";
+  readonly storeError: SyncError | null;
+}
+
+/** Every error of the client. */
+export class SyncError extends Error {
+  constructor(code: string, message?: string, more?: { status?: number; retryAfterMs?: number; problem?: unknown; cause?: unknown });
+  /**
+   * The server's code, or one of the client's own: `network`, `timeout`, `bad_response`, `http_<status>`, `paused`,
+   * `closed`, `store_failed`, `version_conflict`, `outcome_unknown`, `invalid_id`, `invalid_collection`,
+   * `invalid_document`, `document_too_large`.
+   */
+  readonly code: string;
+  readonly status?: number;
+  readonly retryAfterMs?: number;
+  /** The server's problem+json body, or the `error` of an edit's result. */
+  readonly problem?: unknown;
+}
+
+export interface Events {
+  /** A request has ended, well or not: for a timeline. `status` is 0 when there was no answer. */
+  request: { kind: "push" | "pull"; status: number; ms: number; edits: number; changes: number; error?: SyncError };
+  /** The server applied an own edit. */
+  applied: { editId: string; collection: string; id: string; version: number; replayed: boolean };
+  /** Changes of others are now shown. */
+  remote: { changes: readonly RemoteChange[] };
+  /** A conflict, before anybody decided it; `problem` is absent if `onConflict` did. */
+  conflict: Conflict & { editId: string; problem?: Problem };
+  /** The server could not go on from our cursor; everything was loaded anew. */
+  resync: { cause: string };
+}
+
+export interface RemoteChange {
+  readonly collection: string;
+  readonly id: string;
+  readonly version: number;
+  readonly deleted: boolean;
+  readonly editId: string;
+  readonly clientId: string;
+  readonly updatedAt: string;
+  readonly updatedBy: string;
+}
