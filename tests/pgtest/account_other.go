@@ -14,6 +14,6 @@ var errExternalOnly = errors.New("on this system the tests do not start PostgreS
 
 func unprivileged() (account, error)     { return account{}, errExternalOnly }
 func tempDir(account) (string, error)    { return "", errExternalOnly }
-func detach(*exec.Cmd, account)          {}
+func (account) apply(*exec.Cmd)          {}
 func (account) own(string) error         { return nil }
 func (account) mayEnter(dir string) bool { return true }

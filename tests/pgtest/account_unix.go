@@ -83,8 +83,7 @@ func tempDir(runAs account) (string, error) {
 	return "", fmt.Errorf("no temporary folder that the user of the PostgreSQL server may enter: set TMPDIR")
 }
 
-// detach gives the command its account and a session of its own, so that
-// Ctrl-C reaches the tests and not the server under them.
-func detach(cmd *exec.Cmd, runAs account) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: runAs.credential}
+// apply has the command run as the account.
+func (a account) apply(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.credential}
 }

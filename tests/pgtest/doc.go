@@ -20,8 +20,8 @@
 // runs as another user of the machine.
 //
 // A started server ends with the process that started it, however that
-// process ends: a guard waits on a pipe whose other end dies with the tests.
-// Whoever runs many packages saves the start-ups with one server for all:
+// process ends (package lifeline). Whoever runs many packages saves the
+// start-ups with one server for all:
 //
 //	go run ./tests/pgtest/cmd -- go test ./...
 package pgtest

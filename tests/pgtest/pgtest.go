@@ -33,8 +33,7 @@ func URL(t testing.TB) string {
 }
 
 // shared is the URL of the server that all tests of this process use.
-// Nobody stops it: its guard does when the process is gone, which also covers
-// a panic, a timeout and SIGKILL.
+// Nobody stops it: its lifeline does when the process is gone.
 var shared = sync.OnceValues(func() (string, error) {
 	if external := os.Getenv(EnvURL); external != "" {
 		return external, nil

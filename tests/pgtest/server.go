@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark/tidemark/tests/lifeline"
 )
 
 const (
@@ -30,11 +31,11 @@ const (
 // over restarts, so that clients can be seen to reconnect.
 type Server struct {
 	bin      string // folder of the server's binaries
-	dir      string // everything the server writes; removed by the guard
+	dir      string // everything the server writes
+	line     *lifeline.Line
 	password string
 	port     int
 	runAs    account
-	guard    *guard
 
 	mu      sync.Mutex
 	process *exec.Cmd     // nil while stopped
@@ -56,8 +57,8 @@ func Launch() (*Server, error) {
 		return nil, err
 	}
 	s := &Server{bin: bin, dir: dir, runAs: runAs, password: secret()}
-	// The guard comes first: whatever fails or dies from here on is cleared away by it.
-	if s.guard, err = startGuard(dir, runAs); err != nil {
+	// First, so that whatever fails or dies from here on is cleared away.
+	if s.line, err = lifeline.Guard(dir); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
 	}
@@ -96,11 +97,14 @@ func (s *Server) Start() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start postgres: %w", err)
 	}
-	s.process, s.exited = cmd, make(chan struct{})
-	go func(cmd *exec.Cmd, exited chan struct{}) {
+	s.line.Watch(cmd.Process)
+	exited := make(chan struct{})
+	s.process, s.exited = cmd, exited
+	go func() {
 		cmd.Wait()
+		s.line.Forget(cmd.Process)
 		close(exited)
-	}(cmd, s.exited)
+	}()
 	return s.awaitReady()
 }
 
@@ -119,7 +123,7 @@ func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
 // Close ends the server if it is running and removes its folder.
 func (s *Server) Close() error {
 	stopped := s.StopImmediate()
-	return errors.Join(stopped, s.guard.release())
+	return errors.Join(stopped, s.line.Close())
 }
 
 // end sends the signal and waits for the postmaster. Ending a stopped server does nothing.
@@ -220,7 +224,8 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, entry)
 		}
 	}
-	detach(cmd, s.runAs)
+	s.runAs.apply(cmd)
+	lifeline.Detach(cmd)
 	return cmd
 }
 
@@ -249,49 +254,4 @@ func secret() string {
 	b := make([]byte, 16)
 	rand.Read(b)
 	return hex.EncodeToString(b)
-}
-
-// guard is a shell that outlives this process by a moment. It reads from a pipe
-// that nobody writes to; when this process ends, in whatever way, the kernel
-// closes the pipe and the guard stops the server and removes the folder.
-// (Pdeathsig would be tied to a thread, and exists on Linux only.)
-type guard struct {
-	shell *exec.Cmd
-	line  io.Closer
-}
-
-const guardScript = `
-read -r _
-{ read -r pid < "$1/data/postmaster.pid"; } 2>/dev/null
-if [ -n "$pid" ]; then
-	kill -QUIT "$pid" 2>/dev/null
-	left=200
-	while [ $left -gt 0 ] && kill -0 "$pid" 2>/dev/null; do
-		sleep 0.05
-		left=$((left - 1))
-	done
-fi
-rm -rf "$1"
-`
-
-func startGuard(dir string, runAs account) (*guard, error) {
-	shell := exec.Command("/bin/sh", "-c", guardScript, "pgtest-guard", dir)
-	shell.Dir = "/"
-	detach(shell, runAs)
-	line, err := shell.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := shell.Start(); err != nil {
-		return nil, fmt.Errorf("start the guard of the PostgreSQL server: %w", err)
-	}
-	return &guard{shell: shell, line: line}, nil
-}
-
-func (g *guard) release() error {
-	g.line.Close()
-	if err := g.shell.Wait(); err != nil {
-		return fmt.Errorf("remove the PostgreSQL server's folder: %w", err)
-	}
-	return nil
 }
