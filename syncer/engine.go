@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -19,8 +20,15 @@ type Options struct {
 	// Now is the clock, for pace and waiting only; it orders nothing. Default: time.Now.
 	Now func() time.Time
 
-	// NewID makes edit ids for writes that bring none. Default: 128 random bits.
+	// NewID makes edit ids for writes that bring none. Default: 130 random bits.
 	NewID func() string
+
+	// NewEpoch makes the epoch of a space that is written for the first time.
+	// Default: 62 random bits.
+	NewEpoch func() int64
+
+	// Logger hears what no caller is told. Default: slog.Default().
+	Logger *slog.Logger
 }
 
 // Engine decides pushes and answers pulls. It keeps no state that matters: any
@@ -51,6 +59,12 @@ func New(store Store, broker Broker, opts Options) *Engine {
 	if opts.NewID == nil {
 		opts.NewID = randomID
 	}
+	if opts.NewEpoch == nil {
+		opts.NewEpoch = func() int64 { return 1 + rand.Int64N(1<<62) }
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
 	return &Engine{
 		store:    store,
 		broker:   broker,
@@ -78,6 +92,14 @@ func (e *Engine) Ready(ctx context.Context) error {
 		return models.Errorf(models.CodeUnavailable, "the server is shutting down")
 	default:
 		return e.store.Ping(ctx)
+	}
+}
+
+// announce tells all engines that a space has a new version. The version is
+// committed; if the poke is lost, whoever waits looks for himself a little later.
+func (e *Engine) announce(ctx context.Context, p Poke) {
+	if err := e.broker.Publish(ctx, p); err != nil {
+		e.opts.Logger.WarnContext(ctx, "poke not published", "space", p.Space, "version", p.Version, "error", err)
 	}
 }
 

@@ -11,14 +11,89 @@ import (
 type PullRequest struct {
 	Cursor      string        // "": a snapshot
 	Limit       int           // documents; 0: models.DefaultPageChanges
-	Wait        time.Duration // how long to wait for news if there are none
+	Wait        time.Duration // how long to wait for news if there are none; a snapshot never waits
 	Collections []string      // empty: all
-	// MinVersion is the newest version a push answered to this client.
+	// MinVersion is the newest version a push answered to this client. A head
+	// below it, with a cursor, means that the acknowledged push is lost.
 	MinVersion int64
 }
 
 // Pull returns the next page of a space's feed. Errors: CodeInvalidCursor for a
 // damaged cursor or one of another space, CodeCursorExpired, those of Store.
 func (e *Engine) Pull(ctx context.Context, space string, req PullRequest) (*models.Page, error) {
-	panic("in work")
+	c, err := openCursor(req.Cursor, space, filterOf(req.Collections))
+	if err != nil {
+		return nil, err
+	}
+	if req.Wait <= 0 || c.start {
+		page, _, err := e.page(ctx, space, c, req)
+		return page, err
+	}
+	return e.pullWaiting(ctx, space, c, req)
+}
+
+// pullWaiting is a long poll: it reads until there is something to show or the
+// wait is over. The last read comes after the wait, so it finds what other nodes
+// committed meanwhile.
+func (e *Engine) pullWaiting(ctx context.Context, space string, c cursor, req PullRequest) (*models.Page, error) {
+	wake, stop := e.Watch(space) // before the first read; see Watch
+	defer stop()
+	wait := time.NewTimer(req.Wait)
+	defer wait.Stop()
+
+	for over := false; ; {
+		page, next, err := e.page(ctx, space, c, req)
+		if err != nil || over || len(page.Changes) > 0 || page.HasMore {
+			return page, err
+		}
+		c = next // the head may have moved without anything to show
+		select {
+		case <-wake:
+		case <-wait.C:
+			over = true
+		case <-e.draining:
+			return page, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// page reads the page after c and returns it with the cursor that follows.
+func (e *Engine) page(ctx context.Context, space string, c cursor, req PullRequest) (*models.Page, cursor, error) {
+	limit := req.Limit
+	if limit == 0 {
+		limit = models.DefaultPageChanges
+	}
+	run, err := e.store.Changes(ctx, space, Range{
+		After:       c.position,
+		Snapshot:    c.start,
+		HideUpTo:    c.began,
+		Collections: req.Collections,
+		Limit:       limit,
+	})
+	if err != nil {
+		return nil, c, err
+	}
+	if err := c.check(run.Space); err != nil {
+		return nil, c, err
+	}
+	if !c.start && req.MinVersion > run.Space.Head {
+		return nil, c, expired(models.CauseEpoch,
+			"The space is behind min_version: an acknowledged push was lost. Start again without a cursor.")
+	}
+	next := c.next(run)
+	page := &models.Page{
+		Changes: make([]models.Change, len(run.Documents)),
+		Cursor:  next.encode(space),
+		Version: run.Space.Head,
+		HasMore: run.Through < run.Space.Head,
+	}
+	for i := range run.Documents {
+		page.Changes[i] = *run.Documents[i].Change()
+	}
+	if !page.HasMore {
+		page.PollAfter = e.pollAfter(run.Space.Head)
+	}
+	return page, next, nil
 }

@@ -1,0 +1,112 @@
+package syncer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+// checkDocument checks that text is a JSON object that every implementation
+// reads the same way (I-JSON, RFC 7493: no duplicate names, no lone surrogates,
+// no number that a float64 can't hold) and keeps the limits. U+0000 is refused
+// because PostgreSQL can't compare or index it. text must be valid UTF-8. It runs
+// once per document, at the door; from then on documents are only copied.
+func checkDocument(text []byte) *models.EditError {
+	if len(text) > models.MaxDocumentBytes {
+		return documentError(models.CodeDocumentTooLarge, "", "a document holds at most %d bytes", models.MaxDocumentBytes)
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(text))
+	object := dec.PeekKind() == '{'
+	for values := 0; ; {
+		token, err := dec.ReadToken()
+		if err != nil {
+			return syntaxError(err)
+		}
+		isName := inName(dec)
+		if !isName && token.Kind() != '}' && token.Kind() != ']' {
+			values++
+		}
+		if problem := checkToken(dec, token, isName); problem != nil {
+			return problem
+		}
+		if values > models.MaxDocumentValues {
+			return documentError(models.CodeDocumentTooLarge, "", "a document holds at most %d values", models.MaxDocumentValues)
+		}
+		if dec.StackDepth() == 0 {
+			break
+		}
+	}
+	if !object {
+		return documentError(models.CodeInvalidDocument, "", "a document is a JSON object")
+	}
+	return nil
+}
+
+// inName reports whether the token just read is a member name.
+func inName(dec *jsontext.Decoder) bool {
+	kind, length := dec.StackIndex(dec.StackDepth())
+	return kind == '{' && length%2 == 1
+}
+
+// checkToken checks what the grammar does not: depth, numbers, U+0000, long names.
+func checkToken(dec *jsontext.Decoder, token jsontext.Token, isName bool) *models.EditError {
+	switch token.Kind() {
+	case '{', '[':
+		if dec.StackDepth() > models.MaxDocumentDepth {
+			return documentError(models.CodeDocumentTooDeep, "", "a document nests at most %d levels", models.MaxDocumentDepth)
+		}
+	case '0':
+		if !safeNumber(token.String()) {
+			return documentError(models.CodeInvalidDocument, dec.StackPointer(),
+				"a number must fit a float64, an integer lie within ±(2^53-1); send others as strings")
+		}
+	case '"':
+		text := token.String()
+		if strings.IndexByte(text, 0) >= 0 {
+			return documentError(models.CodeInvalidDocument, dec.StackPointer(), "U+0000 is not allowed in text")
+		}
+		if isName && len(text) > models.MaxKeyBytes {
+			return documentError(models.CodeInvalidDocument, "", "a member name holds at most %d bytes", models.MaxKeyBytes)
+		}
+	}
+	return nil
+}
+
+// safeNumber reports whether a JSON number keeps its value in a float64 (RFC
+// 7493, section 2.2). Integers are exact up to 2^53-1; fractions and exponents
+// may be rounded but must not overflow.
+func safeNumber(number string) bool {
+	if strings.ContainsAny(number, ".eE") {
+		f, err := strconv.ParseFloat(number, 64)
+		return err == nil && !math.IsInf(f, 0)
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	return err == nil && n <= models.MaxVersion && n >= -models.MaxVersion
+}
+
+func syntaxError(err error) *models.EditError {
+	var syntax *jsontext.SyntacticError
+	if !errors.As(err, &syntax) {
+		return documentError(models.CodeInvalidDocument, "", "not a JSON value")
+	}
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		return documentError(models.CodeDuplicateKey, syntax.JSONPointer, "a member name stands twice in one object")
+	}
+	return documentError(models.CodeInvalidDocument, syntax.JSONPointer, "not valid I-JSON (RFC 7493): %v", syntax.Err)
+}
+
+// documentError points at a place inside the edit's data.
+func documentError(code models.Code, at jsontext.Pointer, format string, args ...any) *models.EditError {
+	pointer := "/data" + string(at)
+	if len(pointer) > models.MaxKeyBytes {
+		pointer = "/data" // a pointer longer than any name is no help to anybody
+	}
+	return &models.EditError{Code: code, Detail: fmt.Sprintf(format, args...), Pointer: pointer}
+}

@@ -1,0 +1,130 @@
+package syncer
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+// edit is an edit that has been checked as far as that can be done without
+// looking at any document.
+type edit struct {
+	models.Edit
+	key     Key
+	receipt receipt // without its outcome
+	patch   object  // of OpPatch
+
+	// precondition stands in place of a base in a single document's request.
+	precondition *precondition
+	// unnamed: the client gave no edit_id; there is nothing to retry by.
+	unnamed bool
+
+	// problem is why the edit is rejected, whatever is stored.
+	problem *models.EditError
+}
+
+// newEdit checks one edit of a push.
+func newEdit(e models.Edit) edit {
+	n := edit{Edit: e, key: Key{e.Collection, e.ID}, receipt: newReceipt(&e)}
+	if n.problem = checkName(e); n.problem == nil {
+		n.problem = checkBase(e)
+	}
+	n.checkData()
+	return n
+}
+
+func checkName(e models.Edit) *models.EditError {
+	switch {
+	case !models.ValidName(e.Collection):
+		return &models.EditError{Code: models.CodeInvalidCollection, Pointer: "/collection",
+			Detail: "a collection is named by " + models.NamePattern}
+	case !models.ValidName(e.ID):
+		return &models.EditError{Code: models.CodeInvalidID, Pointer: "/id",
+			Detail: "a document is named by " + models.NamePattern}
+	}
+	return nil
+}
+
+func checkBase(e models.Edit) *models.EditError {
+	bases := 0
+	for _, given := range []bool{e.BaseVersion != nil, e.BaseEditID != "", e.Force} {
+		if given {
+			bases++
+		}
+	}
+	switch {
+	case bases == 0:
+		return &models.EditError{Code: models.CodeBaseRequired,
+			Detail: "say what the edit was made on: base_version (0 for a new document), base_edit_id or force"}
+	case bases > 1:
+		return &models.EditError{Code: models.CodeInvalidEdit,
+			Detail: "give one of base_version, base_edit_id and force"}
+	case e.BaseEditID != "" && !models.ValidName(e.BaseEditID):
+		return &models.EditError{Code: models.CodeInvalidEdit, Pointer: "/base_edit_id",
+			Detail: "an edit is named by " + models.NamePattern}
+	}
+	return nil
+}
+
+// checkData checks the document of a put or the patch of a patch.
+func (e *edit) checkData() {
+	if e.problem != nil {
+		return
+	}
+	switch {
+	case e.Op == models.OpDelete && e.Data != nil:
+		e.problem = &models.EditError{Code: models.CodeInvalidEdit, Pointer: "/data", Detail: "a delete carries no data"}
+	case e.Op == models.OpDelete:
+	case e.Data == nil:
+		e.problem = &models.EditError{Code: models.CodeInvalidDocument, Pointer: "/data",
+			Detail: fmt.Sprintf("a %s carries data", e.Op)}
+	default:
+		e.problem = checkDocument(e.Data)
+	}
+	if e.problem != nil || e.Op != models.OpPatch {
+		return
+	}
+	patch, err := parseObject(e.Data)
+	if err != nil {
+		e.problem = syntaxError(err)
+	}
+	e.patch = patch
+}
+
+// wants returns what must be read to decide edits: each document once.
+func wants(edits []edit) []Want {
+	var list []Want
+	at := make(map[Key]int)
+	for i := range edits {
+		e := &edits[i]
+		if e.problem != nil {
+			continue
+		}
+		if j, ok := at[e.key]; ok {
+			list[j].Data = true // what the second edit finds depends on the fate of the first
+			continue
+		}
+		at[e.key] = len(list)
+		w := Want{Key: e.key, Data: e.Op == models.OpPatch || e.BaseVersion == nil}
+		if e.BaseVersion != nil {
+			w.Base = *e.BaseVersion
+		}
+		list = append(list, w)
+	}
+	return list
+}
+
+// precondition is an HTTP precondition (RFC 9110, section 13.1) on a document.
+type precondition struct {
+	versions []int64 // If-Match: live at one of these
+	any      bool    // If-Match: *
+	none     bool    // If-None-Match: *
+}
+
+func (p *precondition) holds(doc *models.Document) bool {
+	if p.none {
+		return !live(doc)
+	}
+	return live(doc) && (p.any || slices.Contains(p.versions, doc.Version))
+}

@@ -1,0 +1,83 @@
+package syncer
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// fieldVersions says at which version each top-level field of a document last
+// changed, so that two patches of different fields don't conflict. It holds only
+// names that are in the document and were patched since the last put; it never
+// outgrows the document.
+type fieldVersions struct {
+	// All is the version of every field that is there and not in Fields: that of
+	// the last put, which changes every field.
+	All int64 `json:"all"`
+	// Absent stands for all names that are not there: the newest removal of a
+	// field, or the last put, which also said that they are not there.
+	Absent int64            `json:"absent"`
+	Fields map[string]int64 `json:"fields,omitempty"`
+}
+
+// putFields is what a put at version leaves.
+func putFields(version int64) fieldVersions {
+	return fieldVersions{All: version, Absent: version}
+}
+
+func parseFields(text string) (fieldVersions, error) {
+	var f fieldVersions
+	if err := json.Unmarshal([]byte(text), &f); err != nil {
+		return f, fmt.Errorf("read stored field versions: %w", err)
+	}
+	return f, nil
+}
+
+func (f fieldVersions) String() string {
+	text, err := json.Marshal(f)
+	if err != nil {
+		panic(err) // unreachable: integers and strings always encode
+	}
+	return string(text)
+}
+
+// of returns the version at which name last changed.
+func (f fieldVersions) of(name string, present bool) int64 {
+	if !present {
+		return f.Absent
+	}
+	if v, ok := f.Fields[name]; ok {
+		return v
+	}
+	return f.All
+}
+
+// changedSince returns, sorted, the names of patch whose field in document changed
+// after base; a change at version own was the caller's and does not count.
+func (f fieldVersions) changedSince(document, patch object, base, own int64) []string {
+	var names []string
+	for _, p := range patch.members {
+		v := f.of(p.name, document.get(p.name) != nil)
+		if v > base && v != own {
+			names = append(names, p.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// patched returns f after a patch at version.
+func (f fieldVersions) patched(p patched, version int64) fieldVersions {
+	fields := make(map[string]int64, len(f.Fields)+len(p.changed))
+	maps.Copy(fields, f.Fields)
+	for _, name := range p.changed {
+		fields[name] = version
+	}
+	for _, name := range p.removed {
+		delete(fields, name)
+		f.Absent = version
+	}
+	f.Fields = fields
+	return f
+}
