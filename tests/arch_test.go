@@ -1,0 +1,332 @@
+// Package tests holds what is tested from outside: the layering of the code
+// and the wire. This file is the layering. It runs with plain go test, so
+// nobody needs a linter to hear that an import is in the wrong place.
+package tests
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const module = "github.com/tidemark/tidemark"
+
+// layering says which packages must not reach what, directly or through
+// others, and why. A key that ends in /... stands for the packages below it as
+// well; "third party" is everything outside the standard library and this module.
+var layering = map[string]map[string]string{
+	"models/...": {
+		"third party":  "models are the words that all layers share: they depend on nobody",
+		module + "/":   "models are the innermost layer",
+		"net/http":     "models know nothing of the wire's transport",
+		"database/sql": "models know nothing of the database's driver",
+	},
+	"syncer": {
+		"gorm.io/":                   "the engine speaks to a Store; which library carries it is the store's affair",
+		"github.com/jackc/pgx":       "the engine speaks to a Store, not to a database",
+		"modernc.org/sqlite":         "the engine speaks to a Store, not to a database",
+		"github.com/labstack/echo":   "the engine does not know that HTTP exists",
+		"net/http":                   "the engine does not know that HTTP exists",
+		module + "/api":              "api calls syncer, never the other way",
+		module + "/syncer/store":     "adapters hang off the engine; it sees the interface",
+		module + "/syncer/broker":    "adapters hang off the engine; it sees the interface",
+		module + "/migrations":       "the schema belongs to the store",
+		"github.com/alecthomas/kong": "settings are read in cmd and passed in",
+		"github.com/prometheus/":     "the engine counts; who exports the numbers is cmd's affair",
+		"github.com/golang-jwt/":     "the engine is told who is asking",
+	},
+	"syncer/store/...": {
+		module + "/api":            "a store knows nothing of HTTP",
+		"github.com/labstack/echo": "a store knows nothing of HTTP",
+	},
+	"syncer/broker/...": {
+		module + "/api":            "a broker knows nothing of HTTP",
+		"github.com/labstack/echo": "a broker knows nothing of HTTP",
+		module + "/syncer/store":   "a broker carries pokes and reads no data",
+	},
+	"api/...": {
+		module + "/syncer/store":  "api calls the engine; a handler that reached the database would pass its checks by",
+		module + "/syncer/broker": "api calls the engine",
+		module + "/migrations":    "api calls the engine",
+		"gorm.io/":                "api calls the engine",
+		"github.com/jackc/pgx":    "api calls the engine",
+		"modernc.org/sqlite":      "api calls the engine",
+		module + "/cmd":           "cmd wires api, never the other way",
+	},
+	"migrations/...": {
+		module + "/": "migrations are files; they depend on no code of today",
+	},
+}
+
+// onlyIn keeps a library inside one folder, so that replacing it is that
+// folder's change alone.
+var onlyIn = map[string]struct{ folders []string }{
+	"github.com/labstack/echo":          {[]string{"api"}},
+	"github.com/golang-jwt/jwt":         {[]string{"api/auth"}},
+	"github.com/MicahParks/":            {[]string{"api/auth"}},
+	"github.com/alecthomas/kong":        {[]string{"cmd"}},
+	"gorm.io/":                          {[]string{"syncer/store"}},
+	"github.com/jackc/pgx":              {[]string{"syncer/store", "syncer/broker"}},
+	"modernc.org/sqlite":                {[]string{"syncer/store"}},
+	"github.com/golang-migrate/migrate": {[]string{"syncer/store", "migrations"}},
+}
+
+// vague are names that say nothing about what a package holds and so collect everything.
+var vague = []string{"util", "utils", "common", "helper", "helpers", "misc", "base", "shared", "lib", "pkg"}
+
+type goPackage struct {
+	ImportPath string
+	Dir        string
+	Doc        string
+	Imports    []string
+	Deps       []string
+	Standard   bool
+}
+
+// folder is the package's place in the module: "" for the module's root.
+func (p goPackage) folder() string {
+	return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+}
+
+var listed = sync.OnceValues(func() ([]goPackage, error) {
+	out, err := exec.Command("go", "list", "-deps", "-json=ImportPath,Dir,Doc,Imports,Deps,Standard", module+"/...").Output()
+	if err != nil {
+		return nil, err
+	}
+	var all []goPackage
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); decoder.More(); {
+		var p goPackage
+		if err := decoder.Decode(&p); err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+})
+
+func packages(t *testing.T) (ours []goPackage, standard map[string]bool) {
+	t.Helper()
+	all, err := listed()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	standard = map[string]bool{}
+	for _, p := range all {
+		standard[p.ImportPath] = p.Standard
+		if inModule(p.ImportPath) {
+			ours = append(ours, p)
+		}
+	}
+	return ours, standard
+}
+
+func inModule(importPath string) bool {
+	return importPath == module || strings.HasPrefix(importPath, module+"/")
+}
+
+func TestArchitecture_layering(t *testing.T) {
+	t.Parallel()
+	ours, standard := packages(t)
+	for pattern, forbidden := range layering {
+		for _, p := range ours {
+			if !matches(pattern, p.folder()) {
+				continue
+			}
+			for _, dependency := range p.Deps {
+				for prefix, reason := range forbidden {
+					if isForbidden(prefix, dependency, standard) && !belongsTo(pattern, dependency) {
+						t.Errorf("%s reaches %s: %s", p.ImportPath, dependency, reason)
+					}
+				}
+			}
+		}
+	}
+}
+
+func matches(pattern, folder string) bool {
+	below, recursive := strings.CutSuffix(pattern, "/...")
+	return folder == below || recursive && strings.HasPrefix(folder, below+"/")
+}
+
+// belongsTo reports whether the dependency is of the layer itself.
+func belongsTo(pattern, dependency string) bool {
+	return inModule(dependency) && matches(pattern, goPackage{ImportPath: dependency}.folder())
+}
+
+func isForbidden(prefix, dependency string, standard map[string]bool) bool {
+	if prefix == "third party" {
+		return !standard[dependency] && !inModule(dependency)
+	}
+	if strings.HasSuffix(prefix, "/") {
+		return strings.HasPrefix(dependency, prefix)
+	}
+	return dependency == prefix || strings.HasPrefix(dependency, prefix+"/")
+}
+
+func TestArchitecture_librariesStayInOnePlace(t *testing.T) {
+	t.Parallel()
+	ours, _ := packages(t)
+	for _, p := range ours {
+		if matches("tests/...", p.folder()) {
+			continue
+		}
+		for _, imported := range p.Imports {
+			for prefix, allowed := range onlyIn {
+				inside := slices.ContainsFunc(allowed.folders, func(folder string) bool { return matches(folder+"/...", p.folder()) })
+				if strings.HasPrefix(imported, prefix) && !inside {
+					t.Errorf("%s imports %s, which belongs in %s", p.ImportPath, imported, strings.Join(allowed.folders, ", "))
+				}
+			}
+		}
+	}
+}
+
+func TestArchitecture_everyPackageHasADocAndAName(t *testing.T) {
+	t.Parallel()
+	ours, _ := packages(t)
+	for _, p := range ours {
+		if p.Doc == "" {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+		for _, element := range strings.Split(p.folder(), "/") {
+			if slices.Contains(vague, element) {
+				t.Errorf("%s: %q says nothing about what is inside", p.ImportPath, element)
+			}
+		}
+	}
+}
+
+// TestArchitecture_dependenciesHaveReasons holds go.mod against ARCHITECTURE.md:
+// whoever adds a library says there what for.
+func TestArchitecture_dependenciesHaveReasons(t *testing.T) {
+	t.Parallel()
+	architecture := readFile(t, "ARCHITECTURE.md")
+	var goMod struct {
+		Require []struct {
+			Path     string
+			Indirect bool
+		}
+	}
+	out, err := exec.Command("go", "mod", "edit", "-json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(out, &goMod); err != nil {
+		t.Fatal(err)
+	}
+	for _, dependency := range goMod.Require {
+		short := majorSuffix.ReplaceAllString(strings.TrimPrefix(dependency.Path, "github.com/"), "")
+		if !dependency.Indirect && !strings.Contains(architecture, short) {
+			t.Errorf("ARCHITECTURE.md does not say what %s is for", dependency.Path)
+		}
+	}
+}
+
+var majorSuffix = regexp.MustCompile(`/v[0-9]+$`)
+
+// TestREADME_settings holds the table of settings in README against the
+// options of `tidemark serve`, in both directions.
+func TestREADME_settings(t *testing.T) {
+	t.Parallel()
+	documented := map[string]string{} // variable to its row
+	for _, line := range strings.Split(readFile(t, "README.md"), "\n") {
+		if name := variable.FindString(line); name != "" && strings.HasPrefix(strings.TrimSpace(line), "|") {
+			documented[name] = line
+		}
+	}
+	settings := settings(t)
+	if len(settings) == 0 {
+		t.Fatal("no field in cmd/tidemark has an env tag")
+	}
+	for name, setting := range settings {
+		row, ok := documented[name]
+		if !ok {
+			t.Errorf("README's table of settings lacks %s", name)
+			continue
+		}
+		if !strings.Contains(row, "--"+setting.flag) {
+			t.Errorf("README's row of %s does not name --%s", name, setting.flag)
+		}
+		if setting.fallback != "" && !strings.Contains(row, "`"+setting.fallback+"`") {
+			t.Errorf("README's row of %s does not name the default `%s`", name, setting.fallback)
+		}
+	}
+	for name := range documented {
+		if _, ok := settings[name]; !ok && !strings.HasPrefix(name, "TIDEMARK_TEST_") {
+			t.Errorf("README documents %s, which cmd/tidemark does not read", name)
+		}
+	}
+}
+
+var variable = regexp.MustCompile(`TIDEMARK_[A-Z_]+`)
+
+type setting struct{ flag, fallback string }
+
+// settings reads the struct tags in cmd/tidemark. It parses the source because
+// a main package cannot be imported.
+func settings(t *testing.T) map[string]setting {
+	t.Helper()
+	files, err := filepath.Glob("../cmd/tidemark/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]setting{}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(node ast.Node) bool {
+			field, ok := node.(*ast.Field)
+			if !ok || field.Tag == nil || len(field.Names) != 1 {
+				return true
+			}
+			text, err := strconv.Unquote(field.Tag.Value)
+			if err != nil {
+				return true
+			}
+			tag := reflect.StructTag(text)
+			if name := tag.Get("env"); variable.MatchString(name) {
+				flag := tag.Get("name")
+				if flag == "" {
+					flag = kebab(field.Names[0].Name)
+				}
+				found[name] = setting{flag, tag.Get("default")}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+// kebab spells a field's name as kong does: DatabaseURL is database-url.
+func kebab(name string) string {
+	parted := wordStart.ReplaceAllString(name, "${1}${3}-${2}${4}")
+	return strings.ToLower(parted)
+}
+
+var wordStart = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(path.Join("..", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}

@@ -1,0 +1,70 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/tidemark/tidemark/tests/lifeline"
+)
+
+// EnvBinary names the variable with which a binary is tested that was built
+// elsewhere, for example the one of a release.
+const EnvBinary = "TIDEMARK_BIN"
+
+// workplace is the folder of this test process: the binary and all data.
+type workplace struct {
+	dir  string
+	line *lifeline.Line
+}
+
+var place = sync.OnceValues(func() (workplace, error) {
+	dir, err := os.MkdirTemp("", "tidemark-test-")
+	if err != nil {
+		return workplace{}, err
+	}
+	line, err := lifeline.Guard(dir)
+	if err != nil {
+		return workplace{}, errors.Join(err, os.RemoveAll(dir))
+	}
+	return workplace{dir, line}, nil
+})
+
+// binary is the path of the server under test.
+var binary = sync.OnceValues(func() (string, error) {
+	if given := os.Getenv(EnvBinary); given != "" {
+		return filepath.Abs(given)
+	}
+	place, err := place()
+	if err != nil {
+		return "", err
+	}
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(place.dir, "tidemark")
+	args := []string{"build", "-o", out}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "./cmd/tidemark")...)
+	build.Dir = root
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the server: %w\n%s", err, output)
+	}
+	return out, nil
+})
+
+// Root is the module's folder.
+func Root() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(out))), nil
+}

@@ -1,0 +1,37 @@
+package harness
+
+import (
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// EnvSeed names the variable that repeats a random test: it holds the seed
+// that the failing run printed.
+const EnvSeed = "TIDEMARK_SEED"
+
+// Seed returns the seed of this run and prints it.
+func Seed(t testing.TB) uint64 {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if given := os.Getenv(EnvSeed); given != "" {
+		parsed, err := strconv.ParseUint(given, 10, 64)
+		if err != nil {
+			t.Fatalf("%s=%q is not a number", EnvSeed, given)
+		}
+		seed = parsed
+	}
+	t.Logf("%s=%d", EnvSeed, seed)
+	return seed
+}
+
+// Random returns the numbers of one of a test's goroutines: the same seed and
+// name give the same numbers.
+func Random(seed uint64, name string) *rand.Rand {
+	hash := fnv.New64a()
+	hash.Write([]byte(name))
+	return rand.New(rand.NewPCG(seed, hash.Sum64()))
+}

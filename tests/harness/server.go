@@ -1,0 +1,312 @@
+package harness
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/tests/lifeline"
+	"github.com/tidemark/tidemark/tests/pgtest"
+)
+
+const (
+	readyTimeout = 60 * time.Second
+	stopTimeout  = 45 * time.Second // longer than any request may take, so that a drain can end
+	pollEvery    = 10 * time.Millisecond
+)
+
+// Store is the kind of database a server runs on.
+type Store string
+
+// The stores, both of which every guarantee is tested on.
+const (
+	SQLite   Store = "sqlite"
+	Postgres Store = "postgres"
+)
+
+// Stores is all of them.
+var Stores = []Store{SQLite, Postgres}
+
+// Each runs the test once per store, as subtests that run in parallel.
+func Each(t *testing.T, test func(t *testing.T, store Store)) {
+	t.Helper()
+	for _, store := range Stores {
+		t.Run(string(store), func(t *testing.T) {
+			t.Parallel()
+			test(t, store)
+		})
+	}
+}
+
+// Options says which server to start. The zero value is one in development
+// mode (no authentication) on a fresh SQLite database.
+type Options struct {
+	Store Store
+	// Secret turns authentication on: HS256 tokens signed with it.
+	Secret string
+	// DatabaseURL is used in place of a fresh database of Store.
+	DatabaseURL string
+	// Args and Env ("TIDEMARK_…=…") are added to what the harness passes.
+	Args []string
+	Env  []string
+}
+
+// Server is a running tidemark, or one between Kill and Restart.
+type Server struct {
+	t           testing.TB
+	bin         string
+	dir         string
+	options     Options
+	databaseURL string
+	place       workplace
+
+	mu      sync.Mutex
+	url     string
+	process *exec.Cmd
+	exited  chan struct{}
+	err     error // of Wait, once exited is closed
+}
+
+// Start starts a server and waits until it is ready. It ends with the test.
+func Start(t testing.TB, options Options) *Server {
+	t.Helper()
+	s := New(t, options)
+	if err := s.run(); err != nil {
+		t.Fatalf("start tidemark: %v", err)
+	}
+	return s
+}
+
+// New prepares a server without starting it: for tests of a start that fails.
+func New(t testing.TB, options Options) *Server {
+	t.Helper()
+	place, err := place()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(place.dir, "server-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, bin: bin, dir: dir, options: options, place: place, databaseURL: options.DatabaseURL}
+	if s.databaseURL == "" {
+		s.databaseURL = s.freshDatabase(t)
+	}
+	t.Cleanup(s.cleanup)
+	return s
+}
+
+func (s *Server) freshDatabase(t testing.TB) string {
+	if s.options.Store == Postgres {
+		return pgtest.URL(t)
+	}
+	return "sqlite:" + s.SQLiteFile()
+}
+
+// SQLiteFile is where a fresh SQLite database of this server lies.
+func (s *Server) SQLiteFile() string { return filepath.Join(s.dir, "tidemark.db") }
+
+// DatabaseURL is what the server was given as its database.
+func (s *Server) DatabaseURL() string { return s.databaseURL }
+
+// URL is where the server listens. It is another one after each Restart,
+// because only the system can give out a port without a race.
+func (s *Server) URL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.url
+}
+
+// Kill ends the server with SIGKILL: it has no chance to write or answer anything.
+func (s *Server) Kill() {
+	s.t.Helper()
+	if err := s.end(syscall.SIGKILL); err != nil {
+		s.t.Fatalf("kill tidemark: %v", err)
+	}
+}
+
+// Stop ends the server with SIGTERM and expects it to drain and to exit with 0.
+func (s *Server) Stop() {
+	s.t.Helper()
+	if err := s.end(syscall.SIGTERM); err != nil {
+		s.t.Fatalf("stop tidemark: %v", err)
+	}
+	if s.err != nil {
+		s.t.Errorf("tidemark ended with %v after SIGTERM", s.err)
+	}
+}
+
+// Restart starts an ended server again on the same data.
+func (s *Server) Restart() {
+	s.t.Helper()
+	if err := s.run(); err != nil {
+		s.t.Fatalf("restart tidemark: %v", err)
+	}
+}
+
+// Run runs a subcommand of the binary to its end, with the server's settings
+// in the environment, and returns what it printed.
+func (s *Server) Run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
+	cmd := exec.CommandContext(ctx, s.bin, args...)
+	cmd.Dir, cmd.Env = s.dir, s.environment()
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
+
+func (s *Server) environment() []string {
+	var env []string
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "TIDEMARK_") {
+			env = append(env, entry)
+		}
+	}
+	env = append(env, "TIDEMARK_LISTEN=127.0.0.1:0", "TIDEMARK_DATABASE_URL="+s.databaseURL)
+	if s.options.Secret != "" {
+		env = append(env, "TIDEMARK_AUTH_SECRET="+s.options.Secret)
+	}
+	return append(env, s.options.Env...)
+}
+
+func (s *Server) run() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process != nil {
+		return errors.New("the server is running")
+	}
+	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(s.bin, append([]string{"serve"}, s.options.Args...)...)
+	cmd.Dir, cmd.Env, cmd.Stderr = s.dir, s.environment(), log
+	lifeline.Detach(cmd)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.place.line.Watch(cmd.Process)
+	first := make(chan string, 1)
+	exited := make(chan struct{})
+	s.process, s.exited = cmd, exited
+	go func() {
+		// Wait closes the pipe, so everything is read first.
+		out := bufio.NewReader(stdout)
+		line, _ := out.ReadString('\n')
+		first <- strings.TrimSpace(line)
+		io.Copy(io.Discard, out)
+		s.err = cmd.Wait()
+		s.place.line.Forget(cmd.Process)
+		close(exited)
+	}()
+	return s.awaitReady(first)
+}
+
+var listening = regexp.MustCompile(`^tidemark: listening on (http://[^ ]+)$`)
+
+func (s *Server) awaitReady(first <-chan string) error {
+	deadline := time.After(readyTimeout)
+	select {
+	case line := <-first:
+		match := listening.FindStringSubmatch(line)
+		if match == nil {
+			s.process.Process.Kill()
+			<-s.exited
+			s.process = nil
+			return fmt.Errorf("its first line on stdout is %q, want the address it listens on\n%s", line, s.Log())
+		}
+		s.url = match[1]
+	case <-deadline:
+		return fmt.Errorf("no address after %v", readyTimeout)
+	}
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		response, err := http.Get(s.url + "/readyz")
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = errors.New(response.Status)
+		}
+		select {
+		case <-s.exited:
+			s.process = nil
+			return fmt.Errorf("it ended while starting: %w", s.err)
+		case <-deadline:
+			return fmt.Errorf("not ready after %v: %w", readyTimeout, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// end sends the signal and waits. Ending an ended server does nothing.
+func (s *Server) end(signal os.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return nil
+	}
+	if err := s.process.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-s.exited:
+		s.process = nil
+		return nil
+	case <-time.After(stopTimeout):
+		// SIGQUIT makes a Go program print what all its goroutines wait for.
+		s.process.Process.Signal(syscall.SIGQUIT)
+		return fmt.Errorf("it still runs %v after %v", stopTimeout, signal)
+	}
+}
+
+func (s *Server) cleanup() {
+	if err := s.end(syscall.SIGTERM); err != nil {
+		s.t.Errorf("stop tidemark: %v", err)
+	}
+	log := s.Log()
+	for _, alarm := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: "} {
+		if strings.Contains(log, alarm) {
+			s.t.Errorf("the server's log holds %q", alarm)
+		}
+	}
+	if s.t.Failed() {
+		const most = 16 << 10
+		s.t.Logf("the server's log:\n%s", log[max(0, len(log)-most):])
+	}
+	os.RemoveAll(s.dir)
+}
+
+// Log is what the server has written to stderr so far.
+func (s *Server) Log() string {
+	log, err := os.ReadFile(s.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	return string(log)
+}
+
+func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
