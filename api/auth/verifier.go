@@ -1,0 +1,167 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+const (
+	// MinSecretBytes is the shortest secret for HS256: as long as its hash
+	// (RFC 7518, section 3.2).
+	MinSecretBytes = 32
+
+	// leeway is how far the clocks of issuer and server may be apart.
+	leeway = 30 * time.Second
+
+	// maxSubjectBytes bounds `sub`: it is stored with every change.
+	maxSubjectBytes = 128
+)
+
+// Options say which tokens are good. Exactly one of Secret and JWKS is set.
+type Options struct {
+	Secret string // for HS256, at least MinSecretBytes long
+	JWKS   string // URL or file of a JWK Set for RS256, ES256 and EdDSA
+
+	Audience string        // wanted in `aud`; empty: not looked at
+	Issuer   string        // wanted in `iss`; empty: not looked at
+	MaxTTL   time.Duration // longest lifetime of a token; default 24 h
+
+	Now func() time.Time // default: time.Now
+
+	// OnRefreshError is told when the JWK Set can't be fetched. It may be nil.
+	OnRefreshError func(err error)
+}
+
+// Verifier checks tokens. It is safe for concurrent use.
+type Verifier struct {
+	keys   keys
+	parser *jwt.Parser
+	maxTTL time.Duration
+	now    func() time.Time
+}
+
+// claims is what Tidemark reads of a token.
+type claims struct {
+	jwt.RegisteredClaims
+	Spaces map[string]string `json:"spaces"`
+}
+
+// New returns a Verifier. ctx ends the refreshing of a JWK Set.
+func New(ctx context.Context, opts Options) (*Verifier, error) {
+	keys, err := newKeys(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.MaxTTL <= 0 {
+		opts.MaxTTL = 24 * time.Hour
+	}
+	options := []jwt.ParserOption{
+		jwt.WithValidMethods(keys.algorithms()),
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(),
+		jwt.WithLeeway(leeway),
+		jwt.WithStrictDecoding(),
+		jwt.WithTimeFunc(opts.Now),
+	}
+	if opts.Audience != "" {
+		options = append(options, jwt.WithAudience(opts.Audience))
+	}
+	if opts.Issuer != "" {
+		options = append(options, jwt.WithIssuer(opts.Issuer))
+	}
+	return &Verifier{keys: keys, parser: jwt.NewParser(options...), maxTTL: opts.MaxTTL, now: opts.Now}, nil
+}
+
+// Verify returns who token speaks for. Errors: CodeUnauthenticated, and
+// CodeUnavailable while no key could be fetched yet.
+func (v *Verifier) Verify(ctx context.Context, token string) (*Principal, error) {
+	if len(token) > models.MaxTokenBytes {
+		return nil, models.Errorf(models.CodeUnauthenticated, "A token has at most %d bytes.", models.MaxTokenBytes)
+	}
+	var c claims
+	if _, err := v.parser.ParseWithClaims(token, &c, v.key(ctx)); err != nil {
+		if errors.Is(err, errNoKeys) {
+			return nil, &models.Error{
+				Code: models.CodeUnavailable, Detail: "The keys that tokens are checked with can't be fetched now.",
+				RetryAfter: refreshPause, Err: err,
+			}
+		}
+		return nil, refused(sentence(err), err)
+	}
+	if err := v.check(&c); err != nil {
+		return nil, refused(err.Error(), err)
+	}
+	p, err := newPrincipal(c.Subject, c.Spaces)
+	if err != nil {
+		return nil, refused(err.Error(), err)
+	}
+	return p, nil
+}
+
+// key returns the function by which the parser finds the key of a token.
+func (v *Verifier) key(ctx context.Context) jwt.Keyfunc {
+	return func(t *jwt.Token) (any, error) {
+		for _, name := range []string{"jku", "x5u", "jwk", "x5c", "crit"} {
+			if _, ok := t.Header[name]; ok {
+				// The first four would let the token bring its own key
+				// (RFC 8725, section 3.10); crit names what a reader must
+				// understand (RFC 7515, section 4.1.11), and this one knows none.
+				return nil, fmt.Errorf("header %s is not accepted", name)
+			}
+		}
+		return v.keys.find(ctx, t)
+	}
+}
+
+// check is what the parser does not know of.
+func (v *Verifier) check(c *claims) error {
+	if c.Subject == "" || len(c.Subject) > maxSubjectBytes || strings.ContainsFunc(c.Subject, unicode.IsControl) {
+		return fmt.Errorf("claim sub must have 1 to %d bytes and no control characters", maxSubjectBytes)
+	}
+	if c.Spaces == nil {
+		return errors.New("claim spaces is missing")
+	}
+	expires := c.ExpiresAt.Time
+	if expires.Sub(v.now()) > v.maxTTL+leeway || c.IssuedAt != nil && expires.Sub(c.IssuedAt.Time) > v.maxTTL {
+		return fmt.Errorf("a token may live for at most %s", v.maxTTL)
+	}
+	return nil
+}
+
+func refused(why string, err error) *models.Error {
+	return &models.Error{Code: models.CodeUnauthenticated, Detail: "The token is not good: " + why + ".", Err: err}
+}
+
+// sentence says what is wrong with a token without telling how it was checked.
+func sentence(err error) string {
+	for _, known := range []struct {
+		err  error
+		text string
+	}{
+		{jwt.ErrTokenMalformed, "it is not a JWT"},
+		{jwt.ErrTokenSignatureInvalid, "its signature or algorithm is not the configured one"},
+		{jwt.ErrTokenUnverifiable, "its signature can't be checked"},
+		{jwt.ErrTokenRequiredClaimMissing, "a claim is missing (exp, and aud and iss where configured)"},
+		{jwt.ErrTokenExpired, "it is expired"},
+		{jwt.ErrTokenNotValidYet, "it is not valid yet"},
+		{jwt.ErrTokenUsedBeforeIssued, "it is issued in the future"},
+		{jwt.ErrTokenInvalidAudience, "it is for another audience"},
+		{jwt.ErrTokenInvalidIssuer, "it is of another issuer"},
+	} {
+		if errors.Is(err, known.err) {
+			return known.text
+		}
+	}
+	return "it can't be read"
+}
