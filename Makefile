@@ -1,0 +1,127 @@
+# Tidemark. `make` alone prints what there is.
+#
+# run, build, test, bench and fuzz need Go, make and git; lint and e2e also
+# need Node 20 or newer. Works with GNU make from 3.81 (macOS) on.
+
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# -buildvcs=false: the version comes from here, and Go's own stamping fails in
+# a checkout that belongs to another user (containers, CI).
+BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false
+
+# Tools are pinned here and built once into bin/tools, so that they need the
+# network only the first time and nobody's go.mod.
+GOLANGCI_LINT = bin/tools/golangci-lint@v2.15.0
+ACTIONLINT    = bin/tools/actionlint@v1.7.12
+COMPOSE_CHECK = bin/tools/compose-check@v2.16.2
+GOTESTSUM     = bin/tools/gotestsum@v1.13.0
+
+# Runs a command beside one PostgreSQL server for all packages (none if
+# TIDEMARK_TEST_DATABASE_URL names one).
+WITH_POSTGRES = go run ./tests/pgtest/cmd --
+
+# Starts the built server on a free port, for commands that want TIDEMARK_URL.
+WITH_SERVER = sh scripts/with-server.sh bin/tidemark
+
+# npm's own stamps: packages are installed again only when their lock changed.
+E2E_MODULES  = tests/e2e/node_modules/.package-lock.json
+SPEC_MODULES = tests/e2e/spec/node_modules/.package-lock.json
+
+FUZZTIME ?= 5s
+TIMEOUT  ?= 15m
+
+##@ Use it
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+
+.PHONY: run
+run: build ## start the server on 127.0.0.1:8080, SQLite in ./data (OPEN=1 opens a browser; ARGS="--log-level debug")
+	@sh scripts/run.sh bin/tidemark $(ARGS)
+
+# Always asked to build: Go knows better than make what has changed. The
+# download comes first because it is silent, a build that downloads is not.
+.PHONY: build
+build: ## build bin/tidemark, a static binary
+	@go mod download
+	@$(BUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidemark ./cmd/tidemark
+
+##@ Change it
+
+.PHONY: verify
+verify: lint test ## what to run before a push: lint and test
+
+.PHONY: test
+test: $(GOTESTSUM) ## every Go test, on SQLite and PostgreSQL (PKG=./syncer/... RUN=TestPush for some)
+	@race=$$(sh scripts/race.sh) && \
+	$(WITH_POSTGRES) $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- \
+		$$race -timeout $(TIMEOUT) $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
+
+.PHONY: lint
+lint: lint-go lint-spec lint-files ## formatting, go vet and the linters, openapi.yaml, scripts, workflow, compose file
+
+.PHONY: lint-go
+lint-go: $(GOLANGCI_LINT)
+	@$(GOLANGCI_LINT) run ./...
+
+.PHONY: lint-spec
+lint-spec: $(SPEC_MODULES)
+	@npm --prefix tests/e2e/spec run --silent lint
+
+.PHONY: lint-files
+lint-files: $(ACTIONLINT) $(COMPOSE_CHECK)
+	@sh scripts/lint-files.sh $(ACTIONLINT) $(COMPOSE_CHECK)
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## format the Go code as lint wants it
+	@$(GOLANGCI_LINT) fmt ./...
+
+.PHONY: e2e
+e2e: build $(E2E_MODULES) $(SPEC_MODULES) ## browser client, demo page in Chromium, generated TypeScript client (needs Node)
+	@sh scripts/e2e.sh
+
+.PHONY: bench
+bench: ## Go benchmarks, each as a ratio to the first of its group (BENCH=Push COUNT=6)
+	@sh scripts/bench.sh '$(or $(BENCH),.)' '$(or $(COUNT),1)'
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (5s)
+	@sh scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: migration
+migration: ## create the next up and down files for both dialects: make migration name=add_inbox
+	@sh scripts/migration.sh '$(name)'
+
+.PHONY: sizes
+sizes: ## lines per package without tests, longest files and functions (for information)
+	@sh scripts/sizes.sh
+
+.PHONY: clean
+clean: ## remove what make made; ./data stays
+	rm -rf bin tests/e2e/node_modules tests/e2e/spec/node_modules
+
+# The rest are files that targets above need.
+
+%/node_modules/.package-lock.json: %/package.json %/package-lock.json
+	@command -v npm >/dev/null || { echo "this needs Node 20 or newer (npm was not found)" >&2; exit 1; }
+	@npm --prefix $* ci --silent --no-progress
+	@touch $@
+
+$(GOLANGCI_LINT):
+	@echo "building golangci-lint: about two minutes, once" >&2
+	@sh scripts/install-tool.sh $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(ACTIONLINT):
+	@sh scripts/install-tool.sh $@ github.com/rhysd/actionlint/cmd/actionlint
+
+$(COMPOSE_CHECK):
+	@sh scripts/install-tool.sh $@ github.com/compose-spec/compose-go/v2/cmd
+
+$(GOTESTSUM):
+	@sh scripts/install-tool.sh $@ gotest.tools/gotestsum

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Builds a pinned Go command into bin/tools, quietly unless it fails:
+#
+#	scripts/install-tool.sh bin/tools/name@version path/of/the/command
+set -eu
+
+target=$1
+command=$2
+version=${target##*@}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Settings that the caller keeps for this module (-mod, -tags) are not the tool's.
+if ! GOBIN=$PWD/bin/tools GOFLAGS='' go install "$command@$version" >"$log" 2>&1; then
+	cat "$log" >&2
+	exit 1
+fi
+mv "bin/tools/${command##*/}" "$target"

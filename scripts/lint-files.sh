@@ -1,0 +1,43 @@
+#!/bin/sh
+# Checks what is not Go: shell scripts, the workflow, the compose file. Tools
+# that need more than Go run where they are installed; CI installs them all.
+#
+#	scripts/lint-files.sh path/to/actionlint path/to/compose-check
+set -eu
+
+actionlint=$1
+compose_check=$2
+
+# missing TOOL: says that a check is left out; in CI that is an error.
+missing() {
+	if [ "${CI:-}" = true ]; then
+		echo "lint-files: CI needs $1" >&2
+		exit 1
+	fi
+	echo "lint-files: $1 is not installed, its checks are left out" >&2
+}
+
+for script in scripts/*.sh; do
+	sh -n "$script"
+done
+bash -n .ci/run
+if command -v shellcheck >/dev/null; then
+	shellcheck scripts/*.sh .ci/run
+else
+	missing shellcheck
+fi
+if command -v yamllint >/dev/null; then
+	yamllint --strict -d '{extends: default, rules: {document-start: disable, truthy: {check-keys: false}, comments: {min-spaces-from-content: 1}, line-length: {max: 160}}}' \
+		.github .golangci.yml docker-compose.yml
+else
+	missing yamllint
+fi
+
+"$actionlint"
+
+# The loader that `docker compose` itself uses, so what it accepts is accepted.
+TIDEMARK_AUTH_SECRET=0123456789abcdef0123456789abcdef "$compose_check" docker-compose.yml >/dev/null
+if env -u TIDEMARK_AUTH_SECRET "$compose_check" docker-compose.yml >/dev/null 2>&1; then
+	echo "lint-files: docker-compose.yml must refuse to start without TIDEMARK_AUTH_SECRET" >&2
+	exit 1
+fi
