@@ -1,0 +1,153 @@
+// Package migrations holds the schema of both databases and brings a database to
+// it. The files are the only place that makes schema. Each number exists for
+// both dialects, up and down, and means the same.
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-migrate/migrate/v4"
+	"github.com/golang-migrate/migrate/v4/database"
+	"github.com/golang-migrate/migrate/v4/database/pgx/v5"
+	"github.com/golang-migrate/migrate/v4/database/sqlite"
+	"github.com/golang-migrate/migrate/v4/source/iofs"
+
+	"github.com/tidemark/tidemark/syncer/store"
+)
+
+// Files holds postgres/ and sqlite/, each NNNNNN_name.{up,down}.sql.
+//
+//go:embed postgres/*.sql sqlite/*.sql
+var Files embed.FS
+
+// Migrator brings one database to a version of the schema.
+type Migrator struct {
+	db       *sql.DB
+	postgres bool
+	migrate  *migrate.Migrate
+}
+
+// Open connects to the database that databaseURL names, in the form that
+// store.Open takes. On SQLite the caller holds store.Lock.
+func Open(databaseURL string) (*Migrator, error) {
+	// golang-migrate closes the pool it is given, so it gets its own.
+	db, err := store.OpenSQL(databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	m := &Migrator{db: db, postgres: store.IsPostgres(databaseURL)}
+	if err := m.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the database for migrations: %w", err), db.Close())
+	}
+	return m, nil
+}
+
+func (m *Migrator) open() error {
+	var target database.Driver
+	var err error
+	folder := "sqlite"
+	if m.postgres {
+		folder = "postgres"
+		target, err = pgx.WithInstance(m.db, &pgx.Config{})
+	} else {
+		target, err = sqlite.WithInstance(m.db, &sqlite.Config{})
+	}
+	if err != nil {
+		return err
+	}
+	source, err := iofs.New(Files, folder)
+	if err != nil {
+		return err
+	}
+	m.migrate, err = migrate.NewWithInstance("embedded", source, folder, target)
+	return err
+}
+
+// Up applies all migrations that are missing. Nodes that start together wait for
+// the one that does it.
+func (m *Migrator) Up(ctx context.Context) error {
+	return m.locked(ctx, m.migrate.Up)
+}
+
+// Down takes back the newest n migrations. It deletes what they added.
+func (m *Migrator) Down(ctx context.Context, n int) error {
+	return m.locked(ctx, func() error { return m.migrate.Steps(-n) })
+}
+
+// Version returns the number of the newest migration applied, 0 for none. dirty:
+// it failed half-way.
+func (m *Migrator) Version() (version uint, dirty bool, err error) {
+	version, dirty, err = m.migrate.Version()
+	if errors.Is(err, migrate.ErrNilVersion) {
+		return 0, false, nil
+	}
+	return version, dirty, err
+}
+
+// Force says that the schema is at version, after it was mended by hand. -1: at none.
+func (m *Migrator) Force(version int) error {
+	return m.migrate.Force(version)
+}
+
+// Close ends the connection.
+func (m *Migrator) Close() error {
+	source, target := m.migrate.Close()
+	return errors.Join(source, target)
+}
+
+// advisoryLock names the lock that keeps nodes from migrating at the same time.
+const advisoryLock = 7218905430188741
+
+// locked runs step while no other node migrates. golang-migrate has a lock of
+// its own, but it waits inside a statement, and a CREATE INDEX CONCURRENTLY of
+// the node that holds it would wait for that statement: a deadlock. This one
+// asks again and again, outside of any statement.
+func (m *Migrator) locked(ctx context.Context, step func() error) error {
+	if m.postgres {
+		conn, err := m.db.Conn(ctx)
+		if err != nil {
+			return fmt.Errorf("lock migrations: %w", err)
+		}
+		defer conn.Close() // ends the session's lock if unlocking fails
+		if err := tryLock(ctx, conn); err != nil {
+			return fmt.Errorf("lock migrations: %w", err)
+		}
+		defer conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", advisoryLock)
+	}
+	return explain(step())
+}
+
+func tryLock(ctx context.Context, conn *sql.Conn) error {
+	retry := time.NewTicker(100 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		var locked bool
+		err := conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", advisoryLock).Scan(&locked)
+		if err != nil || locked {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-retry.C:
+		}
+	}
+}
+
+// explain says what to do about a migration that failed half-way.
+func explain(err error) error {
+	var dirty migrate.ErrDirty
+	switch {
+	case err == nil, errors.Is(err, migrate.ErrNoChange):
+		return nil
+	case errors.As(err, &dirty):
+		return fmt.Errorf("migration %d failed half-way: undo by hand what it did, then run "+
+			"`tidemark migrate force %d` and `tidemark migrate up`", dirty.Version, dirty.Version-1)
+	}
+	return fmt.Errorf("migrate: %w", err)
+}

@@ -1,0 +1,3 @@
+DROP TABLE clients;
+DROP TABLE documents;
+DROP TABLE spaces;

@@ -1,0 +1,123 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+)
+
+type postgresDialect struct{}
+
+// clock_timestamp, not now(): now() is when the transaction began, before the
+// lock was waited for.
+func (postgresDialect) lockSpace() string {
+	return `
+SELECT *, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint) AS now
+FROM spaces
+WHERE id = @space
+FOR NO KEY UPDATE`
+}
+
+// sessionSettings are set on every connection unless the URL sets them itself.
+// A connection that dies with a space's lock must not hold it for long.
+var sessionSettings = map[string]string{
+	"application_name":                    "tidemark",
+	"statement_timeout":                   "5s",
+	"lock_timeout":                        "2s",
+	"idle_in_transaction_session_timeout": "3s",
+	// Plans made for one set of parameters are bad ones on tables that grow.
+	"plan_cache_mode": "force_generic_plan",
+}
+
+func openPostgres(ctx context.Context, url string, opts Options) (*Store, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", err)
+	}
+	for name, value := range sessionSettings {
+		if _, set := config.ConnConfig.RuntimeParams[name]; !set {
+			config.ConnConfig.RuntimeParams[name] = value
+		}
+	}
+	if config.ConnConfig.ValidateConnect == nil {
+		// A push must never meet a standby that was promoted without us knowing.
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	closeAll := func() error {
+		err := db.Close()
+		pool.Close()
+		return err
+	}
+	if err := checkDurability(ctx, pool, opts); err != nil {
+		return nil, errors.Join(err, closeAll())
+	}
+	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), gormConfig())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("connect to PostgreSQL: %w", err), closeAll())
+	}
+	return &Store{
+		dialect: postgresDialect{},
+		writer:  g,
+		reader:  g,
+		now:     opts.Now,
+		closers: []func() error{closeAll},
+	}, nil
+}
+
+// checkDurability refuses a database that acknowledges a commit before it is on
+// disk: a crash then loses edits that clients were told are safe.
+func checkDurability(ctx context.Context, pool *pgxpool.Pool, opts Options) error {
+	for _, setting := range []string{"fsync", "synchronous_commit"} {
+		var value string
+		if err := pool.QueryRow(ctx, "SELECT current_setting($1)", setting).Scan(&value); err != nil {
+			return fmt.Errorf("connect to PostgreSQL: %w", err)
+		}
+		if value != "off" {
+			continue
+		}
+		if !opts.UnsafeDurability {
+			return fmt.Errorf("PostgreSQL runs with %s=off and would lose acknowledged edits in a crash: "+
+				"turn it on, or start with --unsafe-durability if losing edits is fine", setting)
+		}
+		opts.Logger.WarnContext(ctx, "acknowledged edits can be lost in a crash", "setting", setting, "value", value)
+	}
+	return nil
+}
+
+// Classes of SQLSTATE that pass: connection exceptions, insufficient resources,
+// operator intervention (shutdown, statement timeout), serialization and
+// deadlock, lock timeout, a standby that takes no writes.
+var temporaryStates = []string{"08", "53", "57", "40", "55P03", "25006", "25P03"}
+
+func (postgresDialect) temporary(err error) bool {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) {
+		return true // the database didn't answer at all
+	}
+	for _, state := range temporaryStates {
+		if strings.HasPrefix(answer.Code, state) {
+			return true
+		}
+	}
+	return false
+}
+
+// rolledBack: only an answer of the database is one. After anything else the
+// commit may have been carried out.
+func (postgresDialect) rolledBack(err error) bool {
+	var answer *pgconn.PgError
+	return errors.As(err, &answer) || errors.Is(err, pgx.ErrTxCommitRollback)
+}

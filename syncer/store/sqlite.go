@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/gofrs/flock"
+	"gorm.io/driver/sqlite"
+	"gorm.io/gorm"
+	driver "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+type sqliteDialect struct{}
+
+// The write transaction (BEGIN IMMEDIATE) is the lock, of the whole database.
+func (sqliteDialect) lockSpace() string {
+	return `
+SELECT *, CAST(@now AS integer) AS now
+FROM spaces
+WHERE id = @space`
+}
+
+// minSQLite is the oldest SQLite that is safe here: before it a WAL database
+// could be corrupted when a checkpoint and a commit met (the WAL-reset bug).
+const minSQLite = "3.51.3"
+
+// pragmas are what the guarantees rest on. The driver ignores what it doesn't
+// know, so they are read back.
+var pragmas = []struct{ name, set, want string }{
+	{"journal_mode", "WAL", "wal"},
+	{"synchronous", "FULL", "2"}, // a commit is on disk before it is acknowledged
+	{"busy_timeout", "5000", "5000"},
+	{"foreign_keys", "1", "1"},
+}
+
+// sqliteDSN returns the driver's name for a database file. txlock says what
+// BEGIN means: immediate takes the write lock at once, so that a transaction
+// that reads before it writes can't fail half-way.
+func sqliteDSN(path, txlock string) string {
+	query := url.Values{"_txlock": {txlock}}
+	for _, p := range pragmas {
+		query.Add("_pragma", p.name+"("+p.set+")")
+	}
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String()
+}
+
+func openSQLite(ctx context.Context, path string, opts Options) (*Store, error) {
+	if err := makeFolder(path); err != nil {
+		return nil, err
+	}
+	s := &Store{dialect: sqliteDialect{}, now: opts.Now}
+	var err error
+	// SQLite has one writer at a time anyway: one connection queues pushes in
+	// order instead of letting them spin on a busy lock.
+	if s.writer, err = s.openPool(ctx, sqliteDSN(path, "immediate"), 1); err == nil {
+		s.reader, err = s.openPool(ctx, sqliteDSN(path, "deferred")+"&_pragma=query_only(1)", readers)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open SQLite database %s: %w", path, err), s.Close())
+	}
+	return s, nil
+}
+
+// readers is how many pages can be read at a time.
+const readers = 8
+
+func (s *Store) openPool(ctx context.Context, dsn string, size int) (*gorm.DB, error) {
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, db.Close)
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	if err := checkSQLite(ctx, db); err != nil {
+		return nil, err
+	}
+	return gorm.Open(dialector{sqlite.New(sqlite.Config{DriverName: "sqlite", Conn: db})}, gormConfig())
+}
+
+// checkSQLite reads back what sqliteDSN asked for.
+func checkSQLite(ctx context.Context, db *sql.DB) error {
+	var version string
+	if err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version); err != nil {
+		return err
+	}
+	if olderVersion(version, minSQLite) {
+		return fmt.Errorf("SQLite %s is too old, need %s", version, minSQLite)
+	}
+	for _, p := range pragmas {
+		var got string
+		if err := db.QueryRowContext(ctx, "PRAGMA "+p.name).Scan(&got); err != nil {
+			return err
+		}
+		if got != p.want {
+			return fmt.Errorf("PRAGMA %s is %s, want %s", p.name, got, p.want)
+		}
+	}
+	return nil
+}
+
+// olderVersion compares dotted versions of three numbers.
+func olderVersion(version, than string) bool {
+	a, b := strings.Split(version, "."), strings.Split(than, ".")
+	for i := range min(len(a), len(b)) {
+		x, _ := strconv.Atoi(a[i])
+		y, _ := strconv.Atoi(b[i])
+		if x != y {
+			return x < y
+		}
+	}
+	return len(a) < len(b)
+}
+
+// dialector makes gorm's SQLite dialect, written for another driver, read the
+// errors of this one.
+type dialector struct{ gorm.Dialector }
+
+// Translate implements gorm.ErrorTranslator.
+func (dialector) Translate(err error) error {
+	var e *driver.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+		return gorm.ErrDuplicatedKey
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return gorm.ErrForeignKeyViolated
+	}
+	return err
+}
+
+func makeFolder(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("folder of the SQLite database: %w", err)
+	}
+	return nil
+}
+
+// Lock keeps other processes from working on the SQLite database that url names,
+// until release is called or the process ends. Two servers on one file would not
+// hear each other's pokes. It does nothing for PostgreSQL.
+func Lock(databaseURL string) (release func() error, err error) {
+	path, ok := SQLitePath(databaseURL)
+	if !ok {
+		return func() error { return nil }, nil
+	}
+	if err := makeFolder(path); err != nil {
+		return nil, err
+	}
+	lock := flock.New(path + ".lock")
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("lock the SQLite database %s: %w", path, err)
+	case !ok:
+		return nil, fmt.Errorf("another tidemark is working on %s", path)
+	}
+	return lock.Unlock, nil
+}
+
+var temporaryCodes = map[int]bool{
+	sqlite3.SQLITE_BUSY:      true,
+	sqlite3.SQLITE_LOCKED:    true,
+	sqlite3.SQLITE_FULL:      true, // disk full: heals when there is room
+	sqlite3.SQLITE_IOERR:     true,
+	sqlite3.SQLITE_CANTOPEN:  true,
+	sqlite3.SQLITE_READONLY:  true,
+	sqlite3.SQLITE_INTERRUPT: true,
+	sqlite3.SQLITE_NOMEM:     true,
+}
+
+func (sqliteDialect) temporary(err error) bool {
+	var e *driver.Error
+	return errors.As(err, &e) && temporaryCodes[e.Code()&0xff]
+}
+
+// rolledBack: SQLite rolls back by itself when it can't write a commit, and says
+// busy when it hasn't begun. After an I/O error it can't know.
+func (sqliteDialect) rolledBack(err error) bool {
+	var e *driver.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	code := e.Code() & 0xff
+	return code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_FULL
+}

@@ -1,0 +1,168 @@
+// Package store keeps spaces, documents and clients in PostgreSQL or SQLite,
+// through gorm. The two differ in a handful of answers, which stand in
+// postgres.go and sqlite.go; everything else is one code and one SQL for both.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer"
+)
+
+// Options set a Store. The zero value works.
+type Options struct {
+	// UnsafeDurability allows a PostgreSQL that acknowledges commits before they
+	// are on disk (fsync=off, synchronous_commit=off). THIS LOSES ACKNOWLEDGED
+	// EDITS when the machine or the database crashes.
+	UnsafeDurability bool
+
+	// Now is the clock of SQLite, which has none of its own; PostgreSQL's is
+	// asked. Default: time.Now.
+	Now func() time.Time
+
+	// Logger hears of slow and failed statements. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// Store implements syncer.Store.
+type Store struct {
+	dialect dialect
+	writer  *gorm.DB
+	reader  *gorm.DB // the same as writer on PostgreSQL
+	now     func() time.Time
+	closers []func() error
+}
+
+var _ syncer.Store = (*Store)(nil)
+
+// dialect is what the databases answer differently.
+type dialect interface {
+	// lockSpace is the statement that reads the row of @space, locks it until
+	// the transaction ends, and reads the database's clock in microseconds as
+	// now. SQLite's clock is @now.
+	lockSpace() string
+	// temporary reports whether err says that the database can't answer now, as
+	// opposed to a wrong statement.
+	temporary(err error) bool
+	// rolledBack reports whether err, of a COMMIT, says that nothing was committed.
+	rolledBack(err error) bool
+}
+
+// readTimeout bounds a read, from waiting for a connection to the last row.
+const readTimeout = 5 * time.Second
+
+// Open opens the database that url names: "sqlite:" and a path, or a
+// "postgres://" URL (libpq's form). It does not migrate.
+func Open(ctx context.Context, url string, opts Options) (*Store, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if path, ok := SQLitePath(url); ok {
+		return openSQLite(ctx, path, opts)
+	}
+	if !IsPostgres(url) {
+		return nil, errURL
+	}
+	return openPostgres(ctx, url, opts)
+}
+
+var errURL = errors.New(`the database URL must begin with "sqlite:" or "postgres://"`)
+
+// SQLitePath returns the path that a "sqlite:" URL names.
+func SQLitePath(url string) (path string, ok bool) {
+	path, ok = strings.CutPrefix(url, "sqlite:")
+	return path, ok && path != ""
+}
+
+// IsPostgres reports whether url names a PostgreSQL database.
+func IsPostgres(url string) bool {
+	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
+}
+
+// OpenSQL opens the database that url names as a plain connection pool, for
+// migrations. The caller closes it.
+func OpenSQL(url string) (*sql.DB, error) {
+	if path, ok := SQLitePath(url); ok {
+		if err := makeFolder(path); err != nil {
+			return nil, err
+		}
+		return sql.Open("sqlite", sqliteDSN(path, "immediate"))
+	}
+	if !IsPostgres(url) {
+		return nil, errURL
+	}
+	return sql.Open("pgx", url)
+}
+
+// Close closes the connections. It waits for statements that run.
+func (s *Store) Close() error {
+	var errs []error
+	for _, closer := range s.closers {
+		errs = append(errs, closer())
+	}
+	return errors.Join(errs...)
+}
+
+// Ping implements syncer.Store.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return s.failure("ping", s.reader.WithContext(ctx).Exec("SELECT 1").Error)
+}
+
+// failure gives err the code that callers act on. Whose context was canceled
+// gets that error back: nobody is left to be told anything.
+func (s *Store) failure(doing string, err error) error {
+	var known *models.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known), errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, context.DeadlineExceeded), s.dialect.temporary(err):
+		return &models.Error{
+			Code:       models.CodeUnavailable,
+			Detail:     "The database can't answer at the moment. Nothing was changed; try again.",
+			RetryAfter: time.Second,
+			Err:        fmt.Errorf("%s: %w", doing, err),
+		}
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// commitFailure is failure for a COMMIT, whose answer may be lost.
+func (s *Store) commitFailure(err error) error {
+	if err == nil || s.dialect.rolledBack(err) {
+		return s.failure("commit", err)
+	}
+	return &models.Error{
+		Code:       models.CodeOutcomeUnknown,
+		Detail:     "The database didn't say whether the edits were committed. Send the same request again to find out.",
+		RetryAfter: time.Second,
+		Err:        fmt.Errorf("commit: %w", err),
+	}
+}
+
+// gormConfig returns gorm's settings: no transaction around single statements,
+// errors returned rather than logged twice.
+func gormConfig() *gorm.Config {
+	return &gorm.Config{
+		SkipDefaultTransaction: true,
+		TranslateError:         false,
+		Logger:                 logger.Discard,
+		NowFunc:                func() time.Time { return time.Now().UTC() },
+	}
+}
