@@ -1,0 +1,113 @@
+// What the browser tests stand on: the real binary on a port of its own, a headless Chromium, and pages that are
+// watched: a test fails if its page logs an error or asks anything of another origin.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+const BROWSER = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const FLAGS = [
+  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+  '--disable-background-networking', '--disable-component-update', '--disable-sync',
+];
+
+/** How long a condition may take to come true. Far more than needed, so that a slow machine is not a failure. */
+export const PATIENCE = 30_000;
+
+/** Starts `tidemark serve` on SQLite in a temporary folder. Resolves to its address and the way to end it. */
+export async function startServer() {
+  const binary = process.env.TIDEMARK_BIN;
+  if (!binary) throw new Error('TIDEMARK_BIN is not set: build the server (go build -o tidemark ./cmd/tidemark) and put its path there.');
+  if (!existsSync(binary)) throw new Error(`TIDEMARK_BIN names ${binary}, and there is no such file.`);
+
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-browser-'));
+  // The server refuses settings that it does not know, and TIDEMARK_BIN is one.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TIDEMARK_')));
+  const server = spawn(binary, ['serve', '--listen', '127.0.0.1:0', '--database-url', `sqlite:${join(folder, 'tidemark.db')}`], {
+    env, cwd: folder, stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let log = '';
+  server.stderr.on('data', (chunk) => { log = (log + chunk).slice(-8_000); });
+  const ended = new Promise((resolve) => { server.once('close', resolve); });
+  const kill = () => server.kill('SIGKILL');
+  process.once('exit', kill);
+
+  const stop = async () => {
+    server.kill('SIGTERM');
+    const hammer = setTimeout(kill, 10_000);
+    await ended;
+    clearTimeout(hammer);
+    process.removeListener('exit', kill);
+    await rm(folder, { recursive: true, force: true });
+  };
+  const origin = await new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`The server did not say where it listens within 30 s.\n${log}`)), 30_000);
+    createInterface({ input: server.stdout }).on('line', (line) => {
+      const address = /^tidemark: listening on (http:\/\/\S+)/.exec(line)?.[1];
+      if (!address) return;
+      clearTimeout(late);
+      resolve(new URL(address).origin);
+    });
+    server.once('error', reject);
+    ended.then((code) => reject(new Error(`The server ended with ${code} before it listened.\n${log}`)));
+  }).catch(async (error) => {
+    await stop();
+    throw error;
+  });
+  return { origin, stop };
+}
+
+/** Starts Chromium. */
+export function startBrowser() {
+  if (!existsSync(BROWSER)) throw new Error(`There is no Chromium at ${BROWSER}: install the package "chromium" or name it in CHROMIUM.`);
+  return chromium.launch({ executablePath: BROWSER, args: FLAGS });
+}
+
+/** A server and a browser for the tests of one file. */
+export async function startWorld() {
+  const server = await startServer();
+  const browser = await startBrowser().catch(async (error) => {
+    await server.stop();
+    throw error;
+  });
+  return {
+    origin: server.origin,
+    browser,
+    async stop() {
+      await browser.close();
+      await server.stop();
+    },
+  };
+}
+
+/**
+ * A browser profile of its own for one test. Its pages are watched until the test ends. `expected` are console errors
+ * that the test provokes: the browser logs every lost or refused answer, whatever the page makes of it.
+ */
+export async function newProfile(t, world, { expected = [], ...options } = {}) {
+  const profile = await world.browser.newContext({
+    baseURL: world.origin, viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce', ...options,
+  });
+  profile.setDefaultTimeout(PATIENCE);
+  const complaints = [];
+  profile.on('page', (page) => {
+    page.on('console', (message) => {
+      if (message.type() !== 'error' || expected.some((pattern) => pattern.test(message.text()))) return;
+      complaints.push(`console: ${message.text()} (${message.location().url})`);
+    });
+    page.on('pageerror', (error) => complaints.push(`page: ${error.stack}`));
+  });
+  profile.on('request', (request) => {
+    if (new URL(request.url()).origin !== world.origin) complaints.push(`left the origin: ${request.url()}`);
+  });
+  t.after(async () => {
+    await profile.close();
+    assert.deepEqual(complaints, []);
+  });
+  return profile;
+}
