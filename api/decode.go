@@ -1,0 +1,299 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+// maxFieldErrors bounds the answer to a request that is wrong all over.
+const maxFieldErrors = 20
+
+// decodePush reads the body of a push. Unlike encoding/json it refuses unknown
+// names, names in another case, names that are there twice, null, and anything
+// after the value. Documents are kept as they are, unjudged: what is wrong
+// inside one is the result of its edit.
+func decodePush(body []byte) (*models.PushRequest, error) {
+	req := &models.PushRequest{}
+	d := newDecoder(body)
+	d.object(func(name string) bool {
+		switch name {
+		case "client_id":
+			req.ClientID = d.text()
+		case "edits":
+			d.array(func(i int) {
+				if i < models.MaxEdits {
+					req.Edits = append(req.Edits, d.edit())
+				} else {
+					d.tooMany()
+				}
+			})
+		case "atomic":
+			req.Atomic = d.boolean()
+		case "cursor":
+			cursor := d.text()
+			req.Cursor = &cursor
+		case "collections":
+			d.array(func(i int) {
+				req.Collections = append(req.Collections, d.text())
+				if i == maxCollections {
+					d.wrong(models.CodeInvalidRequest, tooManyCollections)
+				}
+			})
+		case "limit":
+			req.Limit = int(d.integer(1, models.MaxPageChanges))
+		default:
+			return false
+		}
+		return true
+	})
+	if err := d.end(); err != nil {
+		return nil, err
+	}
+	return req, validate(req)
+}
+
+func (d *decoder) edit() models.Edit {
+	var e models.Edit
+	d.object(func(name string) bool {
+		switch name {
+		case "edit_id":
+			e.EditID = d.text()
+		case "op":
+			e.Op = models.Op(d.text())
+		case "collection":
+			e.Collection = d.text()
+		case "id":
+			e.ID = d.text()
+		case "base_version":
+			version := d.integer(0, models.MaxVersion)
+			e.BaseVersion = &version
+		case "base_edit_id":
+			e.BaseEditID = d.text()
+		case "force":
+			e.Force = d.boolean()
+		case "data":
+			e.Data = d.raw()
+		default:
+			return false
+		}
+		return true
+	})
+	return e
+}
+
+// decodeDocument returns the one JSON value in body, without the space around
+// it. What the value is worth is for the engine to say.
+func decodeDocument(body []byte) ([]byte, error) {
+	d := newDecoder(body)
+	document := d.raw()
+	if err := d.end(); err != nil {
+		return nil, err
+	}
+	return document, nil
+}
+
+// A decoder reads a JSON text token by token and collects what is wrong with it.
+// After a syntax error its methods return zero values and its loops end.
+type decoder struct {
+	body   []byte
+	tokens *jsontext.Decoder
+	syntax error // the text is not JSON
+	code   models.Code
+	fields []models.FieldError
+}
+
+func newDecoder(body []byte) *decoder {
+	d := &decoder{body: body, tokens: jsontext.NewDecoder(bytes.NewBuffer(body),
+		// Both are judged here for the envelope and by the engine for documents.
+		// Invalid UTF-8 then only means escaped lone surrogates.
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
+	if !utf8.Valid(body) {
+		d.syntax = errors.New("it is not valid UTF-8")
+	}
+	return d
+}
+
+// end returns what is wrong, if anything. A text that is not JSON comes before
+// everything else, because what was understood of it means nothing.
+func (d *decoder) end() error {
+	if d.syntax == nil {
+		if _, err := d.tokens.ReadToken(); err == nil {
+			d.syntax = errors.New("something follows the value")
+		} else if err != io.EOF {
+			d.fail(err)
+		}
+	}
+	switch {
+	case d.syntax != nil:
+		return &models.Error{Code: models.CodeMalformedJSON, Detail: fmt.Sprintf("The body is not one JSON value: %v.", d.syntax), Err: d.syntax}
+	case d.code == models.CodeBatchTooLarge:
+		return models.Errorf(d.code, "A push has at most %d edits.", models.MaxEdits)
+	case d.code != "":
+		return &models.Error{Code: d.code, Detail: badForm, Fields: d.fields}
+	}
+	return nil
+}
+
+// fail notes a syntax error in words of ours.
+func (d *decoder) fail(err error) {
+	var at *jsontext.SyntacticError
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		d.syntax = errors.New("it is empty or cut off")
+	case errors.As(err, &at):
+		d.syntax = fmt.Errorf("it goes wrong after byte %d", at.ByteOffset)
+	default:
+		d.syntax = errors.New("it can't be read")
+	}
+}
+
+// wrong notes that the name or value read last is not right. The first thing
+// that is wrong decides the code.
+func (d *decoder) wrong(code models.Code, detail string) {
+	if d.syntax != nil {
+		return
+	}
+	if d.code == "" {
+		d.code = code
+	}
+	if len(d.fields) < maxFieldErrors {
+		pointer := cut(string(d.tokens.StackPointer()), 256)
+		d.fields = append(d.fields, models.FieldError{Pointer: pointer, Detail: detail})
+	}
+}
+
+// tooMany passes over an edit above the limit, which outweighs all else.
+func (d *decoder) tooMany() {
+	d.raw()
+	d.code = models.CodeBatchTooLarge
+}
+
+// kind returns the kind of the next token, 0 if there is none.
+func (d *decoder) kind() jsontext.Kind {
+	if d.syntax != nil {
+		return 0
+	}
+	return d.tokens.PeekKind()
+}
+
+func (d *decoder) token() (t jsontext.Token) {
+	if d.syntax != nil {
+		return t
+	}
+	t, err := d.tokens.ReadToken()
+	if err != nil {
+		d.fail(err)
+	}
+	return t
+}
+
+// raw returns the next value as it stands in the body.
+func (d *decoder) raw() []byte {
+	if d.syntax != nil {
+		return nil
+	}
+	v, err := d.tokens.ReadValue()
+	if err != nil {
+		d.fail(err)
+		return nil
+	}
+	// v belongs to the decoder, so point into the body instead.
+	end := d.tokens.InputOffset()
+	start := end - int64(len(v))
+	return d.body[start:end:end]
+}
+
+// scalar returns the next value if it is of one of the kinds.
+func (d *decoder) scalar(want string, kinds ...jsontext.Kind) (jsontext.Value, bool) {
+	v := jsontext.Value(d.raw())
+	if d.syntax != nil {
+		return nil, false
+	}
+	if !slices.Contains(kinds, v.Kind()) {
+		if v.Kind() == 'n' {
+			want += "; leave out what has no value"
+		}
+		d.wrong(models.CodeInvalidRequest, want)
+		return nil, false
+	}
+	return v, true
+}
+
+func (d *decoder) text() string {
+	v, ok := d.scalar("must be a string", '"')
+	if !ok {
+		return ""
+	}
+	// An error would mean a lone surrogate; it becomes U+FFFD, which no name has.
+	text, _ := jsontext.AppendUnquote(nil, v)
+	return string(text)
+}
+
+func (d *decoder) boolean() bool {
+	v, ok := d.scalar("must be true or false", 't', 'f')
+	return ok && v.Kind() == 't'
+}
+
+// integer takes digits only: 1.0 and 1e3 are integers to some readers and not to
+// others.
+func (d *decoder) integer(least, most int64) int64 {
+	want := func() string { return fmt.Sprintf("must be an integer from %d to %d", least, most) }
+	v, ok := d.scalar("must be an integer", '0')
+	if !ok {
+		return 0
+	}
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil || n < least || n > most || v[0] == '-' {
+		d.wrong(models.CodeInvalidRequest, want())
+		return 0
+	}
+	return n
+}
+
+// array calls element for each element of the next value, which element reads.
+func (d *decoder) array(element func(i int)) {
+	if d.kind() != '[' {
+		d.scalar("must be an array")
+		return
+	}
+	d.token()
+	for i := 0; d.syntax == nil && d.kind() != ']'; i++ {
+		element(i)
+	}
+	d.token()
+}
+
+// object calls member for each name in the next value. member reads the value,
+// or returns false if it doesn't know the name.
+func (d *decoder) object(member func(name string) bool) {
+	if d.kind() != '{' {
+		d.scalar("must be an object")
+		return
+	}
+	d.token()
+	var seen []string // known names only, so it stays short
+	for d.syntax == nil && d.kind() != '}' {
+		name := d.token().String()
+		switch {
+		case d.syntax != nil:
+		case slices.Contains(seen, name):
+			d.wrong(models.CodeDuplicateKey, "is there twice")
+			d.raw()
+		case member(name):
+			seen = append(seen, name)
+		default:
+			d.wrong(models.CodeUnknownField, "is not known here")
+			d.raw()
+		}
+	}
+	d.token()
+}

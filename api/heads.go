@@ -1,0 +1,82 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+// headList is the answer of heads.
+type headList struct {
+	Heads       []models.Head `json:"heads"`
+	PollAfterMS int64         `json:"poll_after_ms"`
+}
+
+// AppendJSON appends the wire form of l to b.
+func (l *headList) AppendJSON(b []byte) []byte {
+	text, err := json.Marshal(l)
+	if err != nil {
+		panic(err) // unreachable: strings and integers
+	}
+	return append(b, text...)
+}
+
+func (s *Server) heads(c echo.Context) error {
+	spaces, err := s.bindHeads(c)
+	if err != nil {
+		return err
+	}
+	heads, pollAfter, err := s.engine.Heads(c.Request().Context(), spaces)
+	if err != nil {
+		return err
+	}
+	tag := headsTag(heads)
+	c.Response().Header().Set("ETag", tag)
+	same, err := unchanged(c, tag)
+	if err != nil {
+		return err
+	}
+	if same {
+		return notModified(c)
+	}
+	return write(c, http.StatusOK, &headList{Heads: heads, PollAfterMS: pollAfter.Milliseconds()})
+}
+
+// bindHeads returns the spaces asked for, or those that the token names exactly.
+func (s *Server) bindHeads(c echo.Context) ([]string, error) {
+	q, err := query(c, "space")
+	if err != nil {
+		return nil, err
+	}
+	spaces := list(q, "space")
+	switch {
+	case q.Has("space"):
+	case s.development():
+		return nil, invalid("space", "must be there: without tokens nothing else says which spaces are meant")
+	default:
+		spaces = principal(c).Spaces()
+	}
+	if len(spaces) > models.MaxHeads {
+		return nil, invalid("space", fmt.Sprintf("at most %d at once", models.MaxHeads))
+	}
+	for _, space := range spaces {
+		if err := mayRead(c, space); err != nil {
+			return nil, err
+		}
+	}
+	return spaces, nil
+}
+
+// headsTag is the same as long as no head moves. It says nothing about pace.
+func headsTag(heads []models.Head) string {
+	sum := fnv.New64a()
+	for _, h := range heads {
+		fmt.Fprintf(sum, "%s %d\n", h.Space, h.Version)
+	}
+	return fmt.Sprintf(`"%016x"`, sum.Sum64())
+}

@@ -1,0 +1,147 @@
+package api
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tidemark/tidemark"
+	"github.com/tidemark/tidemark/api/web"
+)
+
+// A webFile is a file of the pages, in memory.
+type webFile struct {
+	media  string
+	policy string // Content-Security-Policy of a page
+	tag    string
+	plain  []byte
+	gzip   []byte // nil if it is not vendored compressed
+}
+
+// mediaTypes are those of the files there are. mime.TypeByExtension would ask
+// the operating system, and each says something else.
+var mediaTypes = map[string]string{
+	".css":  "text/css; charset=utf-8",
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".svg":  "image/svg+xml",
+	".ts":   "text/plain; charset=utf-8",
+	".yaml": "application/yaml",
+}
+
+// policies are the pages' content security policies: everything comes from here.
+var policies = map[string]string{
+	"index.html": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+	// The API reference sets styles from its script, and shows icons as data: URLs.
+	"docs.html": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+}
+
+// loadFiles reads what is embedded. A vendored x.js.gz becomes x.js.
+func loadFiles() (map[string]webFile, error) {
+	files := map[string]webFile{"openapi.yaml": newWebFile("openapi.yaml", tidemark.OpenAPI)}
+	err := fs.WalkDir(web.Files, ".", func(at string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := web.Files.ReadFile(at)
+		if err != nil {
+			return err
+		}
+		name, compressed := strings.CutSuffix(path.Base(at), ".gz")
+		if !compressed {
+			files[name] = newWebFile(name, text)
+			return nil
+		}
+		plain, err := inflate(text)
+		if err != nil {
+			return fmt.Errorf("inflate %s: %w", at, err)
+		}
+		f := newWebFile(name, plain)
+		f.gzip = text
+		files[name] = f
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded files: %w", err)
+	}
+	return files, nil
+}
+
+func newWebFile(name string, text []byte) webFile {
+	return webFile{
+		media:  mediaTypes[path.Ext(name)],
+		policy: policies[name],
+		tag:    fmt.Sprintf(`"%x"`, sha256.Sum256(text))[:18] + `"`,
+		plain:  text,
+	}
+}
+
+func inflate(text []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	plain, err := io.ReadAll(r)
+	return plain, errors.Join(err, r.Close())
+}
+
+// file returns the handler of one embedded file.
+func file(name string) func(*Server, echo.Context) error {
+	return func(s *Server, c echo.Context) error { return s.serveFile(c, name) }
+}
+
+// demo is file, in development only: the demo page needs no token and shows
+// everything.
+func demo(name string) func(*Server, echo.Context) error {
+	return func(s *Server, c echo.Context) error {
+		if !s.development() {
+			return nothingHere(c)
+		}
+		return s.serveFile(c, name)
+	}
+}
+
+// asset serves scripts and styles of the pages.
+func (s *Server) asset(c echo.Context) error {
+	name := param(c, "file")
+	if ext := path.Ext(name); ext != ".js" && ext != ".css" {
+		return nothingHere(c)
+	}
+	return s.serveFile(c, name)
+}
+
+// serveFile answers with a file. Browsers keep it and ask each time whether it
+// is still good, so a new server is seen at once.
+func (s *Server) serveFile(c echo.Context, name string) error {
+	f, ok := s.files[name]
+	if !ok {
+		return nothingHere(c)
+	}
+	h := c.Response().Header()
+	h.Set(echo.HeaderContentType, f.media)
+	h.Set(echo.HeaderCacheControl, "no-cache")
+	h.Set("ETag", f.tag)
+	if f.policy != "" {
+		h.Set(echo.HeaderContentSecurityPolicy, f.policy)
+	}
+	body := f.plain
+	if f.gzip != nil {
+		h.Add(echo.HeaderVary, echo.HeaderAcceptEncoding)
+		if strings.Contains(c.Request().Header.Get(echo.HeaderAcceptEncoding), "gzip") {
+			h.Set(echo.HeaderContentEncoding, "gzip")
+			body = f.gzip
+		}
+	}
+	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(body))
+	return nil
+}

@@ -1,0 +1,102 @@
+package api
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tidemark/tidemark/api/auth"
+	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer"
+)
+
+// Times that bound a connection. There is no http.Server.ReadTimeout: its
+// deadline would stand while a long poll waits, and net/http takes a read that
+// fails in the background for a client that is gone. The body's deadline is set
+// around the body only (boundBody).
+const (
+	headerTimeout = 5 * time.Second
+	bodyTimeout   = 15 * time.Second
+	writeTimeout  = 60 * time.Second // from the end of the headers; longer than the longest poll
+	idleTimeout   = 75 * time.Second
+)
+
+// Options set a Server.
+type Options struct {
+	Engine *syncer.Engine
+
+	// Verifier checks tokens. Nil means development: no tokens, every space
+	// open to everybody who can connect, the demo page at /. THIS IS UNSAFE on
+	// any address but loopback.
+	Verifier *auth.Verifier
+
+	Logger *slog.Logger // default: slog.Default()
+
+	// CORSOrigins are the origins, exactly as browsers send them, whose pages
+	// may call. Empty: none but the server's own.
+	CORSOrigins []string
+
+	// What GET /v1/config tells.
+	Version          string
+	Retention        time.Duration
+	PollMin, PollMax time.Duration
+}
+
+// Server answers Tidemark's requests.
+type Server struct {
+	opts   Options
+	engine *syncer.Engine
+	log    *slog.Logger
+	files  map[string]webFile
+	echo   *echo.Echo
+	open   map[string]bool // the routes, in echo's form, that need no token
+	gauges http.Handler
+}
+
+// New returns a Server.
+func New(opts Options) (*Server, error) {
+	files, err := loadFiles()
+	if err != nil {
+		return nil, err
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	s := &Server{
+		opts:   opts,
+		engine: opts.Engine,
+		log:    opts.Logger,
+		files:  files,
+		echo:   echo.New(),
+		open:   make(map[string]bool),
+		gauges: newMetrics(),
+	}
+	s.echo.HTTPErrorHandler = s.writeError
+	s.echo.Pre(oneEscaping)
+	s.echo.Use(s.middleware()...)
+	for _, r := range routes {
+		s.echo.Add(r.method, r.echoPath(), func(c echo.Context) error { return r.handler(s, c) })
+		s.open[r.echoPath()] = r.access != byToken
+	}
+	return s, nil
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+
+// HTTPServer returns an http.Server for s with all its limits set.
+func (s *Server) HTTPServer() *http.Server {
+	return &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    models.MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// development reports whether there are no tokens.
+func (s *Server) development() bool { return s.opts.Verifier == nil }

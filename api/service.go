@@ -1,0 +1,110 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+// health answers as long as the process does; it never asks the database,
+// because starting the process anew would not bring that back.
+func (s *Server) health(c echo.Context) error {
+	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// ready answers whether requests should be sent here.
+func (s *Server) ready(c echo.Context) error {
+	if err := s.engine.Ready(c.Request().Context()); err != nil {
+		return &models.Error{Code: models.CodeUnavailable, Detail: "The server is not ready: its database does not answer, or it is shutting down.", Err: err}
+	}
+	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// newMetrics serves what there is to know about the process.
+func newMetrics() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true})
+}
+
+func (s *Server) metrics(c echo.Context) error {
+	s.gauges.ServeHTTP(c.Response(), c.Request())
+	return nil
+}
+
+// serverConfig is what a client may want to know about this server.
+type serverConfig struct {
+	Versions   serverVersions `json:"versions"`
+	Limits     serverLimits   `json:"limits"`
+	RetentionS int64          `json:"retention_s"`
+	PollMinMS  int64          `json:"poll_min_ms"`
+	PollMaxMS  int64          `json:"poll_max_ms"`
+}
+
+type serverVersions struct {
+	Server string `json:"server"`
+	API    string `json:"api"`
+}
+
+type serverLimits struct {
+	HeaderBytes        int   `json:"header_bytes"`
+	URLBytes           int   `json:"url_bytes"`
+	BodyBytes          int   `json:"body_bytes"`
+	TokenBytes         int   `json:"token_bytes"`
+	PushEdits          int   `json:"push_edits"`
+	PushBytes          int   `json:"push_bytes"`
+	DocumentBytes      int   `json:"document_bytes"`
+	DocumentDepth      int   `json:"document_depth"`
+	DocumentValues     int   `json:"document_values"`
+	KeyBytes           int   `json:"key_bytes"`
+	NameBytes          int   `json:"name_bytes"`
+	SpaceBytes         int   `json:"space_bytes"`
+	CursorBytes        int   `json:"cursor_bytes"`
+	PageChanges        int   `json:"page_changes"`
+	PageChangesDefault int   `json:"page_changes_default"`
+	PageBytes          int   `json:"page_bytes"`
+	PageRows           int   `json:"page_rows"`
+	Heads              int   `json:"heads"`
+	WaitS              int64 `json:"wait_s"`
+	Receipts           int   `json:"receipts"`
+}
+
+func (s *Server) config(c echo.Context) error {
+	if _, err := query(c); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, serverConfig{
+		Versions: serverVersions{Server: s.opts.Version, API: "v1"},
+		Limits: serverLimits{
+			HeaderBytes:        models.MaxHeaderBytes,
+			URLBytes:           models.MaxURLBytes,
+			BodyBytes:          models.MaxBodyBytes,
+			TokenBytes:         models.MaxTokenBytes,
+			PushEdits:          models.MaxEdits,
+			PushBytes:          models.MaxPushBytes,
+			DocumentBytes:      models.MaxDocumentBytes,
+			DocumentDepth:      models.MaxDocumentDepth,
+			DocumentValues:     models.MaxDocumentValues,
+			KeyBytes:           models.MaxKeyBytes,
+			NameBytes:          models.MaxNameBytes,
+			SpaceBytes:         models.MaxSpaceBytes,
+			CursorBytes:        models.MaxCursorBytes,
+			PageChanges:        models.MaxPageChanges,
+			PageChangesDefault: models.DefaultPageChanges,
+			PageBytes:          models.MaxPageBytes,
+			PageRows:           models.MaxPageRows,
+			Heads:              models.MaxHeads,
+			WaitS:              int64(models.MaxWait / time.Second),
+			Receipts:           models.MaxReceipts,
+		},
+		RetentionS: int64(s.opts.Retention / time.Second),
+		PollMinMS:  s.opts.PollMin.Milliseconds(),
+		PollMaxMS:  s.opts.PollMax.Milliseconds(),
+	})
+}
