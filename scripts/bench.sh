@@ -23,7 +23,7 @@ go test -run '^$' -bench "$1" -benchmem -count "$2" $dirs | awk '
 		if (!(group in base)) base[group] = $3
 		memory = ""
 		for (i = 4; i < NF; i++) if ($(i + 1) == "B/op" || $(i + 1) == "allocs/op") memory = memory sprintf("%10d %s", $i, $(i + 1))
-		printf "  %-52s %12.0f ns/op  x%-7.2f%s\n", substr(name, 10), $3, $3 / base[group], memory
+		printf "  %-52s %12s ns/op  x%-7.2f%s\n", substr(name, 10), $3, $3 / base[group], memory
 		next
 	}
 	/^(FAIL|---|panic)/ { print; failed = 1 }

@@ -4,7 +4,7 @@
 set -eu
 
 files=$(mktemp)
-trap 'rm -f "$files"' EXIT
+trap 'rm -f "$files" "$files.out"' EXIT
 find . -name '*.go' -not -path '*/node_modules/*' -not -path './bin/*' |
 	sed 's|^\./||' | sort >"$files"
 

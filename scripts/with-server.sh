@@ -12,14 +12,15 @@ binary=$1
 shift
 dir=$(mktemp -d)
 server=
+command=
 
 end() {
 	status=$?
 	trap - EXIT INT TERM
-	if [ -n "$server" ]; then
-		kill "$server" 2>/dev/null || true
-		wait "$server" 2>/dev/null || true
-	fi
+	for process in $command $server; do
+		kill "$process" 2>/dev/null || true
+		wait "$process" 2>/dev/null || true
+	done
 	if [ "$status" -ne 0 ]; then
 		echo "with-server: the command failed ($status); the server's log ends:" >&2
 		tail -n 20 "$dir/log" >&2 2>/dev/null || true
@@ -34,8 +35,11 @@ trap 'exit 143' TERM
 # The first line on stdout names the address; reading it from a pipe is the
 # wait for the server, and end of file means that it did not start.
 mkfifo "$dir/stdout"
-"$binary" serve --listen 127.0.0.1:0 --database-url "sqlite:$dir/tidemark.db" \
-	>"$dir/stdout" 2>"$dir/log" &
+(
+	# Settings of the caller are not this server's.
+	for name in $(env | sed -n 's/^\(TIDEMARK_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+	exec "$binary" serve --listen 127.0.0.1:0 --database-url "sqlite:$dir/tidemark.db"
+) >"$dir/stdout" 2>"$dir/log" &
 server=$!
 exec 3<"$dir/stdout"
 if ! read -r line <&3; then
@@ -47,4 +51,8 @@ exec 3<&-
 
 TIDEMARK_URL=${line#tidemark: listening on }
 export TIDEMARK_URL
-"$@"
+# In the background because a shell that waits for a command in the foreground
+# hears no signal until it ends.
+"$@" &
+command=$!
+wait "$command"
