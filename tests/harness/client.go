@@ -223,13 +223,7 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, int
 	if err != nil {
 		return err
 	}
-	if answer.Status/100 != 2 {
-		return answer.Problem()
-	}
-	if err := json.Unmarshal(answer.Body, into); err != nil {
-		return fmt.Errorf("%s %s answered %q: %w", method, path, answer.Body, err)
-	}
-	return nil
+	return answer.Decode(into)
 }
 
 // Answer is any answer, read whole.
@@ -237,6 +231,17 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
+}
+
+// Decode reads the answer's body; the error is a *Problem if the answer is one.
+func (a Answer) Decode(into any) error {
+	if a.Status/100 != 2 {
+		return a.Problem()
+	}
+	if err := json.Unmarshal(a.Body, into); err != nil {
+		return fmt.Errorf("the answer %.300q: %w", a.Body, err)
+	}
+	return nil
 }
 
 // Problem reads the answer as problem+json, as far as it is one.

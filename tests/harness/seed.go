@@ -35,3 +35,14 @@ func Random(seed uint64, name string) *rand.Rand {
 	hash.Write([]byte(name))
 	return rand.New(rand.NewPCG(seed, hash.Sum64()))
 }
+
+// EnvSoak names the variable that makes the random tests long, when it is not empty.
+const EnvSoak = "TIDEMARK_TEST_SOAK"
+
+// Size chooses between the size for every run of the tests and the size for a soak.
+func Size[T any](small, soak T) T {
+	if os.Getenv(EnvSoak) != "" {
+		return soak
+	}
+	return small
+}
