@@ -37,6 +37,11 @@ var sessionSettings = map[string]string{
 	"plan_cache_mode": "force_generic_plan",
 }
 
+// connections is the size of the pool unless the URL says pool_max_conns. More
+// than there are cores, because a push that waits for a busy space's lock holds
+// one; few, because the database has to serve several nodes.
+const connections = 16
+
 func openPostgres(ctx context.Context, url string, opts Options) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -46,6 +51,9 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		if _, set := config.ConnConfig.RuntimeParams[name]; !set {
 			config.ConnConfig.RuntimeParams[name] = value
 		}
+	}
+	if !strings.Contains(url, "pool_max_conns=") {
+		config.MaxConns = connections
 	}
 	if config.ConnConfig.ValidateConnect == nil {
 		// A push must never meet a standby that was promoted without us knowing.
