@@ -1,0 +1,8 @@
+// Command tidemark is the server and what goes with it: serve, migrate, token,
+// config, healthcheck and version. Each is a file of this folder; settings.go is
+// the one place that says what can be set.
+package main
+
+import "os"
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

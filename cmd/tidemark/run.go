@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2 // a wrong command line or setting; starting again won't help
+)
+
+type commands struct {
+	Settings
+
+	Serve       serveCommand       `cmd:"" help:"Start the server."`
+	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema to a version."`
+	Token       tokenCommand       `cmd:"" help:"Print a token signed with --auth-secret."`
+	Config      configCommand      `cmd:"" help:"Print the settings in force, secrets hidden."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running server whether it is ready."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
+}
+
+// output is where commands write. What a script may want goes to stdout.
+type output struct{ stdout, stderr io.Writer }
+
+// usageError is an error of whoever wrote the command line or the settings.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// run runs one command and returns the exit code. What went wrong is one line.
+func run(args []string, stdout, stderr io.Writer) int {
+	err := parseAndRun(args, output{stdout, stderr})
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "tidemark:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if errors.As(err, new(usageError)) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+func parseAndRun(args []string, out output) error {
+	if err := dropEmptyVariables(); err != nil {
+		return err
+	}
+	var c commands
+	parser, err := kong.New(&c,
+		kong.Name("tidemark"),
+		kong.Description("Keeps JSON documents in step between optimistic clients: push, pull, poll."),
+		kong.Writers(out.stdout, out.stderr),
+		kong.Bind(&c.Settings, out),
+	)
+	if err != nil {
+		return err
+	}
+	context, err := parser.Parse(args)
+	if err != nil {
+		return usageError{err}
+	}
+	return context.Run(knownVariables(parser.Model))
+}
+
+// dropEmptyVariables makes an empty variable as good as none: compose files and
+// CI set those that have no value.
+func dropEmptyVariables() error {
+	for _, entry := range os.Environ() {
+		name, value, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, variablePrefix) && value == "" {
+			if err := os.Unsetenv(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/tidemark/tidemark/api"
+	"github.com/tidemark/tidemark/migrations"
+	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/broker/memory"
+	"github.com/tidemark/tidemark/syncer/store"
+)
+
+// shutdownTimeout is how long requests may still run after SIGTERM. Long polls
+// end at once, so in practice it is milliseconds.
+const shutdownTimeout = 25 * time.Second
+
+type serveCommand struct{}
+
+// Run serves until SIGINT or SIGTERM.
+func (serveCommand) Run(s *Settings, known variables, out output) error {
+	if err := errors.Join(known.check(), s.check()); err != nil {
+		return err
+	}
+	log := s.logger(out.stderr)
+	slog.SetDefault(log)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+
+	verifier, err := s.verifier(ctx, log)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", s.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	database, closeDatabase, err := openDatabase(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer closeDatabase()
+
+	engine := syncer.New(database, memory.New(), syncer.Options{PollMin: s.PollMin, PollMax: s.PollMax})
+	server, err := api.New(api.Options{
+		Engine:      engine,
+		Verifier:    verifier,
+		Logger:      log,
+		CORSOrigins: s.CORSOrigins,
+		Version:     currentVersion(),
+		Retention:   s.Retention,
+		PollMin:     s.PollMin,
+		PollMax:     s.PollMax,
+	})
+	if err != nil {
+		return err
+	}
+	greet(out.stdout, s, "http://"+listener.Addr().String())
+	return serve(ctx, stop, engine, server.HTTPServer(), listener, log)
+}
+
+// openDatabase takes the lock, migrates and opens the store. What it returns
+// undoes that in the other order.
+func openDatabase(ctx context.Context, s *Settings, log *slog.Logger) (db *store.Store, closeAll func(), err error) {
+	unlock, err := store.Lock(s.DatabaseURL)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err = migrate(ctx, s.DatabaseURL); err == nil {
+		db, err = store.Open(ctx, s.DatabaseURL, store.Options{UnsafeDurability: s.UnsafeDurability, Logger: log})
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, unlock())
+	}
+	return db, func() {
+		if err := errors.Join(db.Close(), unlock()); err != nil {
+			log.Error("database not closed", "error", err)
+		}
+	}, nil
+}
+
+func migrate(ctx context.Context, databaseURL string) error {
+	m, err := migrations.Open(databaseURL)
+	if err != nil {
+		return err
+	}
+	return errors.Join(m.Up(ctx), m.Close())
+}
+
+// serve runs engine and server until ctx ends or one of them fails, then lets
+// what is running come to its end. stop gives signals their usual meaning back,
+// so that a second one ends the process at once.
+func serve(ctx context.Context, stop func(), engine *syncer.Engine, server *http.Server, listener net.Listener, log *slog.Logger) error {
+	running, end := context.WithCancel(context.Background())
+	defer end()
+	failed := make(chan error, 2)
+	go func() { failed <- engine.Run(running) }()
+	go func() { failed <- server.Serve(listener) }()
+
+	var failure error
+	select {
+	case failure = <-failed:
+	case <-ctx.Done():
+		log.Info("shutting down")
+	}
+	stop()
+	engine.Drain()
+	timeout, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(timeout); err != nil {
+		return errors.Join(failure, fmt.Errorf("requests were cut off after %s: %w", shutdownTimeout, err))
+	}
+	return failure
+}

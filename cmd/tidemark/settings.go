@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidemark/tidemark/api"
+	"github.com/tidemark/tidemark/api/auth"
+	"github.com/tidemark/tidemark/syncer/store"
+)
+
+// Settings is everything that can be set, each by a flag or by an environment
+// variable; the flag wins. The zero values are never used: what has no default
+// is off when it is empty.
+type Settings struct {
+	// Listen must be a loopback address as long as no auth is configured.
+	Listen string `env:"TIDEMARK_LISTEN" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to listen on. Port 0 takes a free one; serve prints which."`
+
+	DatabaseURL      string `name:"database-url" env:"TIDEMARK_DATABASE_URL" default:"sqlite:data/tidemark.db" placeholder:"URL" help:"sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE."`
+	UnsafeDurability bool   `env:"TIDEMARK_UNSAFE_DURABILITY" help:"Accept a PostgreSQL with fsync=off or synchronous_commit=off. THIS LOSES ACKNOWLEDGED EDITS in a crash."`
+
+	// AuthSecret or AuthJWKS turns authentication on.
+	AuthSecret   string        `env:"TIDEMARK_AUTH_SECRET" placeholder:"SECRET" help:"Secret that tokens are signed with (HS256), at least 32 bytes."`
+	AuthJWKS     string        `name:"auth-jwks" env:"TIDEMARK_AUTH_JWKS" placeholder:"URL|FILE" help:"JWK Set that tokens are signed with (RS256, ES256, EdDSA)."`
+	AuthAudience string        `env:"TIDEMARK_AUTH_AUDIENCE" placeholder:"NAME" help:"Wanted in a token's aud."`
+	AuthIssuer   string        `env:"TIDEMARK_AUTH_ISSUER" placeholder:"NAME" help:"Wanted in a token's iss."`
+	AuthMaxTTL   time.Duration `name:"auth-max-ttl" env:"TIDEMARK_AUTH_MAX_TTL" default:"24h" help:"Longest lifetime of a token."`
+
+	CORSOrigins []string `name:"cors-origins" env:"TIDEMARK_CORS_ORIGINS" placeholder:"ORIGIN,…" help:"Origins whose pages may call, exactly: https://app.example.com."`
+
+	LogLevel  string `env:"TIDEMARK_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
+	LogFormat string `env:"TIDEMARK_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
+
+	Retention time.Duration `env:"TIDEMARK_RETENTION" default:"720h" help:"How long a client may stay away without starting again."`
+
+	PollMin time.Duration `env:"TIDEMARK_POLL_MIN" default:"1s" help:"Shortest pause that clients are told to make between pulls."`
+	PollMax time.Duration `env:"TIDEMARK_POLL_MAX" default:"15s" help:"Longest pause that clients are told to make between pulls."`
+}
+
+// development reports whether no authentication is configured.
+func (s *Settings) development() bool { return s.AuthSecret == "" && s.AuthJWKS == "" }
+
+// check returns what is wrong with the settings, in one sentence.
+func (s *Settings) check() error {
+	for _, check := range []func() error{s.checkListen, s.checkDatabase, s.checkAuth, s.checkOrigins, s.checkTimes} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Settings) checkListen() error {
+	_, port, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return usagef("--listen must be HOST:PORT, like 127.0.0.1:8080, not %q", s.Listen)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return usagef("--listen: %q is no port (0 to 65535)", port)
+	} else if s.development() && !api.Loopback(s.Listen) {
+		return usagef("--listen %s is not a loopback address, and without auth everybody who can connect could read and write everything: set --auth-secret or --auth-jwks, or listen on 127.0.0.1:%d", s.Listen, n)
+	}
+	return nil
+}
+
+func (s *Settings) checkDatabase() error {
+	if _, ok := store.SQLitePath(s.DatabaseURL); ok {
+		return nil
+	}
+	if !store.IsPostgres(s.DatabaseURL) {
+		return usagef("--database-url must begin with sqlite: or postgres://")
+	}
+	// What url.Parse says repeats the URL, password and all.
+	if u, err := url.Parse(s.DatabaseURL); err != nil || u.Host == "" && u.Query().Get("host") == "" {
+		return usagef("--database-url is not a valid postgres:// URL (special characters in the password must be %%-encoded)")
+	}
+	return nil
+}
+
+func (s *Settings) checkAuth() error {
+	switch {
+	case s.AuthSecret != "" && s.AuthJWKS != "":
+		return usagef("set --auth-secret or --auth-jwks, not both")
+	case s.AuthSecret != "" && len(s.AuthSecret) < auth.MinSecretBytes:
+		return usagef("--auth-secret has %d bytes; HS256 needs at least %d (make one with: openssl rand -base64 32)", len(s.AuthSecret), auth.MinSecretBytes)
+	case s.development() && (s.AuthAudience != "" || s.AuthIssuer != ""):
+		return usagef("--auth-audience and --auth-issuer mean nothing without --auth-secret or --auth-jwks")
+	case s.AuthMaxTTL <= 0:
+		return usagef("--auth-max-ttl must be longer than nothing")
+	}
+	return nil
+}
+
+func (s *Settings) checkOrigins() error {
+	for _, origin := range s.CORSOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme == "" || u.Host == "" || strings.ContainsAny(origin, "*?") || u.Scheme+"://"+u.Host != origin {
+			return usagef("--cors-origins: %q is not an origin; write it as browsers do, like https://app.example.com, without path or pattern", origin)
+		}
+	}
+	return nil
+}
+
+func (s *Settings) checkTimes() error {
+	switch {
+	case s.Retention <= 0:
+		return usagef("--retention must be longer than nothing")
+	case s.PollMin <= 0:
+		return usagef("--poll-min must be longer than nothing")
+	case s.PollMax < s.PollMin:
+		return usagef("--poll-max (%s) must not be shorter than --poll-min (%s)", s.PollMax, s.PollMin)
+	}
+	return nil
+}
+
+// logger returns a logger that writes as the settings say.
+func (s *Settings) logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		level = slog.LevelInfo // unreachable: kong holds it to the enum
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// authOptions say which tokens are good.
+func (s *Settings) authOptions() auth.Options {
+	return auth.Options{
+		Secret:   s.AuthSecret,
+		JWKS:     s.AuthJWKS,
+		Audience: s.AuthAudience,
+		Issuer:   s.AuthIssuer,
+		MaxTTL:   s.AuthMaxTTL,
+	}
+}
+
+// verifier returns what checks tokens, nil in development.
+func (s *Settings) verifier(ctx context.Context, log *slog.Logger) (*auth.Verifier, error) {
+	if s.development() {
+		return nil, nil
+	}
+	opts := s.authOptions()
+	opts.OnRefreshError = func(err error) { log.Warn("JWK Set not fetched", "error", err) }
+	v, err := auth.New(ctx, opts)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return v, nil
+}
