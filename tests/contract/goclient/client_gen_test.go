@@ -534,7 +534,7 @@ type ListHeadsParams struct {
 
 // PullChangesParams defines parameters for PullChanges.
 type PullChangesParams struct {
-	// Cursor Where to go on: the `cursor` of the page before, unchanged. Leave it out for a snapshot.
+	// Cursor Where to go on: the `cursor` of the page before, unchanged. Leave it out, or empty, for a snapshot.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Limit How many documents to bring at most. A page also ends at about 1 MiB. It always brings at least
@@ -2910,7 +2910,8 @@ type PutItemResponse200Headers struct {
 
 // PutItemResponse201Headers the declared response headers of an HTTP 201 response for PutItem
 type PutItemResponse201Headers struct {
-	ETag *string
+	ETag     *string
+	Location *string
 }
 
 // PutItemResponse401Headers the declared response headers of an HTTP 401 response for PutItem
@@ -4494,6 +4495,13 @@ func ParsePutItemResponse(rsp *http.Response) (*PutItemResponse, error) {
 				return nil, err
 			}
 			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
 		}
 		response.Headers201 = &headers
 	case rsp.StatusCode == 401:
