@@ -22,10 +22,11 @@ func TestBadInput(t *testing.T) {
 					newAttempt(t, server, input).run(generators[input.ID])
 				})
 				for _, variant := range variants[input.ID] {
-					input.ID += "v" // a space of its own
-					t.Run(input.ID+" "+variant.name, func(t *testing.T) {
+					varied := input
+					varied.ID += "v" // a space of its own
+					t.Run(varied.ID+" "+variant.name, func(t *testing.T) {
 						t.Parallel()
-						newAttempt(t, server, input).run(variant.send)
+						newAttempt(t, server, varied).run(variant.send)
 					})
 				}
 			}

@@ -1,0 +1,176 @@
+package blackbox_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemark/tidemark/tests/harness"
+)
+
+// raceTimeout bounds a race of writers and followers.
+const raceTimeout = 3 * time.Minute
+
+// TestFeed_followersSeeEveryVersion lets many writers loose on one space, with
+// followers right behind them. Each push writes both documents of a pair, so
+// a follower that has caught up must hold two equal halves of every pair.
+func TestFeed_followersSeeEveryVersion(t *testing.T) {
+	t.Parallel()
+	seed := harness.Seed(t)
+	const writers, followers, pairs = 64, 8, 40
+	pushes := harness.Size(6, 200)
+	harness.Each(t, func(t *testing.T, store harness.Store) {
+		server := harness.Start(t, harness.Options{Store: store})
+		ctx, cancel := context.WithTimeout(t.Context(), raceTimeout)
+		defer cancel()
+		seen := &acknowledged{}
+		following, ctx := errgroup.WithContext(ctx)
+		ended := make(chan struct{})
+		for f := range followers {
+			follower := &follower{
+				client: server.Client(""), random: harness.Random(seed, fmt.Sprint("follower ", f)),
+				at: map[string]harness.Change{},
+			}
+			following.Go(func() error { return follower.follow(ctx, ended, seen) })
+		}
+		writing, ctx := errgroup.WithContext(ctx)
+		for w := range writers {
+			client, random := server.Client(""), harness.Random(seed, fmt.Sprint("writer ", w))
+			writing.Go(func() error {
+				for n := range pushes {
+					push := pairPush(fmt.Sprintf("w%d", w), n, random.IntN(pairs))
+					answer, _, err := pushUntilAnswered(ctx, client, "race", push)
+					if err != nil {
+						return fmt.Errorf("writer %d: %w", w, err)
+					}
+					seen.add(answer.Results)
+				}
+				return nil
+			})
+		}
+		if err := writing.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		close(ended)
+		if err := following.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// pairPush writes one token into both halves of a pair, and a document that is
+// the writer's alone.
+func pairPush(writer string, n, pair int) harness.Push {
+	token := fmt.Sprintf(`{"token":"%s-%d"}`, writer, n)
+	return harness.Push{ClientID: writer, Atomic: n%2 == 0, Edits: []harness.Edit{
+		forced(fmt.Sprintf("%d-left", n), fmt.Sprintf("left-%d", pair), token),
+		forced(fmt.Sprintf("%d-own", n), fmt.Sprintf("own-%s-%d", writer, n), token),
+		forced(fmt.Sprintf("%d-right", n), fmt.Sprintf("right-%d", pair), token),
+	}}
+}
+
+// acknowledged collects the versions that the server has answered.
+type acknowledged struct {
+	mu      sync.Mutex
+	version []int64
+}
+
+func (a *acknowledged) add(results []harness.Result) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.version = append(a.version, results[0].Version)
+}
+
+// follower pulls with small limits and keeps what it is shown.
+type follower struct {
+	client   *harness.Client
+	random   *rand.Rand
+	cursor   string
+	at       map[string]harness.Change
+	versions map[int64]int // how many documents came at a version
+	last     int64
+}
+
+// follow pulls until the writers have ended and there is no more.
+func (f *follower) follow(ctx context.Context, ended <-chan struct{}, seen *acknowledged) error {
+	f.versions = map[int64]int{}
+	for {
+		over := false
+		select {
+		case <-ended:
+			over = true
+		default:
+		}
+		page, err := f.client.Pull(ctx, "race", harness.Pull{Cursor: f.cursor, Limit: 1 + f.random.IntN(7), Wait: f.random.IntN(2)})
+		if err != nil {
+			return fmt.Errorf("follower: %w", err)
+		}
+		if err := f.take(page); err != nil {
+			return err
+		}
+		if !page.HasMore {
+			if err := f.pairsAreWhole(); err != nil {
+				return err
+			}
+			if over {
+				return f.sawAll(seen)
+			}
+		}
+	}
+}
+
+func (f *follower) take(page harness.Page) error {
+	before := f.last
+	for _, change := range page.Changes {
+		if change.Version <= before {
+			return fmt.Errorf("version %d comes after a page that went to %d: it was split or is out of order", change.Version, before)
+		}
+		if change.Version < f.last {
+			return fmt.Errorf("version %d comes after %d", change.Version, f.last)
+		}
+		f.last = change.Version
+		f.at[change.ID] = change
+		f.versions[change.Version]++
+	}
+	if page.HasMore && page.Cursor == f.cursor {
+		return fmt.Errorf("has_more did not advance the cursor")
+	}
+	if page.Version < f.last {
+		return fmt.Errorf("a page of head %d shows version %d", page.Version, f.last)
+	}
+	f.cursor = page.Cursor
+	return nil
+}
+
+// pairsAreWhole: shown at has_more false, no push is seen in part.
+func (f *follower) pairsAreWhole() error {
+	for id, left := range f.at {
+		var pair int
+		if _, err := fmt.Sscanf(id, "left-%d", &pair); err != nil {
+			continue
+		}
+		right := f.at[fmt.Sprintf("right-%d", pair)]
+		if right.Version != left.Version || string(right.Data) != string(left.Data) {
+			return fmt.Errorf("pair %d is %s at %d and %s at %d", pair, left.Data, left.Version, right.Data, right.Version)
+		}
+	}
+	return nil
+}
+
+// sawAll: every push also wrote a document that nobody wrote again, so a follower
+// at the end has been shown something at every version there was.
+func (f *follower) sawAll(seen *acknowledged) error {
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	for _, version := range seen.version {
+		if f.versions[version] == 0 {
+			return fmt.Errorf("version %d was acknowledged and never shown; %d versions were", version, len(f.versions))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package blackbox_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	_ "modernc.org/sqlite" // to read the file that the killed server left
+
+	"github.com/tidemark/tidemark/tests/harness"
+)
+
+// killTimeout bounds all rounds of a kill test.
+const killTimeout = 5 * time.Minute
+
+// TestServe_killedWhilePushing kills the server under writers that do what
+// clients do: an unanswered push is sent again, whole. No acknowledged edit may
+// be lost and none may take effect twice.
+func TestServe_killedWhilePushing(t *testing.T) {
+	t.Parallel()
+	seed := harness.Seed(t)
+	harness.Each(t, func(t *testing.T, store harness.Store) {
+		server := harness.Start(t, harness.Options{Store: store})
+		random := harness.Random(seed, string(store))
+		ctx, cancel := context.WithTimeout(t.Context(), killTimeout)
+		defer cancel()
+		writers := make([]*counter, 8)
+		answered := make(chan struct{})
+		stop := make(chan struct{})
+		group, ctx := errgroup.WithContext(ctx)
+		for i := range writers {
+			w := &counter{client: server.Client(""), name: fmt.Sprintf("w%d", i), space: fmt.Sprintf("space-%d", i%3)}
+			writers[i] = w
+			group.Go(func() error { return w.write(ctx, answered, stop) })
+		}
+		for range harness.Size(3, 100) {
+			// At a random moment: after so many answers, with other pushes under way.
+			for range 1 + random.IntN(60) {
+				select {
+				case <-answered:
+				case <-ctx.Done():
+					t.Fatal(context.Cause(ctx))
+				}
+			}
+			server.Kill()
+			server.Restart()
+		}
+		close(stop)
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		retried := 0
+		for _, w := range writers {
+			w.check(t)
+			retried += w.retried
+		}
+		t.Logf("%d pushes had to be sent again", retried)
+		if store == harness.SQLite {
+			server.Kill()
+			wantIntegrity(t, server.SQLiteFile())
+		}
+	})
+}
+
+// counter is a writer. Each of its pushes creates a document and counts one up
+// in another that it alone writes, based on what it has seen: a push that was
+// lost, or took effect twice, breaks the chain.
+type counter struct {
+	client      *harness.Client
+	name, space string
+	acks        []int64 // version of each push, in order
+	retried     int
+}
+
+func (c *counter) write(ctx context.Context, answered chan<- struct{}, stop <-chan struct{}) error {
+	for n := 0; ; n++ {
+		var base int64
+		if n > 0 {
+			base = c.acks[n-1]
+		}
+		push := harness.Push{ClientID: c.name, Atomic: true, Edits: []harness.Edit{
+			put(fmt.Sprintf("doc-%d", n), fmt.Sprintf("%s-%d", c.name, n), 0, fmt.Sprintf(`{"n":%d}`, n)),
+			put(fmt.Sprintf("count-%d", n), c.name+"-count", base, fmt.Sprintf(`{"n":%d}`, n+1)),
+		}}
+		answer, tries, err := pushUntilAnswered(ctx, c.client, c.space, push)
+		if err != nil {
+			return fmt.Errorf("%s push %d: %w", c.name, n, err)
+		}
+		if tries > 1 {
+			c.retried++
+		}
+		for _, result := range answer.Results {
+			if result.Status != "applied" {
+				return fmt.Errorf("%s push %d, sent %d times: %s is %s, current %+v", c.name, n, tries, result.EditID, result.Status, result.Current)
+			}
+		}
+		c.acks = append(c.acks, answer.Results[0].Version)
+		select {
+		case answered <- struct{}{}:
+		case <-stop:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *counter) check(t *testing.T) {
+	t.Helper()
+	found := pullAll(t, c.client, c.space)
+	for n, version := range c.acks {
+		if got := found[fmt.Sprintf("%s-%d", c.name, n)].Version; got != version {
+			t.Errorf("%s: document %d was acknowledged at version %d and is at %d", c.name, n, version, got)
+		}
+	}
+	if extra, ok := found[fmt.Sprintf("%s-%d", c.name, len(c.acks))]; ok {
+		t.Errorf("%s: %s was never acknowledged", c.name, extra.ID)
+	}
+	if got, want := string(found[c.name+"-count"].Data), fmt.Sprintf(`{"n":%d}`, len(c.acks)); got != want {
+		t.Errorf("%s counted to %s, want %s", c.name, got, want)
+	}
+}
+
+func wantIntegrity(t *testing.T, file string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var verdict string
+	if err := db.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
+		t.Errorf("integrity_check says %q, %v", verdict, err)
+	}
+}

@@ -1,0 +1,195 @@
+package blackbox_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/tests/harness"
+)
+
+const longest = 25 // seconds that a poll may wait
+
+// poll is a long poll under way.
+type poll struct {
+	written chan struct{} // closed when the request is on the wire
+	done    chan struct{} // closed when it is answered
+	began   time.Time
+	answer  harness.Answer
+	page    harness.Page
+	err     error
+}
+
+func startPoll(t *testing.T, client *harness.Client, space, cursor string, wait int, headers http.Header) *poll {
+	t.Helper()
+	p := &poll{written: make(chan struct{}), done: make(chan struct{}), began: time.Now()}
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { close(p.written) },
+	})
+	go func() {
+		defer close(p.done)
+		path := fmt.Sprintf("/v1/spaces/%s/changes?cursor=%s&wait=%d", space, cursor, wait)
+		p.answer, p.err = client.Do(ctx, http.MethodGet, path, headers, nil)
+		if p.err == nil && p.answer.Status == http.StatusOK {
+			p.err = p.answer.Decode(&p.page)
+		}
+	}()
+	select {
+	case <-p.written:
+	case <-p.done:
+		t.Fatalf("long poll: %v", p.err)
+	}
+	return p
+}
+
+// end waits for the answer, which must come before the poll has waited its time.
+func (p *poll) end(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(time.Until(p.began.Add(longest * time.Second))):
+		t.Fatal("the long poll was not woken")
+	}
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+}
+
+func TestChanges_waitIsEndedByAPush(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, func(t *testing.T, store harness.Store) {
+		server := harness.Start(t, harness.Options{Store: store})
+		client := server.Client("")
+		var cursor string
+		for round := range 20 {
+			page, err := client.Pull(t.Context(), "room", harness.Pull{Cursor: cursor})
+			if err != nil {
+				t.Fatal(err)
+			}
+			waiting := startPoll(t, client, "room", page.Cursor, longest, nil)
+			version := mustPush(t, client, "room", "c1", put(fmt.Sprint("e", round), fmt.Sprint("d", round), 0, `{}`)).Version
+			waiting.end(t)
+			if len(waiting.page.Changes) != 1 || waiting.page.Changes[0].Version != version {
+				t.Fatalf("round %d: the poll brought %+v, want version %d", round, waiting.page, version)
+			}
+			cursor = waiting.page.Cursor
+		}
+	})
+}
+
+// TestChanges_waitIsNotEndedByOtherPushes: another space, or documents that the
+// filter leaves out, are no news.
+func TestChanges_waitIsNotEndedByOtherPushes(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, func(t *testing.T, store harness.Store) {
+		server := harness.Start(t, harness.Options{Store: store})
+		client := server.Client("")
+		page, err := client.Pull(t.Context(), "room", harness.Pull{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting := startPoll(t, client, "room", page.Cursor, 1, nil)
+		mustPush(t, client, "another-room", "c1", put("e1", "d1", 0, `{}`))
+		waiting.end(t)
+		if waited := time.Since(waiting.began); waited < time.Second {
+			t.Errorf("the poll ended after %v, want the second it was to wait", waited)
+		}
+		if len(waiting.page.Changes) != 0 || waiting.page.Cursor != page.Cursor || waiting.page.HasMore {
+			t.Errorf("nothing is new, but the page is %+v (the cursor was %s)", waiting.page, page.Cursor)
+		}
+	})
+}
+
+func TestChanges_waitEndsWith304OnlyIfAsked(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, func(t *testing.T, store harness.Store) {
+		server := harness.Start(t, harness.Options{Store: store})
+		client := server.Client("")
+		mustPush(t, client, "room", "c1", put("e1", "d1", 0, `{}`))
+		first, err := client.Do(t.Context(), http.MethodGet, "/v1/spaces/room/changes", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page harness.Page
+		if err := first.Decode(&page); err != nil {
+			t.Fatal(err)
+		}
+		etag := first.Header.Get("ETag")
+		for want, headers := range map[int]http.Header{
+			http.StatusNotModified: {"If-None-Match": {etag}},
+			http.StatusOK:          {},
+		} {
+			waiting := startPoll(t, client, "room", page.Cursor, 1, headers)
+			waiting.end(t)
+			if waiting.answer.Status != want {
+				t.Errorf("If-None-Match %q is answered with %d, want %d", headers.Get("If-None-Match"), waiting.answer.Status, want)
+			}
+		}
+		waiting := startPoll(t, client, "room", page.Cursor, longest, http.Header{"If-None-Match": {etag}})
+		mustPush(t, client, "room", "c1", put("e2", "d2", 0, `{}`))
+		waiting.end(t)
+		if waiting.answer.Status != http.StatusOK || len(waiting.page.Changes) != 1 {
+			t.Errorf("news is answered with %d %+v", waiting.answer.Status, waiting.page)
+		}
+	})
+}
+
+// TestServe_drainEndsLongPolls: SIGTERM answers what waits and ends the server
+// long before the polls would have ended by themselves.
+func TestServe_drainEndsLongPolls(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, func(t *testing.T, store harness.Store) {
+		server := harness.Start(t, harness.Options{Store: store})
+		client := server.Client("")
+		version := mustPush(t, client, "room", "c1", put("e1", "d1", 0, `{}`)).Version
+		page, err := client.Pull(t.Context(), "room", harness.Pull{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var polls []*poll
+		for range 5 {
+			polls = append(polls, startPoll(t, client, "room", page.Cursor, longest, nil))
+		}
+		// Connections are accepted in order: once a later one is answered, those
+		// of the polls are the server's to end.
+		if _, err := server.Client("").Do(t.Context(), http.MethodGet, "/healthz", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		server.Stop()
+		for _, waiting := range polls {
+			waiting.end(t)
+			if waiting.answer.Status != http.StatusOK || waiting.page.Version != version || waiting.page.Cursor != page.Cursor {
+				t.Errorf("a drained poll is answered with %d %+v", waiting.answer.Status, waiting.page)
+			}
+		}
+	})
+}
+
+// TestChanges_aClientThatLeavesFreesItsPoll: the server must notice, or polls
+// of clients long gone would hold up the drain.
+func TestChanges_aClientThatLeavesFreesItsPoll(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, func(t *testing.T, store harness.Store) {
+		server := harness.Start(t, harness.Options{Store: store})
+		client := server.Client("")
+		page, err := client.Pull(t.Context(), "room", harness.Pull{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		gone := make(chan error, 1)
+		go func() {
+			_, err := client.Pull(ctx, "room", harness.Pull{Cursor: page.Cursor, Wait: longest})
+			gone <- err
+		}()
+		leave()
+		if err := <-gone; err == nil {
+			t.Error("a poll whose client left was answered")
+		}
+		mustPush(t, client, "room", "c1", put("e1", "d1", 0, `{}`))
+		server.Stop()
+	})
+}
