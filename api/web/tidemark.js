@@ -1,0 +1,1329 @@
+/**
+ * The browser client of Tidemark: an optimistic store over push and pull. Types and the manual are in tidemark.d.ts.
+ *
+ * How it works, from the inside out:
+ *
+ * - A `Replica` holds a base copy (the documents as the server last showed them), an outbox (own edits in order that
+ *   the server has not answered) and the problems (edits that did not go through). What the app sees is the base copy
+ *   with the outbox replayed on top, so a local edit shows at once and nothing that comes in can make it flicker.
+ * - A `Journal` writes every change of the replica to the store, one turn as one batch. An edit is stored before it is
+ *   sent, and so are the bytes of the push: after a reload an unanswered push is repeated as it was. The server knows
+ *   edits it has applied by their edit_id, so a repetition is an answer, never a second effect.
+ * - Two `Loop`s, one pushes and one pulls. Their requests may overlap: a page counts only if the cursor it was asked
+ *   with is still ours, and a change only if its version is newer than the one we hold.
+ *
+ * Needs `fetch` and nothing else: document, window, IndexedDB and Web Locks are used where they exist.
+ */
+
+const MAX_EDITS = 200;
+// The server takes 1 MiB; the rest is room for the envelope.
+const MAX_EDIT_BYTES = (1 << 20) - 4096;
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
+
+/** Opens a space. */
+export function connect(options) {
+  return new Sync(options);
+}
+
+/** Every error of the client: a code for the machine, a sentence for the person. */
+export class SyncError extends Error {
+  constructor(code, message = code, { cause, ...more } = {}) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = "SyncError";
+    this.code = code;
+    Object.assign(this, more);
+  }
+}
+
+// ---- Ids ----
+
+let newestMillis = 0;
+let newestCount = 0;
+
+/** A UUIDv7. The 12 bits after the version count within a millisecond, so ids of one page grow strictly. */
+export function newId() {
+  const now = Date.now();
+  if (now > newestMillis) [newestMillis, newestCount] = [now, 0];
+  else if (++newestCount > 0xfff) [newestMillis, newestCount] = [newestMillis + 1, 0];
+
+  const random = crypto.getRandomValues(new Uint8Array(8));
+  random[0] = (random[0] & 0x3f) | 0x80; // RFC 9562's variant
+  const time = newestMillis.toString(16).padStart(12, "0");
+  const tail = Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [time.slice(0, 8), time.slice(8), (0x7000 + newestCount).toString(16), tail.slice(0, 4), tail.slice(4)].join("-");
+}
+
+// ---- Documents as values ----
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** A member, but never one of the prototype: documents may have a field called "constructor". */
+const member = (object, name) => (object && Object.hasOwn(object, name) ? object[name] : undefined);
+
+const namesOf = (...objects) => new Set(objects.flatMap((object) => Object.keys(object ?? {})));
+
+/** Equal as JSON; the order of names does not matter. */
+function same(a, b) {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || !a || !b) return false;
+  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => Object.hasOwn(b, name) && same(a[name], b[name]));
+}
+
+/** JSON Merge Patch (RFC 7396). Built through a Map, because assigning to "__proto__" would not make a field. */
+function mergePatch(target, patch) {
+  if (!isObject(patch)) return patch;
+  const fields = new Map(Object.entries(isObject(target) ? target : {}));
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) fields.delete(name);
+    else fields.set(name, mergePatch(fields.get(name), value));
+  }
+  return Object.fromEntries(fields);
+}
+
+/** Three-way merge by field; see tidemark.d.ts. */
+export function mergeFields(base, mine, theirs) {
+  if (!mine || !theirs) return mine ?? theirs ?? {};
+  const fields = new Map(Object.entries(theirs));
+  for (const name of namesOf(base, mine)) {
+    const [was, my, their] = [base, mine, theirs].map((side) => member(side, name));
+    if (same(was, my)) continue; // I left it alone
+    if (my === undefined) fields.delete(name);
+    else if (isObject(my) && isObject(their)) fields.set(name, mergeFields(isObject(was) ? was : null, my, their));
+    else fields.set(name, my);
+  }
+  return Object.fromEntries(fields);
+}
+
+/** The fields that both sides changed, to different values. */
+function disputed(base, mine, theirs) {
+  return [...namesOf(base, mine, theirs)].filter((name) => {
+    const [was, my, their] = [base, mine, theirs].map((side) => member(side, name));
+    return !same(was, my) && !same(was, their) && !same(my, their);
+  });
+}
+
+/** What a document becomes by edits; `null` stands for "no document". */
+function replay(data, edits) {
+  for (const edit of edits) {
+    if (edit.op === "put") data = edit.data;
+    else if (edit.op === "delete") data = null;
+    // A patch of a document that others have deleted will be a conflict; until then the person keeps seeing what they edited.
+    else data = mergePatch(data ?? edit.before, edit.data);
+  }
+  return data;
+}
+
+const liveData = (change) => (change && !change.deleted ? change.data : null);
+
+/** Names have no slash, so a key is unambiguous. */
+const keyOf = ({ collection, id }) => `${collection}/${id}`;
+
+// ---- Telling the app ----
+
+function call(listener, argument) {
+  try {
+    listener(argument);
+  } catch (error) {
+    (globalThis.reportError ?? console.error)(error); // the app's error must not stop the sync
+  }
+}
+
+function addTo(listeners, listener) {
+  listeners.add(listener);
+  return () => void listeners.delete(listener);
+}
+
+/** Gathers what changed and tells the listeners once a change is whole, so that nobody sees half of one. */
+class News {
+  #changed = new Set();
+  #events = [];
+  #listeners = new Map();
+  #telling = false;
+
+  on(type, listener) {
+    if (!this.#listeners.has(type)) this.#listeners.set(type, new Set());
+    return addTo(this.#listeners.get(type), listener);
+  }
+
+  changed(live) {
+    this.#changed.add(live);
+  }
+
+  event(type, event) {
+    this.#events.push([type, event]);
+  }
+
+  tell() {
+    if (this.#telling) return; // a listener made this change: the loop below gets to it
+    this.#telling = true;
+    while (this.#changed.size || this.#events.length) {
+      const [changed, events] = [this.#changed, this.#events];
+      [this.#changed, this.#events] = [new Set(), []];
+      for (const live of changed) live.notify();
+      for (const [type, event] of events) for (const listener of [...(this.#listeners.get(type) ?? [])]) call(listener, event);
+    }
+    this.#telling = false;
+  }
+}
+
+/** A value to look at and to listen to. Its functions are bound, so they can be handed to `useSyncExternalStore`. */
+class Live {
+  #news;
+  #listeners = new Set();
+
+  constructor(news, value) {
+    this.#news = news;
+    this.value = value;
+  }
+
+  getSnapshot = () => this.value;
+  subscribe = (listener) => addTo(this.#listeners, listener);
+
+  set(value) {
+    this.value = value;
+    this.#news.changed(this);
+  }
+
+  notify() {
+    for (const listener of [...this.#listeners]) call(listener);
+  }
+}
+
+/** Its fields can be read from it directly, too. */
+class LiveStatus extends Live {
+  constructor(news, value) {
+    super(news, value);
+    Object.assign(this, value);
+  }
+
+  update(fields) {
+    if (Object.keys(fields).every((name) => fields[name] === this.value[name])) return;
+    this.set({ ...this.value, ...fields });
+    Object.assign(this, fields);
+  }
+}
+
+class LiveList extends Live {
+  get length() {
+    return this.value.length;
+  }
+
+  [Symbol.iterator]() {
+    return this.value[Symbol.iterator]();
+  }
+}
+
+/** The documents of a collection as shown. An item, and the data in it, stay the same objects until they differ. */
+class Collection extends Live {
+  #items = new Map();
+  #edit;
+
+  constructor(news, name, edit) {
+    super(news, null);
+    this.name = name;
+    this.#edit = edit;
+  }
+
+  getSnapshot = () => (this.value ??= [...this.#items.values()].sort((a, b) => (a.id < b.id ? -1 : 1)));
+
+  get(id) {
+    return this.#items.get(id);
+  }
+
+  put(id, data) {
+    return this.#edit("put", this.name, id, data);
+  }
+
+  merge(id, patch) {
+    return this.#edit("patch", this.name, id, patch);
+  }
+
+  delete(id) {
+    return this.#edit("delete", this.name, id);
+  }
+
+  show(id, item) {
+    const old = this.#items.get(id);
+    if (!item && !old) return;
+    if (!item) this.#items.delete(id);
+    else {
+      if (old && same(old.data, item.data)) item.data = old.data;
+      if (old && Object.keys(item).every((name) => old[name] === item[name])) return;
+      this.#items.set(id, item);
+    }
+    this.set(null);
+  }
+}
+
+// ---- Stores ----
+
+const memoryStore = () => ({ load: async () => [], save: async () => {} });
+
+const requested = (request) =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+
+/** Takes a Web Lock and returns the function that gives it back; undefined if another tab holds it. */
+function takeLock(name, options) {
+  return new Promise((resolve) => {
+    const hold = (lock) => new Promise((release) => resolve(lock && release));
+    navigator.locks.request(name, options, hold).catch(() => resolve());
+  });
+}
+
+/**
+ * Records in IndexedDB under `<slot>/<key>`. Every tab takes the lowest free slot and is a replica of its own there
+ * (client_id, base copy, outbox), so two tabs can't write over each other. What a tab left when it was closed is taken
+ * over by the next one that opens: its edits and problems live on, the rest of the slot is emptied.
+ */
+function indexedDBStore(name) {
+  let db;
+  let slot = 1;
+  let release;
+
+  const open = (mode) => db.transaction("records", mode).objectStore("records");
+
+  async function load() {
+    await takeSlot();
+    const opening = indexedDB.open(name, 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore("records");
+    db = await requested(opening);
+    const keys = await requested(open().getAllKeys());
+    for (const other of new Set(keys.map((key) => parseInt(key)))) if (other !== slot) await adopt(other);
+    return read(slot);
+  }
+
+  async function takeSlot() {
+    if (globalThis.navigator?.locks) {
+      // A page that is being reloaded may hold its slot for a moment longer.
+      release = await takeLock(`${name}/1`, { signal: AbortSignal.timeout(250) });
+      while (!release) release = await takeLock(`${name}/${++slot}`, { ifAvailable: true });
+    } else if (globalThis.document) {
+      throw new SyncError("store_failed", "Without Web Locks (https or localhost) tabs can't share a store");
+    }
+  }
+
+  async function adopt(other) {
+    const unlock = await takeLock(`${name}/${other}`, { ifAvailable: true });
+    if (!unlock) return; // its tab is alive
+    const left = await read(other);
+    const taken = left.filter(([key]) => /^(edit|flight|problem)/.test(key));
+    await write([...left.map(([key]) => [`${other}/${key}`]), ...taken.map(([key, record]) => [`${slot}/${key}`, record])]);
+    unlock();
+  }
+
+  async function read(slot) {
+    const records = open();
+    const range = IDBKeyRange.bound(`${slot}/`, `${slot}/\uffff`);
+    const [keys, values] = await Promise.all([requested(records.getAllKeys(range)), requested(records.getAll(range))]);
+    return keys.map((key, i) => [key.slice(key.indexOf("/") + 1), values[i]]);
+  }
+
+  function write(batch) {
+    const records = open("readwrite");
+    for (const [key, record] of batch) record === undefined ? records.delete(key) : records.put(record, key);
+    return new Promise((resolve, reject) => {
+      records.transaction.oncomplete = () => resolve();
+      records.transaction.onabort = () => reject(records.transaction.error);
+    });
+  }
+
+  return {
+    load,
+    save: (batch) => write(batch.map(([key, record]) => [`${slot}/${key}`, record])),
+    close() {
+      db.close();
+      release?.();
+    },
+  };
+}
+
+/**
+ * Writes records to the store: all that was set in one turn as one batch, batches in order, so that the store always
+ * holds a state the replica once had. After a failure it writes no more: a later batch without the lost one would be
+ * a state that never was.
+ */
+function journalTo(store, onFailure) {
+  const dirty = new Map();
+  let writing;
+
+  async function write() {
+    await null; // the turn's other records join
+    try {
+      while (dirty.size && store) {
+        const batch = [...dirty];
+        dirty.clear();
+        await store.save(batch);
+      }
+    } catch (error) {
+      store = null;
+      onFailure(error);
+    }
+    dirty.clear();
+    writing = null;
+  }
+
+  return {
+    set(key, record) {
+      dirty.set(key, record);
+      writing ??= write();
+    },
+    /** Resolves when all that was set so far is stored, or can't be. */
+    written: async () => writing,
+  };
+}
+
+// ---- The replica ----
+
+/** Edits in the order they were made, and by document. */
+class Outbox {
+  #edits = new Map();
+  #byDocument = new Map();
+
+  get size() {
+    return this.#edits.size;
+  }
+
+  [Symbol.iterator]() {
+    return this.#edits.values();
+  }
+
+  get(editId) {
+    return this.#edits.get(editId);
+  }
+
+  of(key) {
+    return this.#byDocument.get(key) ?? [];
+  }
+
+  add(edit) {
+    this.#edits.set(edit.editId, edit);
+    this.#byDocument.set(keyOf(edit), [...this.of(keyOf(edit)), edit]);
+  }
+
+  remove(edit) {
+    this.#edits.delete(edit.editId);
+    const rest = this.of(keyOf(edit)).filter((other) => other !== edit);
+    if (rest.length) this.#byDocument.set(keyOf(edit), rest);
+    else this.#byDocument.delete(keyOf(edit));
+  }
+}
+
+function wireEdit(edit) {
+  const base = edit.baseEditId ? { base_edit_id: edit.baseEditId } : { base_version: edit.baseVersion };
+  return { edit_id: edit.editId, op: edit.op, collection: edit.collection, id: edit.id, ...base, data: edit.data };
+}
+
+function checkName(code, name) {
+  if (typeof name !== "string" || !NAME.test(name)) throw new SyncError(code, `${JSON.stringify(name)} can't be a name`);
+}
+
+/** A copy, so that the caller may go on changing what he passed in. */
+function copyData(data) {
+  if (!isObject(data)) throw new SyncError("invalid_document", "A document is a JSON object");
+  return JSON.parse(JSON.stringify(data));
+}
+
+/**
+ * What this client knows. Its methods are transitions: they change everything at once, in memory and in the journal,
+ * and never wait. `publish` then shows the outcome.
+ */
+class Replica {
+  clientId;
+  /** How far the pages we have taken go. The store keeps only cursors whose state is shown. */
+  cursor = null;
+  /** More pages belong to the state to be shown next. */
+  paging = true;
+  /** Why everything is being loaded ("" for the first time); null when it is here. Until then nothing is pushed. */
+  resync = "";
+
+  #news;
+  #onConflict;
+  #journal = null;
+  #documents = new Map();
+  #staged = new Map();
+  #outbox = new Outbox();
+  #flights = [];
+  #problems = new Map();
+  #collections = new Map();
+  #waiting = new Map();
+  #stale = new Set();
+  #order = 0;
+  #closed = false;
+
+  constructor(news, { clientId = "", onConflict }) {
+    this.#news = news;
+    this.#onConflict = onConflict;
+    this.clientId = clientId;
+    this.problems = new LiveList(news, []);
+  }
+
+  get pending() {
+    return this.#outbox.size;
+  }
+
+  collection(name) {
+    checkName("invalid_collection", name);
+    if (!this.#collections.has(name)) {
+      this.#collections.set(name, new Collection(this.#news, name, (...edit) => this.edit(...edit)));
+    }
+    return this.#collections.get(name);
+  }
+
+  /** Takes in what the store holds. Edits made before this moment come after the stored ones, on top of them. */
+  load(records, journal) {
+    this.#journal = journal;
+    const early = [...this.#outbox];
+    early.forEach((edit) => this.#outbox.remove(edit));
+
+    const parts = { document: [], edit: [], flight: [], problem: [], meta: [] };
+    for (const [key, record] of records) parts[key.split("/")[0]]?.push(record);
+    const inOrder = (a, b) => a.order - b.order;
+    parts.document.forEach((document) => this.#documents.set(keyOf(document), document));
+    parts.edit.sort(inOrder).forEach((edit) => this.#outbox.add(edit));
+    this.#flights = parts.flight.sort(inOrder);
+    parts.problem.sort(inOrder).forEach((problem) => this.#problems.set(problem.problemId, { problem }));
+    this.#order = Math.max(0, ...[parts.edit, parts.problem].map((part) => part.at(-1)?.order ?? 0));
+
+    const meta = parts.meta[0] ?? {};
+    this.clientId = meta.clientId ?? (this.clientId || newId());
+    this.cursor = meta.cursor ?? null;
+    this.paging = this.cursor === null;
+    this.resync = this.paging ? (meta.resync ?? "") : null;
+    // Taken over from a tab that was closed in the middle of this.
+    if (parts.edit.some((edit) => edit.sent)) this.startResync(meta.resync ?? "outcome_unknown");
+    this.#saveMeta();
+    early.forEach((edit) => this.#append(edit));
+    for (const record of [...parts.document, ...parts.edit, ...parts.problem]) this.#stale.add(keyOf(record));
+  }
+
+  /** Resolves when everything is stored that was decided so far. */
+  async stored() {
+    await this.#journal?.written();
+  }
+
+  // -- Own edits
+
+  edit(op, collection, id, data) {
+    const handle = this.#enqueue(op, collection, id, data);
+    this.publish();
+    return handle;
+  }
+
+  #enqueue(op, collection, id, data) {
+    if (this.#closed) throw new SyncError("closed", "The client is closed");
+    checkName("invalid_id", id);
+    const edit = { editId: newId(), op, collection, id };
+    if (op !== "delete") edit.data = copyData(data);
+    const settled = new Promise((resolve) => this.#waiting.set(edit.editId, resolve));
+    this.#append(edit);
+    this.onEdit?.();
+    return { editId: edit.editId, collection, id, settled };
+  }
+
+  /**
+   * Puts an edit at the end of the queue. It is made on what the person sees: on the own edit before it if there is
+   * one, so that a client never conflicts with itself, otherwise on the version underneath.
+   */
+  #append(edit) {
+    const key = keyOf(edit);
+    const document = this.#documents.get(key);
+    const edits = this.#outbox.of(key);
+    edit.order = ++this.#order;
+    edit.before = replay(liveData(document), edits);
+    edit.baseEditId = edits.at(-1)?.editId;
+    edit.baseVersion = edits.length ? undefined : (document?.version ?? 0);
+    if (this.#journal && edit.op === "patch" && !edit.before) {
+      edit.op = "put"; // there is nothing to patch: create it
+      edit.data = mergePatch({}, edit.data);
+    }
+    this.#outbox.add(edit);
+    this.#saveEdit(edit);
+    this.#stale.add(key);
+  }
+
+  // -- Push
+
+  /** The push to send now: the oldest unanswered one, unchanged, otherwise a new one of what is queued. */
+  nextFlight(maxEdits, collections) {
+    if (this.#flights.length) return this.#flights[0];
+    const edits = [];
+    let bytes = 0;
+    for (const edit of this.#outbox) {
+      bytes += new TextEncoder().encode(JSON.stringify(wireEdit(edit))).length + 1;
+      if (edits.length && (edits.length === maxEdits || bytes > MAX_EDIT_BYTES)) break;
+      edits.push(edit);
+    }
+    if (!edits.length) return null;
+
+    const { clientId: client_id, cursor } = this;
+    const body = JSON.stringify({ client_id, edits: edits.map(wireEdit), cursor, collections });
+    const flight = { order: edits[0].order, editIds: edits.map((edit) => edit.editId), cursor, body };
+    this.#flights.push(flight);
+    // `unsure`: it may have been applied. Who finds it in the store after a reload can't know better.
+    this.#save(`flight/${flight.editIds[0]}`, { ...flight, unsure: true });
+    return flight;
+  }
+
+  /** Its edits are queued again, to be sent in other company. */
+  dropFlight(flight) {
+    this.#flights = this.#flights.filter((other) => other !== flight);
+    this.#save(`flight/${flight.editIds[0]}`, undefined);
+  }
+
+  /** The server's answer to a push: a result for each edit. */
+  answered(flight, results) {
+    this.dropFlight(flight);
+    for (const result of results) {
+      const edit = this.#outbox.get(result.edit_id);
+      if (!edit) continue; // held with the failed edit it was made on
+      if (result.status === "applied") this.#applied(edit, result);
+      else this.#failed(edit, result);
+    }
+  }
+
+  #applied(edit, result) {
+    if (result.current) this.#take(result.current);
+    else this.#fold(edit, result.version);
+    this.#accept(edit, result);
+  }
+
+  /** Takes an applied edit into the base copy, ahead of its echo: between the two the view does not move. */
+  #fold(edit, version) {
+    const known = this.#documents.get(keyOf(edit));
+    if (version < (known?.version ?? 1)) return; // the echo, or something newer, was here first
+    const data = replay(liveData(known), [edit]);
+    const seen = known?.version === version ? known : { collection: edit.collection, id: edit.id, version };
+    this.#setDocument(keyOf(edit), { ...seen, deleted: data === null, data, edit_id: edit.editId, folded: true });
+  }
+
+  #accept(edit, { version, merged, replayed = false }) {
+    this.#remove(edit);
+    this.#settle(edit, { status: "applied", version });
+    const { editId, collection, id } = edit;
+    this.#news.event("applied", { editId, collection, id, version, replayed });
+    // The next edit of the document now has a version to name, which unlike a receipt never runs out. Not after a merge:
+    // the merged document holds fields of others that the next edit's author had not seen.
+    const next = this.#outbox.of(keyOf(edit)).find((each) => each.baseEditId === editId);
+    if (!next || merged) return;
+    next.baseEditId = undefined;
+    next.baseVersion = version;
+    this.#saveEdit(next);
+  }
+
+  /** The server takes this edit in no company. */
+  reject(editId, error) {
+    const edit = this.#outbox.get(editId);
+    if (edit) this.#fail(edit, "rejected", error);
+  }
+
+  #failed(edit, result) {
+    const key = keyOf(edit);
+    if (result.current) this.#take(result.current);
+    // A conflict without a document: the server has none.
+    else if (result.status === "conflict" && this.#documents.get(key)?.version === edit.baseVersion) this.#setDocument(key, undefined);
+    const { code = "version_conflict", detail } = result.error ?? {};
+    this.#fail(edit, result.status, new SyncError(code, detail), result.conflicting_fields);
+  }
+
+  /** Takes an edit and all that were made on top of it out of the queue, and hands them to the app. */
+  #fail(edit, status, error, fields) {
+    const edits = this.#withDependants(edit);
+    edits.forEach((each) => this.#remove(each));
+    const { editId, collection, id, order } = edit;
+    const { code, message } = error;
+    const kind = status === "rejected" ? "rejected" : "conflict";
+    const problem = { problemId: editId, kind, collection, id, order, edits, fields, code, message };
+
+    const resolution = kind === "conflict" ? this.#decide(problem) : undefined;
+    const shown = resolution ? undefined : this.#keep(problem);
+    edits.forEach((each, i) => this.#settle(each, { status: i ? "skipped" : status, error, problem: shown, resolution }));
+  }
+
+  #withDependants(edit) {
+    const ids = new Set([edit.editId]);
+    return this.#outbox.of(keyOf(edit)).filter((each) => {
+      if (ids.has(each.baseEditId)) ids.add(each.editId);
+      return ids.has(each.editId);
+    });
+  }
+
+  #settle(edit, outcome) {
+    this.#waiting.get(edit.editId)?.({ editId: edit.editId, ...outcome });
+    this.#waiting.delete(edit.editId);
+  }
+
+  /** Takes no more edits; what is queued stays in the store. */
+  close() {
+    this.#closed = true;
+    for (const [editId, resolve] of this.#waiting) resolve({ editId, status: "closed" });
+    this.#waiting.clear();
+  }
+
+  // -- Problems
+
+  #sides({ collection, id, edits, fields }) {
+    const base = edits[0].before;
+    const mine = replay(base, edits);
+    const theirs = liveData(this.#documents.get(keyOf(edits[0])));
+    return { collection, id, base, mine, theirs, fields: fields?.length ? fields : disputed(base, mine, theirs) };
+  }
+
+  /** Lets the app's `onConflict` decide; undefined if it does not, or fails. */
+  #decide(problem) {
+    const conflict = this.#sides(problem);
+    let resolution;
+    if (this.#onConflict) call(() => (resolution = this.#carryOut(problem, this.#onConflict(conflict))));
+    if (resolution) this.#news.event("conflict", { ...conflict, editId: problem.problemId });
+    return resolution;
+  }
+
+  #carryOut(problem, decision) {
+    if (!decision || decision === "theirs") return decision || undefined;
+    if (decision === "mine") this.#again(problem);
+    else this.#enqueue("put", problem.collection, problem.id, decision);
+    return decision === "mine" ? "mine" : "merged";
+  }
+
+  #keep(problem) {
+    this.#problems.set(problem.problemId, { problem });
+    this.#save(`problem/${problem.problemId}`, problem);
+    this.#stale.add(keyOf(problem));
+    const shown = this.#showProblem(problem.problemId);
+    if (problem.kind === "conflict") this.#news.event("conflict", { ...this.#sides(problem), editId: problem.problemId, problem: shown });
+    return shown;
+  }
+
+  #dismiss(problem) {
+    if (!this.#problems.delete(problem.problemId)) return false;
+    this.#save(`problem/${problem.problemId}`, undefined);
+    this.#stale.add(keyOf(problem));
+    return true;
+  }
+
+  /** Makes the edits of a problem once more, on top of what is there now. */
+  #again(problem) {
+    const { collection, id, mine, theirs } = this.#sides(problem);
+    if (!theirs && mine) return [this.#enqueue("put", collection, id, mine)]; // a patch would have lost what it patched
+    return problem.edits.map(({ op, data }) => this.#enqueue(op, collection, id, data));
+  }
+
+  /** What the app sees of a problem: made anew only when the server's side has moved. */
+  #showProblem(problemId) {
+    const entry = this.#problems.get(problemId);
+    const { problem } = entry;
+    const sides = this.#sides(problem);
+    if (entry.shown && same(entry.shown.theirs, sides.theirs)) return entry.shown;
+
+    // The problem and the edits that replace it change hands in one turn, hence in one batch of the journal.
+    const solve = (solution) => {
+      const handles = this.#dismiss(problem) ? solution() : [];
+      this.publish();
+      return handles;
+    };
+    const keepMine = () => solve(() => this.#again(problem));
+    const takeTheirs = () => void solve(() => []);
+    const merge = (resolve = ({ base, mine, theirs }) => mergeFields(base, mine, theirs)) => {
+      const data = copyData(typeof resolve === "function" ? resolve(this.#sides(problem)) : resolve);
+      return solve(() => [this.#enqueue("put", problem.collection, problem.id, data)])[0];
+    };
+    const { kind, code, message, edits } = problem;
+    const error = new SyncError(code, message);
+    const editIds = edits.map((edit) => edit.editId);
+    return (entry.shown = { problemId, kind, error, editIds, ...sides, keepMine, takeTheirs, merge, retry: keepMine, dismiss: takeTheirs });
+  }
+
+  // -- Pull
+
+  /** Takes in a page. Nothing of it is shown before the last one is here: a page may be half of what was pushed together. */
+  takePage({ changes, cursor, has_more: more }) {
+    for (const change of changes) this.#staged.set(keyOf(change), change);
+    this.cursor = cursor;
+    this.paging = Boolean(more);
+    if (!this.paging) this.#commitPages();
+  }
+
+  #commitPages() {
+    const [staged, cause] = [this.#staged, this.resync];
+    this.#staged = new Map();
+    this.resync = null;
+    this.#saveMeta();
+    if (cause !== null) for (const key of [...this.#documents.keys()]) this.#setDocument(key, undefined);
+    const taken = [...staged.values()].filter((change) => this.#take(change));
+    if (cause === null) return this.#announce(taken);
+    this.#settleSent();
+    if (cause) this.#news.event("resync", { cause });
+  }
+
+  #announce(taken) {
+    const changes = taken
+      .filter((change) => change.client_id !== this.clientId)
+      .map(({ collection, id, version, deleted, ...more }) => ({
+        collection,
+        id,
+        version,
+        deleted: Boolean(deleted),
+        editId: more.edit_id,
+        clientId: more.client_id,
+        updatedAt: more.updated_at,
+        updatedBy: more.updated_by,
+      }));
+    if (changes.length) this.#news.event("remote", { changes });
+  }
+
+  /** Takes the server's word for a document, if it is news. The echo of a folded edit adds who and when. */
+  #take(change) {
+    const known = this.#documents.get(keyOf(change));
+    if (known && !(change.version > known.version || (change.version === known.version && known.folded))) return false;
+    this.#setDocument(keyOf(change), change);
+    return true;
+  }
+
+  /**
+   * Everything is loaded anew after this. Edits never sent stay in the queue. Of those that may have been applied only
+   * the snapshot can tell; the cursor's history is gone and the receipts may be, so they are not sent again.
+   */
+  startResync(cause) {
+    for (const flight of this.#flights) {
+      this.dropFlight(flight);
+      if (!flight.unsure) continue;
+      for (const edit of flight.editIds.map((id) => this.#outbox.get(id)).filter(Boolean)) {
+        edit.sent = true;
+        this.#saveEdit(edit);
+      }
+    }
+    this.#staged.clear();
+    this.cursor = null;
+    this.paging = true;
+    this.resync = cause;
+    this.#saveMeta();
+  }
+
+  #settleSent() {
+    const sent = [...this.#outbox].filter((edit) => edit.sent);
+    for (const key of new Set(sent.map(keyOf))) {
+      const document = this.#documents.get(key);
+      const edits = sent.filter((edit) => keyOf(edit) === key);
+      // An edit was applied only if those it was made on were.
+      const shown = edits.findLastIndex((edit) => edit.editId === document?.edit_id) + 1;
+      const open = edits.slice(shown);
+      // With or without the others the document is the same: nothing to ask.
+      const moot = same(replay(liveData(document), open), liveData(document));
+      for (const edit of moot ? edits : edits.slice(0, shown)) this.#accept(edit, { version: document?.version ?? 0, replayed: true });
+      if (!moot) this.#fail(open[0], "conflict", new SyncError("outcome_unknown", "It is not known whether this edit was applied"));
+    }
+  }
+
+  // -- Keeping and showing
+
+  #save(key, record) {
+    this.#journal?.set(key, record);
+  }
+
+  #saveMeta() {
+    this.#save("meta", { clientId: this.clientId, cursor: this.cursor, resync: this.resync });
+  }
+
+  #saveEdit(edit) {
+    this.#save(`edit/${edit.editId}`, edit);
+  }
+
+  #remove(edit) {
+    this.#outbox.remove(edit);
+    this.#save(`edit/${edit.editId}`, undefined);
+    this.#stale.add(keyOf(edit));
+  }
+
+  #setDocument(key, change) {
+    if (change) this.#documents.set(key, change);
+    else this.#documents.delete(key);
+    this.#save(`document/${key}`, change);
+    this.#stale.add(key);
+  }
+
+  /** Shows what the transitions since the last time have made, and tells the listeners. */
+  publish() {
+    if (this.#stale.size) this.#showProblems();
+    for (const key of this.#stale) this.#show(key);
+    this.#stale.clear();
+    this.onPublish?.();
+    this.#news.tell();
+  }
+
+  #show(key) {
+    const [collection, id] = key.split("/");
+    const document = this.#documents.get(key);
+    const edits = this.#outbox.of(key);
+    const data = replay(liveData(document), edits);
+    const item = data && {
+      id,
+      data,
+      version: document?.version ?? 0,
+      pending: edits.length > 0,
+      problem: this.problems.value.find((problem) => problem.id === id && problem.collection === collection),
+      updatedAt: document?.updated_at,
+      updatedBy: document?.updated_by,
+    };
+    this.collection(collection).show(id, item);
+  }
+
+  #showProblems() {
+    const shown = [...this.#problems.keys()].map((problemId) => this.#showProblem(problemId));
+    const { value } = this.problems;
+    if (shown.length !== value.length || shown.some((problem, i) => problem !== value[i])) this.problems.set(shown);
+  }
+}
+
+// ---- The network ----
+
+/**
+ * Repeats one job: never two runs at once, at the latest when woken, after a failure not before the backoff is over.
+ * The job returns in how many milliseconds it wants to run again, if at all. `gate` returns the error for which nothing
+ * may run now, or null. While `resting` says so, the job runs when asked for but not by its own wish.
+ */
+function loopOf({ clock, gate, resting, job }) {
+  let timer;
+  let due = Infinity;
+  let running = false;
+  let again = false;
+  let failures = 0;
+  let notBefore = 0;
+  let told = false;
+  const waiters = [];
+
+  function wake(ms = 0) {
+    if (running) {
+      again ||= ms === 0;
+      return;
+    }
+    const now = clock.now();
+    const at = Math.max(now + ms, notBefore);
+    if (at >= due || gate() || (ms > 0 && resting())) return;
+    cancel();
+    due = at;
+    timer = clock.setTimeout(run, at - now);
+  }
+
+  /** There is reason to hope: no more backing off, unless the server named a time. */
+  function kick() {
+    if (!told) notBefore = 0;
+    wake();
+  }
+
+  function cancel() {
+    clock.clearTimeout(timer);
+    due = Infinity;
+  }
+
+  async function run() {
+    due = Infinity;
+    running = true;
+    const asked = waiters.splice(0);
+    let next;
+    try {
+      next = await job();
+      [failures, notBefore, told] = [0, 0, false];
+      asked.forEach(({ resolve }) => resolve());
+    } catch (error) {
+      next = error.stopped ? 0 : backOff(error);
+      asked.forEach(({ reject }) => reject(error));
+    }
+    running = false;
+    if (again) next = 0;
+    again = false;
+    if (next !== undefined) wake(next);
+  }
+
+  /** Exponential with full jitter, so that clients do not come back together; what the server says wins. */
+  function backOff({ retryAfterMs }) {
+    told = retryAfterMs !== undefined;
+    const wait = retryAfterMs ?? clock.random() * Math.min(60_000, 1000 * 2 ** failures++);
+    notBefore = clock.now() + wait;
+    return wait;
+  }
+
+  return {
+    wake,
+    kick,
+    isRunning: () => running,
+    /** Runs as soon as allowed; settles as that run does. */
+    once() {
+      const closed = gate();
+      if (closed) return Promise.reject(closed);
+      kick();
+      return new Promise((resolve, reject) => waiters.push({ resolve, reject }));
+    },
+    /** Nothing until it is woken again. */
+    rest: cancel,
+    /** Nothing more at all. A run under way must be stopped by whoever knows how. */
+    halt(reason) {
+      cancel();
+      waiters.splice(0).forEach(({ reject }) => reject(reason));
+    },
+  };
+}
+
+/** Seconds or a date. */
+function retryAfterMs(response, clock) {
+  const value = response.headers.get("Retry-After");
+  const ms = value * 1000 || Date.parse(value) - clock.now();
+  return ms >= 0 ? ms : undefined;
+}
+
+const cursorLost = (error) => error.status === 410 || error.code === "invalid_cursor";
+
+/**
+ * Requests with token, time limit and a way to stop them all. `send` resolves with an answer that passes `valid`; after
+ * a 401 it tries once more with a fresh token.
+ */
+function transportOf({ url, space, getToken, fetch = globalThis.fetch, timeoutMs = 30_000 }, clock, news, gate) {
+  const running = new Set();
+
+  async function send(request) {
+    try {
+      return await attempt(request, false);
+    } catch (error) {
+      if (error.status !== 401 || !getToken) throw error;
+      return attempt(request, true);
+    }
+  }
+
+  async function attempt(request, refresh) {
+    const stopped = gate();
+    if (stopped) throw stopped;
+    const controller = new AbortController();
+    const { signal } = controller;
+    const timer = clock.setTimeout(() => controller.abort(new SyncError("timeout", `No answer within ${timeoutMs} ms`)), timeoutMs);
+    const outcome = { kind: request.kind, status: 0, ms: 0, edits: request.edits ?? 0, changes: 0 };
+    const started = clock.now();
+    running.add(controller);
+    try {
+      const answer = await exchange(request, refresh, signal, outcome);
+      outcome.changes = answer.changes?.length ?? 0;
+      return answer;
+    } catch (error) {
+      const reason = signal.aborted ? signal.reason : error;
+      outcome.error = reason instanceof SyncError ? reason : new SyncError("network", "No answer from the server", { cause: error });
+      throw outcome.error;
+    } finally {
+      clock.clearTimeout(timer);
+      running.delete(controller);
+      outcome.ms = clock.now() - started;
+      news.event("request", outcome);
+      news.tell();
+    }
+  }
+
+  async function exchange({ path, body, valid }, refresh, signal, outcome) {
+    const token = await getToken?.({ refresh });
+    const response = await fetch(`${url.replace(/\/+$/, "")}/v1/spaces/${encodeURIComponent(space)}/${path}`, {
+      method: body ? "POST" : "GET",
+      headers: { ...(body && { "Content-Type": "application/json" }), ...(token && { Authorization: `Bearer ${token}` }) },
+      body,
+      signal,
+      cache: "no-store",
+    });
+    const answer = await response.json().catch(() => null);
+    signal.throwIfAborted(); // it was the body that broke off
+    const status = (outcome.status = response.status);
+    if (response.ok && answer && valid(answer)) return answer;
+    if (response.ok) throw new SyncError("bad_response", "The answer is not Tidemark's", { status });
+    const { code = `http_${status}`, detail } = answer ?? {};
+    throw new SyncError(code, detail, { status, retryAfterMs: retryAfterMs(response, clock), problem: answer });
+  }
+
+  return { send, halt: (reason) => running.forEach((controller) => controller.abort(reason)) };
+}
+
+/** A machine without any network calls itself offline, yet reaches a server of its own. */
+const isLoopback = (url) => /^https?:\/\/(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:|\/|$)/.test(url || globalThis.location?.origin);
+
+const isPage = (answer) => Array.isArray(answer.changes) && typeof answer.cursor === "string";
+
+const systemClock = {
+  now: () => Date.now(),
+  random: () => Math.random(),
+  setTimeout: (run, ms) => setTimeout(run, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
+};
+
+// ---- What connect() returns ----
+
+class Sync {
+  #options;
+  #clock;
+  #news = new News();
+  #replica;
+  #transport;
+  #pushing;
+  #pulling;
+  #listening = new AbortController();
+  #store = null;
+  #closed = false;
+  #errors = { push: null, pull: null };
+  #reachable = true;
+  #maxEdits = MAX_EDITS;
+  #pollMs = 2000;
+  #inFlight = 0;
+
+  constructor(options) {
+    this.#options = options;
+    this.#clock = { ...systemClock, ...options.clock };
+    this.#replica = new Replica(this.#news, options);
+    this.#replica.onEdit = () => this.#pushing.wake(options.coalesceMs ?? 20);
+    this.#replica.onPublish = () => this.#updateStatus();
+    this.#transport = transportOf(options, this.#clock, this.#news, this.#gate);
+    const [clock, gate] = [this.#clock, this.#gate];
+    this.#pushing = loopOf({ clock, gate, resting: () => false, job: () => this.#attempt("push", this.#push) });
+    this.#pulling = loopOf({ clock, gate, resting: this.#hidden, job: () => this.#attempt("pull", this.#pull) });
+    this.space = options.space;
+    this.problems = this.#replica.problems;
+    this.status = new LiveStatus(this.#news, {
+      online: !this.#offline(),
+      paused: Boolean(options.paused),
+      pending: 0,
+      inFlight: 0,
+      lastSyncedAt: null,
+      error: null,
+      store: "opening",
+      storeError: null,
+    });
+    this.ready = this.#open();
+  }
+
+  get clientId() {
+    return this.#replica.clientId;
+  }
+
+  collection(name) {
+    return this.#replica.collection(name);
+  }
+
+  on(type, listener) {
+    return this.#news.on(type, listener);
+  }
+
+  async pull() {
+    await this.ready;
+    await this.#pulling.once();
+  }
+
+  async push() {
+    await this.ready;
+    while (this.#replica.pending) await (this.#replica.resync === null ? this.#pushing : this.#pulling).once();
+  }
+
+  pause() {
+    this.status.update({ paused: true });
+    this.#halt();
+    this.#replica.publish();
+  }
+
+  resume() {
+    this.status.update({ paused: false });
+    this.#replica.publish();
+    this.#kick();
+  }
+
+  async close() {
+    this.#closed = true;
+    this.#listening.abort();
+    this.#halt();
+    this.#replica.close();
+    await this.ready;
+    await this.#replica.stored();
+    await this.#store.close?.();
+  }
+
+  // -- Opening
+
+  async #open() {
+    const { store: wanted = globalThis.indexedDB ? "indexeddb" : "memory" } = this.#options;
+    let records = [];
+    try {
+      this.#store = this.#newStore(wanted);
+      records = await this.#store.load();
+      this.status.update({ store: typeof wanted === "string" ? wanted : "own" });
+    } catch (error) {
+      this.#store = memoryStore();
+      this.#storeFailed(error);
+    }
+    this.#replica.load(records, journalTo(this.#store, (error) => this.#storeFailed(error)));
+    this.#listen();
+    this.#replica.publish();
+    this.#kick();
+  }
+
+  #newStore(wanted) {
+    const { url, space, name = `${url} ${space}` } = this.#options;
+    return wanted === "indexeddb" ? indexedDBStore(`tidemark ${name}`) : wanted === "memory" ? memoryStore() : wanted;
+  }
+
+  #storeFailed(cause) {
+    this.status.update({ store: "memory", storeError: new SyncError("store_failed", String(cause), { cause }) });
+    this.#news.tell();
+  }
+
+  #listen() {
+    const { signal } = this.#listening;
+    const on = (target, type, listener) => target?.addEventListener?.(type, listener, { signal });
+    const back = () => this.#kick();
+    on(globalThis, "online", back);
+    on(globalThis, "focus", back);
+    on(globalThis, "offline", () => {
+      this.#halt();
+      this.#replica.publish();
+    });
+    on(globalThis.document, "visibilitychange", () => (this.#hidden() ? this.#pulling.rest() : this.#kick()));
+  }
+
+  // -- When to run
+
+  #hidden = () => globalThis.document?.visibilityState === "hidden";
+
+  #offline() {
+    return globalThis.navigator?.onLine === false && !isLoopback(this.#options.url);
+  }
+
+  #gate = () => {
+    const { paused, store } = this.status;
+    const why = this.#closed ? "closed" : paused ? "paused" : store === "opening" ? "opening" : this.#offline() && "offline";
+    return why ? new SyncError(why, `The client is ${why}`, { stopped: true }) : null;
+  };
+
+  /** Stops what is under way. A push may have arrived all the same; it stays the next one to send. */
+  #halt() {
+    const reason = this.#gate();
+    if (!reason) return; // only said to be offline
+    for (const part of [this.#pushing, this.#pulling, this.#transport]) part.halt(reason);
+  }
+
+  #kick() {
+    if (this.#replica.pending) this.#pushing.kick();
+    this.#pulling.kick();
+  }
+
+  async #attempt(kind, job) {
+    try {
+      const next = await job.call(this);
+      this.#errors[kind] = null;
+      this.#reachable = true;
+      return next;
+    } catch (error) {
+      if (!error.stopped) {
+        this.#errors[kind] = error;
+        this.#reachable = !["network", "timeout"].includes(error.code);
+      }
+      throw error;
+    } finally {
+      this.#inFlight = 0;
+      this.#replica.publish();
+    }
+  }
+
+  // -- Push and pull
+
+  async #push() {
+    const replica = this.#replica;
+    if (replica.resync !== null) return undefined; // first what the server has, then our edits on top
+    const flight = replica.nextFlight(this.#maxEdits, this.#options.collections);
+    if (!flight) return undefined;
+    await replica.stored(); // the edits and the push itself: a reload from here on repeats it
+    this.#inFlight = flight.editIds.length;
+    replica.publish();
+
+    const { body, editIds } = flight;
+    const valid = (answer) => isPage(answer) && editIds.every((id, i) => answer.results?.[i]?.edit_id === id);
+    let answer;
+    try {
+      answer = await this.#transport.send({ kind: "push", path: "push", body, edits: editIds.length, valid });
+    } catch (error) {
+      return this.#pushFailed(flight, error);
+    }
+    replica.answered(flight, answer.results);
+    this.#maxEdits = Math.min(MAX_EDITS, this.#maxEdits * 2);
+    const upToDate = flight.cursor === replica.cursor && this.#takePage(answer);
+    this.#pulling.wake(upToDate ? this.#pollDelay() : 0);
+    return replica.pending ? 0 : undefined;
+  }
+
+  #pushFailed(flight, error) {
+    // Only a request that was understood and refused has had no effect for sure.
+    flight.unsure ||= !(error.status >= 400 && error.status < 500 && error.status !== 408);
+    if (cursorLost(error)) {
+      this.#startResync(error);
+      this.#pulling.wake();
+      return undefined;
+    }
+    // Too large as a whole: fewer at a time. Safe, as it had no effect and each edit keeps its id.
+    if (error.status === 413) return this.#split(flight, error);
+    throw error;
+  }
+
+  #split(flight, error) {
+    this.#replica.dropFlight(flight);
+    this.#maxEdits = Math.ceil(flight.editIds.length / 2);
+    if (flight.editIds.length === 1) this.#replica.reject(flight.editIds[0], error);
+    return 0;
+  }
+
+  async #pull() {
+    const replica = this.#replica;
+    do {
+      const { cursor } = replica;
+      let page;
+      try {
+        page = await this.#transport.send({ kind: "pull", path: this.#changesPath(cursor), valid: isPage });
+      } catch (error) {
+        if (!cursorLost(error)) throw error;
+        // The answer to a push under way will say what became of its edits: wait for it.
+        if (this.#pushing.isRunning()) return 1000;
+        if (cursor === replica.cursor) this.#startResync(error);
+        continue;
+      }
+      if (cursor === replica.cursor) this.#takePage(page);
+    } while (replica.paging);
+    return this.#pollDelay();
+  }
+
+  #changesPath(cursor) {
+    const query = new URLSearchParams(this.#options.collections?.map((name) => ["collections", name]));
+    if (cursor !== null) query.set("cursor", cursor);
+    return `changes?${query}`;
+  }
+
+  /** True when that was the last page for now. */
+  #takePage(page) {
+    this.#replica.takePage(page);
+    if (this.#replica.paging) return false;
+    this.#pollMs = page.poll_after_ms ?? this.#pollMs;
+    this.status.update({ lastSyncedAt: this.#clock.now() });
+    if (this.#replica.pending) this.#pushing.wake();
+    return true;
+  }
+
+  /** Spread, so that the clients of a space do not come in step. */
+  #pollDelay() {
+    return this.#pollMs * (0.8 + 0.4 * this.#clock.random());
+  }
+
+  /** Loads everything anew, but not twice in a row without a pause. */
+  #startResync(error) {
+    const already = this.#replica.resync !== null;
+    this.#replica.startResync(error.problem?.cause ?? error.code);
+    if (already) throw error;
+  }
+
+  #updateStatus() {
+    this.status.update({
+      online: this.#reachable && !this.#offline(),
+      pending: this.#replica.pending,
+      inFlight: this.#inFlight,
+      error: this.#errors.push ?? this.#errors.pull,
+    });
+  }
+}
