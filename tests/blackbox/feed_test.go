@@ -2,6 +2,7 @@ package blackbox_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -29,22 +30,22 @@ func TestFeed_followersSeeEveryVersion(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), raceTimeout)
 		defer cancel()
 		seen := &acknowledged{}
-		following, ctx := errgroup.WithContext(ctx)
+		following, followCtx := errgroup.WithContext(ctx)
 		ended := make(chan struct{})
 		for f := range followers {
 			follower := &follower{
 				client: server.Client(""), random: harness.Random(seed, fmt.Sprint("follower ", f)),
 				at: map[string]harness.Change{},
 			}
-			following.Go(func() error { return follower.follow(ctx, ended, seen) })
+			following.Go(func() error { return follower.follow(followCtx, ended, seen) })
 		}
-		writing, ctx := errgroup.WithContext(ctx)
+		writing, writeCtx := errgroup.WithContext(followCtx) // a follower that fails ends the writers
 		for w := range writers {
 			client, random := server.Client(""), harness.Random(seed, fmt.Sprint("writer ", w))
 			writing.Go(func() error {
 				for n := range pushes {
 					push := pairPush(fmt.Sprintf("w%d", w), n, random.IntN(pairs))
-					answer, _, err := pushUntilAnswered(ctx, client, "race", push)
+					answer, _, err := pushUntilAnswered(writeCtx, client, "race", push)
 					if err != nil {
 						return fmt.Errorf("writer %d: %w", w, err)
 					}
@@ -53,11 +54,9 @@ func TestFeed_followersSeeEveryVersion(t *testing.T) {
 				return nil
 			})
 		}
-		if err := writing.Wait(); err != nil {
-			t.Fatal(err)
-		}
+		wrote := writing.Wait()
 		close(ended)
-		if err := following.Wait(); err != nil {
+		if err := errors.Join(following.Wait(), wrote); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,11 +33,36 @@ func At(version int64) *int64 { return &version }
 // Push is the body of a push.
 type Push struct {
 	ClientID    string   `json:"client_id"`
-	Edits       []Edit   `json:"edits"`
+	Edits       []Edit   `json:"edits,omitempty"`
 	Atomic      bool     `json:"atomic,omitempty"`
 	Cursor      *string  `json:"cursor,omitempty"`
 	Collections []string `json:"collections,omitempty"`
 	Limit       int      `json:"limit,omitempty"`
+}
+
+// encode writes the push with the data of its edits byte for byte. A json.Marshal
+// of the whole would write it anew, and a test that asks whether documents come
+// back as they were sent would ask about another document.
+func (p Push) encode() ([]byte, error) {
+	edits := make([][]byte, len(p.Edits))
+	for i, edit := range p.Edits {
+		data := edit.Data
+		edit.Data = nil
+		encoded, err := json.Marshal(edit)
+		if err != nil {
+			return nil, err
+		}
+		if data != nil {
+			encoded = slices.Concat(encoded[:len(encoded)-1], []byte(`,"data":`), data, []byte("}"))
+		}
+		edits[i] = encoded
+	}
+	p.Edits = nil
+	body, err := json.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(body[:len(body)-1], []byte(`,"edits":[`), bytes.Join(edits, []byte(",")), []byte("]}")), nil
 }
 
 // Result is the fate of one edit.
@@ -178,7 +204,7 @@ func NewClient(base func() string, token string) *Client {
 
 // Push pushes edits to a space.
 func (c *Client) Push(ctx context.Context, space string, push Push) (PushAnswer, error) {
-	body, err := json.Marshal(push)
+	body, err := push.encode()
 	if err != nil {
 		return PushAnswer{}, err
 	}

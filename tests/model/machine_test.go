@@ -19,14 +19,17 @@ import (
 
 // TestModel is the machine. A failure is made small by rapid, printed as the
 // list of its actions, and kept in testdata/rapid, from where -rapid.failfile
-// repeats it.
+// repeats it. Its size is for every run of the tests or for a soak, unless
+// -rapid.checks and -rapid.steps say otherwise.
 func TestModel(t *testing.T) {
 	seed := harness.Seed(t)
-	for name, value := range map[string]string{
+	sizes := map[string]string{
 		"rapid.seed":   strconv.FormatUint(seed, 10),
 		"rapid.checks": harness.Size("50", "10000"), // per store
 		"rapid.steps":  harness.Size("50", "200"),
-	} {
+	}
+	flag.Visit(func(given *flag.Flag) { delete(sizes, given.Name) })
+	for name, value := range sizes {
 		if err := flag.Set(name, value); err != nil {
 			t.Fatal(err)
 		}
