@@ -40,7 +40,9 @@ for (const colorScheme of ["light", "dark"]) {
     page.on("request", (request) => requests.push(request.url()));
     page.on("pageerror", (error) => complaints.push(error.message));
     page.on("console", (message) => {
-      if (message.type() === "error") complaints.push(message.text());
+      // Scalar's validator tries whether it may eval, may not, and does without.
+      const triedEval = message.text().includes("'script-src' was not explicitly set");
+      if (message.type() === "error" && !triedEval) complaints.push(message.text());
     });
 
     await page.goto(`${origin}/docs`);
