@@ -38,7 +38,7 @@ func readBody(c echo.Context, media ...string) ([]byte, error) {
 	}
 	// Bounds what is read off the line; it also closes the connection after the
 	// answer, so that nobody goes on sending.
-	var source io.Reader = http.MaxBytesReader(c.Response(), r.Body, models.MaxBodyBytes)
+	var source io.Reader = http.MaxBytesReader(c.Response().Writer, r.Body, models.MaxBodyBytes)
 	if inflate {
 		if source, err = gzip.NewReader(source); err != nil {
 			return nil, bodyError(err)

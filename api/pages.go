@@ -21,11 +21,11 @@ import (
 
 // A webFile is a file of the pages, in memory.
 type webFile struct {
-	media  string
-	policy string // Content-Security-Policy of a page
-	tag    string
-	plain  []byte
-	gzip   []byte // nil if it is not vendored compressed
+	media      string
+	policy     string // Content-Security-Policy of a page
+	tag        string
+	text       []byte
+	compressed bool // text is gzip
 }
 
 // mediaTypes are those of the files there are. mime.TypeByExtension would ask
@@ -58,16 +58,10 @@ func loadFiles() (map[string]webFile, error) {
 			return err
 		}
 		name, compressed := strings.CutSuffix(path.Base(at), ".gz")
-		if !compressed {
-			files[name] = newWebFile(name, text)
-			return nil
+		f := newWebFile(name, text)
+		if compressed {
+			f.compressed, f.tag = true, "W/"+f.tag // one tag for both encodings
 		}
-		plain, err := inflate(text)
-		if err != nil {
-			return fmt.Errorf("inflate %s: %w", at, err)
-		}
-		f := newWebFile(name, plain)
-		f.gzip = text
 		files[name] = f
 		return nil
 	})
@@ -81,11 +75,12 @@ func newWebFile(name string, text []byte) webFile {
 	return webFile{
 		media:  mediaTypes[path.Ext(name)],
 		policy: policies[name],
-		tag:    fmt.Sprintf(`"%x"`, sha256.Sum256(text))[:18] + `"`,
-		plain:  text,
+		tag:    fmt.Sprintf(`"%.8x"`, sha256.Sum256(text)),
+		text:   text,
 	}
 }
 
+// inflate is for the few clients that do not take gzip.
 func inflate(text []byte) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(text))
 	if err != nil {
@@ -134,12 +129,15 @@ func (s *Server) serveFile(c echo.Context, name string) error {
 	if f.policy != "" {
 		h.Set(echo.HeaderContentSecurityPolicy, f.policy)
 	}
-	body := f.plain
-	if f.gzip != nil {
+	body := f.text
+	if f.compressed {
 		h.Add(echo.HeaderVary, echo.HeaderAcceptEncoding)
 		if strings.Contains(c.Request().Header.Get(echo.HeaderAcceptEncoding), "gzip") {
 			h.Set(echo.HeaderContentEncoding, "gzip")
-			body = f.gzip
+		} else if plain, err := inflate(body); err != nil {
+			return fmt.Errorf("inflate %s: %w", name, err)
+		} else {
+			body = plain
 		}
 	}
 	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(body))

@@ -42,17 +42,18 @@ func (v variables) check() error {
 // forTests are read by the test suites, not by the server.
 var forTests = []string{"TIDEMARK_BIN", "TIDEMARK_SEED", "TIDEMARK_URL"}
 
-// kubernetes matches the variables that Kubernetes injects for each service in
-// the namespace; one called tidemark, or tidemark-something, gets names like ours.
-var kubernetes = regexp.MustCompile(`^TIDEMARK_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
+// Kubernetes injects variables for each service of the namespace; those of one
+// called tidemark, or tidemark-something, begin like ours. …_PORT is a URL
+// there: with a number it is somebody's guess at --listen.
+var (
+	kubernetes    = regexp.MustCompile(`^TIDEMARK_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)$`)
+	kubernetesURL = regexp.MustCompile(`^TIDEMARK_([A-Z0-9_]+_)?PORT$`)
+)
 
+// foreign reports whether a variable is meant for somebody else.
 func foreign(name, value string) bool {
-	if strings.HasPrefix(name, "TIDEMARK_TEST_") || slices.Contains(forTests, name) {
-		return true
-	}
-	// Kubernetes' …_PORT is a URL. With a number it is somebody's guess at --listen.
-	return kubernetes.MatchString(name) && (!strings.HasSuffix(name, "_PORT") || strings.Contains(name, "_SERVICE_") ||
-		strings.Contains(value, "://") || strings.Count(name, "_PORT") > 1)
+	return strings.HasPrefix(name, "TIDEMARK_TEST_") || slices.Contains(forTests, name) ||
+		kubernetes.MatchString(name) || kubernetesURL.MatchString(name) && strings.Contains(value, "://")
 }
 
 // nearest returns the setting that name probably means, "" if none is near.
