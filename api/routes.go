@@ -51,6 +51,7 @@ var routes = []route{
 	{http.MethodGet, "/", public, demo("index.html")},
 	{http.MethodGet, "/demo.js", page, demo("demo.js")},
 	{http.MethodGet, "/demo.css", page, demo("demo.css")},
+	{http.MethodGet, "/example", page, demo("example.html")},
 }
 
 // A Route names something that the server answers, as openapi.yaml does.
