@@ -314,7 +314,7 @@ type Problem struct {
 
 // PushRequest A batch of edits from one client.
 type PushRequest struct {
-	// Atomic All or nothing.
+	// Atomic All or nothing. Absent means `false`.
 	Atomic *bool `json:"atomic,omitempty"`
 
 	// ClientId Names the replica (a device, a tab's store). Stable as long as the replica lives; receipts belong to it.
@@ -329,7 +329,7 @@ type PushRequest struct {
 	// Edits The edits, in the order in which they were made. No `edit_id` twice.
 	Edits []Edit `json:"edits"`
 
-	// Limit How many documents the pull brings at most, as in `GET …/changes`. Means nothing without `cursor`.
+	// Limit How many documents the pull brings at most, as in `GET …/changes`. Absent means 500. Means nothing without `cursor`.
 	Limit *int32 `json:"limit,omitempty"`
 }
 
