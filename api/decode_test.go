@@ -173,13 +173,13 @@ func TestDecodePush_manyFaults(t *testing.T) {
 func TestDecodeDocument(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
-		"{}":                 "{}",
+		"{}":                  "{}",
 		" \n{ \"a\": 1 }\r\n": `{ "a": 1 }`,
-		`{"a":1,"a":2}`:      `{"a":1,"a":2}`,
-		`[]`:                 `[]`,
-		`{} {}`:              "malformed_json",
-		``:                   "malformed_json",
-		"{\"a\":\"\xff\"}":   "malformed_json",
+		`{"a":1,"a":2}`:       `{"a":1,"a":2}`,
+		`[]`:                  `[]`,
+		`{} {}`:               "malformed_json",
+		``:                    "malformed_json",
+		"{\"a\":\"\xff\"}":    "malformed_json",
 	} {
 		got, err := decodeDocument([]byte(body))
 		if err != nil {
