@@ -26,7 +26,7 @@ func TestModel(t *testing.T) {
 	sizes := map[string]string{
 		"rapid.seed":   strconv.FormatUint(seed, 10),
 		"rapid.checks": harness.Size("50", "10000"), // per store
-		"rapid.steps":  harness.Size("50", "200"),
+		"rapid.steps":  harness.Size("50", "200"),   // on average
 	}
 	flag.Visit(func(given *flag.Flag) { delete(sizes, given.Name) })
 	for name, value := range sizes {
@@ -36,25 +36,74 @@ func TestModel(t *testing.T) {
 	}
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		server := harness.Start(t, harness.Options{Store: store, Secret: harness.Secret})
+		met := tally{}
 		rapid.Check(t, func(r *rapid.T) {
-			m := newMachine(r, server)
-			r.Repeat(map[string]func(*rapid.T){
-				"push":      m.push,
-				"pushMore":  m.push, // twice, because everything else lives on it
-				"retry":     m.retry,
-				"regroup":   m.regroup,
-				"pull":      m.pull,
-				"pullMore":  m.pull,
-				"snapshot":  m.snapshot,
-				"follow":    m.follow,
-				"misuse":    m.misuseCursor,
-				"documents": m.readDocument,
-				"heads":     m.heads,
-				"restart":   m.restart,
-			})
+			m := newMachine(r, server, met)
+			r.Repeat(map[string]func(*rapid.T){"step": m.step})
 			m.followToTheEnd()
 		})
+		met.check(t)
 	})
+}
+
+// tally counts what the machine has met. A machine that never makes, say, a
+// merged patch proves nothing about merged patches, so that is a failure too.
+type tally map[string]int
+
+var mustMeet = []string{
+	"applied", "conflict", "rejected", "skipped", "merged", "replayed", "replayed merged",
+	"conflict of fields", "conflict with a tombstone", "conflict with nothing", "loose base", "blocked",
+	"changed nothing", "atomic taken back", "page of several versions", "page with more", "tombstone shown", "tombstone hidden", "restarted",
+}
+
+func (m tally) push(push harness.Push, fates []fate, changed bool) {
+	failed := false
+	for i, f := range fates {
+		m[f.Status]++
+		failed = failed || f.Status != "applied"
+		for name, met := range map[string]bool{
+			"merged":                    f.Merged && !f.Replayed,
+			"replayed":                  f.Replayed,
+			"replayed merged":           f.Replayed && f.Merged,
+			"conflict of fields":        f.fields,
+			"conflict with a tombstone": f.Status == "conflict" && f.current != nil && !f.current.live,
+			"conflict with nothing":     f.Status == "conflict" && f.current == nil,
+			"loose base":                f.Status == "applied" && f.receipt.merged && push.Edits[i].BaseEditID != "",
+			"blocked":                   f.BlockedBy != "",
+			"changed nothing":           f.Status == "applied" && !f.Replayed && !f.receipt.changed,
+		} {
+			if met {
+				m[name]++
+			}
+		}
+	}
+	if failed && push.Atomic && len(fates) > 1 && !changed {
+		m["atomic taken back"]++
+	}
+}
+
+func (m tally) page(page harness.Page, hidden bool) {
+	if page.HasMore {
+		m["page with more"]++
+	}
+	if changes := page.Changes; len(changes) > 1 && changes[0].Version < changes[len(changes)-1].Version {
+		m["page of several versions"]++
+	}
+	if slices.ContainsFunc(page.Changes, func(c harness.Change) bool { return c.Deleted }) {
+		m["tombstone shown"]++
+	}
+	if hidden {
+		m["tombstone hidden"]++
+	}
+}
+
+func (m tally) check(t *testing.T) {
+	t.Logf("met %v", m)
+	for _, name := range mustMeet {
+		if m[name] == 0 && !t.Failed() {
+			t.Errorf("the machine never met %q", name)
+		}
+	}
 }
 
 // worlds numbers the spaces, so that each check has its own in one database.
@@ -66,7 +115,7 @@ var (
 	ids         = []string{"d1", "d2", "d3"}
 	filters     = [][]string{nil, nil, {"todos"}, {"notes", "todos"}}
 	values      = []string{`0`, `1`, `"x"`, `true`, `[1,2]`, `{"n":1}`, `{"n":2,"m":{"k":3}}`, `1.0`, `"ü \u0041"`}
-	fieldNames  = []string{"a", "b", "c"}
+	fieldNames  = []string{"a", "b", "c", "d"}
 )
 
 // machine drives one server and its oracles, one per space.
@@ -76,6 +125,7 @@ type machine struct {
 	clients map[string]*harness.Client // by subject
 	spaces  []*space
 	edits   int // gives out edit_ids
+	met     tally
 }
 
 type space struct {
@@ -106,9 +156,9 @@ type handed struct {
 	more        bool
 }
 
-func newMachine(t *rapid.T, server *harness.Server) *machine {
+func newMachine(t *rapid.T, server *harness.Server, met tally) *machine {
 	world := worlds.Add(1)
-	m := &machine{t: t, server: server, clients: map[string]*harness.Client{}}
+	m := &machine{t: t, server: server, met: met, clients: map[string]*harness.Client{}}
 	for _, name := range []string{fmt.Sprintf("w%d-a", world), fmt.Sprintf("w%d-b", world)} {
 		s := &space{oracle: newOracle(), name: name, history: map[key][]int64{}, seenAt: map[int64]time.Time{}}
 		s.follower.docs = map[key]harness.Change{}
@@ -126,11 +176,45 @@ func newMachine(t *rapid.T, server *harness.Server) *machine {
 	return m
 }
 
+// step does one of the actions. Pushes are most of them, because everything else
+// lives on what they leave.
+func (m *machine) step(t *rapid.T) {
+	actions := []struct {
+		name   string
+		weight int
+		do     func(*rapid.T)
+	}{
+		{"push", 10, m.push},
+		{"pull", 6, m.pull},
+		{"retry", 3, m.retry},
+		{"follow", 3, m.follow},
+		{"snapshot", 2, m.snapshot},
+		{"regroup", 2, m.regroup},
+		{"misuse a cursor", 1, m.misuseCursor},
+		{"read a document", 1, m.readDocument},
+		{"heads", 1, m.heads},
+		{"restart", 1, m.restart},
+	}
+	total := 0
+	for _, action := range actions {
+		total += action.weight
+	}
+	at := draw(t, total, "action")
+	for _, action := range actions {
+		if at -= action.weight; at < 0 {
+			t.Log(action.name)
+			m.met[action.name]++
+			action.do(t)
+			return
+		}
+	}
+}
+
 func (m *machine) reader() *harness.Client { return m.clients["bob"] }
 
 func (m *machine) space(t *rapid.T) *space {
 	// The second space is there to catch what leaks between spaces; most happens in the first.
-	if rapid.IntRange(0, 4).Draw(t, "space") == 4 {
+	if draw(t, 5, "space") == 4 {
 		return m.spaces[1]
 	}
 	return m.spaces[0]
@@ -139,9 +223,9 @@ func (m *machine) space(t *rapid.T) *space {
 // push sends new edits.
 func (m *machine) push(t *rapid.T) {
 	s := m.space(t)
-	by := rapid.SampledFrom(writers).Draw(t, "writer")
-	push := harness.Push{ClientID: by.clientID, Atomic: rapid.IntRange(0, 3).Draw(t, "atomic") == 0}
-	count := rapid.SampledFrom([]int{1, 1, 1, 2, 2, 3, 5}).Draw(t, "edits")
+	by := sample(t, writers, "writer")
+	push := harness.Push{ClientID: by.clientID, Atomic: draw(t, 4, "atomic") == 0}
+	count := sample(t, []int{1, 1, 1, 2, 2, 3, 5}, "edits")
 	for range count {
 		push.Edits = append(push.Edits, m.edit(t, s, by, push.Edits))
 	}
@@ -150,10 +234,10 @@ func (m *machine) push(t *rapid.T) {
 
 // cursorToSend is now and then one of the cursors, for a pull in the same round trip.
 func (m *machine) cursorToSend(t *rapid.T, s *space) *handed {
-	if len(s.cursors) == 0 || rapid.IntRange(0, 3).Draw(t, "with cursor") > 0 {
+	if len(s.cursors) == 0 || draw(t, 4, "with cursor") > 0 {
 		return nil
 	}
-	from := rapid.SampledFrom(s.cursors).Draw(t, "cursor")
+	from := sample(t, s.cursors, "cursor")
 	return &from
 }
 
@@ -163,19 +247,25 @@ func (m *machine) edit(t *rapid.T, s *space, by writer, before []harness.Edit) h
 	m.edits++
 	edit := harness.Edit{
 		EditID:     fmt.Sprintf("e%d", m.edits),
-		Op:         rapid.SampledFrom([]string{"put", "put", "patch", "patch", "patch", "delete"}).Draw(t, "op"),
-		Collection: rapid.SampledFrom(collections).Draw(t, "collection"),
-		ID:         rapid.SampledFrom(ids).Draw(t, "id"),
+		Collection: sample(t, collections, "collection"),
+		ID:         sample(t, ids, "id"),
+	}
+	// Mostly what makes sense, so that documents live long enough to be patched
+	// by several clients, which is where the rules are.
+	if doc := s.docs[keyOf(edit)]; doc != nil && doc.live {
+		edit.Op = sample(t, []string{"patch", "patch", "patch", "patch", "patch", "patch", "put", "delete"}, "op")
+	} else {
+		edit.Op = sample(t, []string{"put", "put", "put", "put", "put", "put", "patch", "delete"}, "op")
 	}
 	switch edit.Op {
 	case "put":
-		edit.Data = object(t, append([]string{`null`}, values...))
+		edit.Data = object(t, 2, append([]string{`null`}, values...))
 	case "patch":
-		edit.Data = object(t, append([]string{`null`, `null`, `{"n":null}`}, values...))
+		edit.Data = object(t, 3, append([]string{`null`, `null`, `{"n":null}`}, values...))
 	}
 	m.chooseBase(t, s, by, &edit, before)
-	if old := s.receipts[by]; len(old) > 0 && rapid.IntRange(0, 39).Draw(t, "reuse") == 0 {
-		reused := rapid.SampledFrom(old).Draw(t, "of").editID
+	if old := s.receipts[by]; len(old) > 0 && draw(t, 40, "reuse") == 0 {
+		reused := sample(t, old, "of").editID
 		// Nothing else of the push may speak of it: which of the two edits would be meant?
 		if !slices.ContainsFunc(before, func(e harness.Edit) bool { return e.EditID == reused || e.BaseEditID == reused }) {
 			edit.EditID = reused
@@ -184,79 +274,101 @@ func (m *machine) edit(t *rapid.T, s *space, by writer, before []harness.Edit) h
 	return edit
 }
 
-func object(t *rapid.T, values []string) []byte {
+// object makes an object with each of the fields once in so many times.
+func object(t *rapid.T, once int, values []string) []byte {
 	text := "{"
 	for _, name := range fieldNames {
-		if rapid.Bool().Draw(t, name) {
+		if draw(t, once, name) == 0 {
 			if text != "{" {
 				text += ", "
 			}
-			text += strconv.Quote(name) + ":" + rapid.SampledFrom(values).Draw(t, "value")
+			text += strconv.Quote(name) + ":" + sample(t, values, "value")
 		}
 	}
 	return []byte(text + "}")
 }
 
+// chooseBase gives the edit its base: mostly what its client may know, now and
+// then what is old, unknown or wrong.
 func (m *machine) chooseBase(t *rapid.T, s *space, by writer, edit *harness.Edit, before []harness.Edit) {
 	at := keyOf(*edit)
-	own := func(r receipt) bool {
-		return r.key == at && !slices.ContainsFunc(before, func(e harness.Edit) bool { return e.EditID == r.editID })
+	inThisPush := func(editID string) bool {
+		return slices.ContainsFunc(before, func(e harness.Edit) bool { return e.EditID == editID })
 	}
-	switch kind := rapid.IntRange(0, 19).Draw(t, "base"); kind {
+	edit.BaseVersion = harness.At(0)
+	if doc := s.docs[at]; doc != nil {
+		edit.BaseVersion = harness.At(doc.version)
+	}
+	onEdit := func(candidates []string) {
+		if len(candidates) > 0 {
+			edit.BaseVersion, edit.BaseEditID = nil, sample(t, candidates, "of")
+		}
+	}
+	switch draw(t, 32, "base") {
 	case 0, 1:
 		edit.BaseVersion = harness.At(0)
-	case 2, 3, 4:
-		edit.BaseVersion = harness.At(pick(t, s.history[at], 0))
-	case 5:
-		if edit.Op == "delete" { // of nothing it changes nothing, whatever its base
-			edit.BaseVersion = harness.At(0)
-		} else {
+	case 2, 3, 4, 5, 6:
+		all := s.history[at]
+		edit.BaseVersion = harness.At(pick(t, all[max(0, len(all)-4):], 0))
+	case 7:
+		if edit.Op != "delete" { // of nothing it changes nothing, whatever its base
 			edit.BaseVersion = harness.At(s.head + 1_000_000_000)
 		}
-	case 6, 7, 8:
-		edit.BaseEditID = pick(t, filter(s.receipts[by], own), receipt{editID: "never-sent"}).editID
-	case 9, 10:
-		here := filter(before, func(e harness.Edit) bool { return keyOf(e) == at && m.isNew(s, by, e) })
-		edit.BaseEditID = pick(t, here, harness.Edit{EditID: "never-sent"}).EditID
-	case 11:
-		other := filter(s.receipts[by], func(r receipt) bool {
-			return r.key != at && !slices.ContainsFunc(before, func(e harness.Edit) bool { return e.EditID == r.editID })
-		})
-		edit.BaseEditID = pick(t, other, receipt{editID: "never-sent"}).editID
-	case 12, 13:
+	case 8, 9, 10, 11, 12:
+		onEdit(editIDs(s.receipts[by], func(r receipt) bool { return r.key == at && !inThisPush(r.editID) }))
+	case 13:
+		onEdit(editIDs(s.receipts[by], func(r receipt) bool { return r.key != at && !inThisPush(r.editID) }))
+	case 14, 15, 16:
+		var here []string
+		for _, e := range before {
+			if _, twice := s.receiptOf(by, e.EditID); keyOf(e) == at && !twice {
+				here = append(here, e.EditID)
+			}
+		}
+		onEdit(here)
+	case 17:
+		onEdit([]string{"never-sent"})
+	case 18, 19:
+		edit.BaseVersion, edit.Force = nil, true
+	case 20:
+		edit.BaseVersion = nil
+	case 21:
 		edit.Force = true
-	case 14:
-		if rapid.Bool().Draw(t, "two bases") {
-			edit.Force, edit.BaseVersion = true, harness.At(0)
-		}
-	default:
-		edit.BaseVersion = harness.At(0)
-		if doc := s.docs[at]; doc != nil {
-			edit.BaseVersion = harness.At(doc.version)
-		}
 	}
 }
 
-// isNew reports whether the edit_id was not applied before: a reused one names two edits.
-func (m *machine) isNew(s *space, by writer, e harness.Edit) bool {
-	_, known := s.receiptOf(by, e.EditID)
-	return !known
-}
-
-func filter[T any](all []T, keep func(T) bool) (kept []T) {
-	for _, one := range all {
-		if keep(one) {
-			kept = append(kept, one)
+func editIDs(receipts []receipt, keep func(receipt) bool) (ids []string) {
+	for _, r := range receipts {
+		if keep(r) {
+			ids = append(ids, r.editID)
 		}
 	}
-	return kept
+	return ids
 }
+
+// draw returns a number below n, each as likely as the other. rapid's own ranges
+// prefer small numbers, which is right for finding edges of a function and wrong
+// for choosing among actions: most of them would hardly ever happen.
+func draw(t *rapid.T, n int, label string) int {
+	return rapid.Custom(func(t *rapid.T) int {
+		drawn := 0
+		for range 12 {
+			drawn <<= 1
+			if rapid.Bool().Draw(t, "bit") {
+				drawn++
+			}
+		}
+		return drawn % n
+	}).Draw(t, label)
+}
+
+func sample[T any](t *rapid.T, all []T, label string) T { return all[draw(t, len(all), label)] }
 
 func pick[T any](t *rapid.T, all []T, otherwise T) T {
 	if len(all) == 0 {
 		return otherwise
 	}
-	return all[rapid.IntRange(0, len(all)-1).Draw(t, "which")]
+	return sample(t, all, "which")
 }
 
 // retry sends an earlier push again, whole.
@@ -265,7 +377,7 @@ func (m *machine) retry(t *rapid.T) {
 	if len(s.pushes) == 0 {
 		t.Skip("nothing was pushed")
 	}
-	again := rapid.SampledFrom(s.pushes).Draw(t, "push")
+	again := sample(t, s.pushes, "push")
 	m.send(t, s, again.by, again.push, m.cursorToSend(t, s))
 }
 
@@ -275,9 +387,9 @@ func (m *machine) regroup(t *rapid.T) {
 	if len(s.pushes) == 0 {
 		t.Skip("nothing was pushed")
 	}
-	first := rapid.SampledFrom(s.pushes).Draw(t, "first")
+	first := sample(t, s.pushes, "first")
 	edits := slices.Clone(first.push.Edits)
-	second := rapid.SampledFrom(s.pushes).Draw(t, "second")
+	second := sample(t, s.pushes, "second")
 	if second.by == first.by {
 		for _, edit := range second.push.Edits {
 			if !slices.ContainsFunc(edits, func(e harness.Edit) bool { return e.EditID == edit.EditID }) {
@@ -288,7 +400,7 @@ func (m *machine) regroup(t *rapid.T) {
 	if ambiguous(edits) {
 		t.Skip("an edit_id stands for two edits")
 	}
-	cut := rapid.IntRange(0, len(edits)-1).Draw(t, "cut")
+	cut := draw(t, len(edits), "cut")
 	for _, part := range [][]harness.Edit{edits[:cut], edits[cut:]} {
 		if len(part) > 0 {
 			m.send(t, s, first.by, harness.Push{ClientID: first.by.clientID, Edits: part}, nil)
@@ -309,7 +421,7 @@ func ambiguous(edits []harness.Edit) bool {
 
 // send sends a push and holds the answer against the oracle.
 func (m *machine) send(t *rapid.T, s *space, by writer, push harness.Push, from *handed) {
-	limit := rapid.IntRange(1, 7).Draw(t, "limit")
+	limit := 1 + draw(t, 7, "limit")
 	if from != nil {
 		push.Cursor, push.Collections, push.Limit = &from.cursor, from.collections, limit
 	} else {
@@ -323,6 +435,7 @@ func (m *machine) send(t *rapid.T, s *space, by writer, push harness.Push, from 
 	head := s.head
 	candidate := max(answer.Version, head+1)
 	fates, changed := s.oracle.push(by, push, candidate)
+	m.met.push(push, fates, changed)
 	if changed && answer.Version <= head || !changed && answer.Version != head {
 		t.Fatalf("push %s: version %d after %d, changed: %v", show(push), answer.Version, head, changed)
 	}
@@ -360,14 +473,14 @@ func (m *machine) pull(t *rapid.T) {
 		m.snapshot(t)
 		return
 	}
-	back := rapid.IntRange(0, len(s.cursors)-1).Draw(t, "back")
-	if rapid.Bool().Draw(t, "newest") {
+	back := draw(t, len(s.cursors), "back")
+	if draw(t, 2, "newest") == 1 {
 		back = min(back, 2)
 	}
 	from := s.cursors[len(s.cursors)-1-back]
-	limit := rapid.IntRange(1, 7).Draw(t, "limit")
+	limit := 1 + draw(t, 7, "limit")
 	pull := harness.Pull{Cursor: from.cursor, Collections: from.collections, Limit: limit}
-	if rapid.IntRange(0, 3).Draw(t, "min_version") == 0 {
+	if draw(t, 4, "min_version") == 0 {
 		pull.MinVersion = s.head
 	}
 	page := m.mustPull(t, s, pull)
@@ -381,8 +494,8 @@ func (m *machine) pull(t *rapid.T) {
 // whatever happens in between.
 func (m *machine) snapshot(t *rapid.T) {
 	s := m.space(t)
-	from := handed{collections: rapid.SampledFrom(filters).Draw(t, "filter"), position: position{began: s.head}}
-	limit := rapid.IntRange(1, 7).Draw(t, "limit")
+	from := handed{collections: sample(t, filters, "filter"), position: position{began: s.head}}
+	limit := 1 + draw(t, 7, "limit")
 	page := m.mustPull(t, s, harness.Pull{Collections: from.collections, Limit: limit})
 	m.take(t, s, page, from, limit)
 }
@@ -401,6 +514,7 @@ func (m *machine) take(t *rapid.T, s *space, page harness.Page, from handed, lim
 	if err != nil {
 		t.Fatalf("page after %+v: %v\n%s", from, err, show(page))
 	}
+	m.met.page(page, len(s.feed(position{at: from.at}, from.collections)) > len(s.feed(from.position, from.collections)))
 	for _, change := range page.Changes {
 		if seen, ok := s.seenAt[change.Version]; ok && !seen.Equal(change.UpdatedAt) {
 			t.Fatalf("version %d has updated_at %v and %v", change.Version, seen, change.UpdatedAt)
@@ -414,7 +528,7 @@ func (m *machine) take(t *rapid.T, s *space, page harness.Page, from handed, lim
 
 // follow lets the follower pull one page.
 func (m *machine) follow(t *rapid.T) {
-	m.followOnce(t, m.space(t), rapid.IntRange(1, 7).Draw(t, "limit"))
+	m.followOnce(t, m.space(t), 1+draw(t, 7, "limit"))
 }
 
 func (m *machine) followToTheEnd() {
@@ -463,10 +577,10 @@ func (m *machine) misuseCursor(t *rapid.T) {
 	if len(s.cursors) == 0 {
 		t.Skip("no cursor yet")
 	}
-	c := rapid.SampledFrom(s.cursors).Draw(t, "cursor")
+	c := sample(t, s.cursors, "cursor")
 	pull := harness.Pull{Cursor: c.cursor, Collections: c.collections, Limit: 7}
 	in, status, code, cause := s, http.StatusBadRequest, "invalid_cursor", ""
-	switch rapid.IntRange(0, 3).Draw(t, "misuse") {
+	switch draw(t, 4, "misuse") {
 	case 0:
 		for _, other := range m.spaces {
 			if other != s {
@@ -475,7 +589,7 @@ func (m *machine) misuseCursor(t *rapid.T) {
 		}
 	case 1:
 		damaged := []byte(c.cursor)
-		damaged[rapid.IntRange(0, len(damaged)-1).Draw(t, "at")] ^= 1
+		damaged[draw(t, len(damaged), "at")] ^= 1
 		pull.Cursor = string(damaged)
 	case 2:
 		pull.Collections = []string{"elsewhere"}
@@ -506,7 +620,7 @@ func (m *machine) wantProblem(t *rapid.T, err error, status int, code, cause str
 // readDocument reads one document by itself.
 func (m *machine) readDocument(t *rapid.T) {
 	s := m.space(t)
-	at := key{rapid.SampledFrom(collections).Draw(t, "collection"), rapid.SampledFrom(ids).Draw(t, "id")}
+	at := key{sample(t, collections, "collection"), sample(t, ids, "id")}
 	answer, err := m.reader().Do(t.Context(), http.MethodGet, "/v1/spaces/"+s.name+"/documents/"+at.collection+"/"+at.id, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -558,7 +672,7 @@ func (m *machine) heads(t *rapid.T) {
 // restart ends the server, mostly without warning, and starts it on the same
 // data. It takes as long as a hundred other steps, so it is done seldom.
 func (m *machine) restart(t *rapid.T) {
-	switch rapid.IntRange(0, 15).Draw(t, "restart") {
+	switch draw(t, 8, "restart") {
 	case 0:
 		m.server.Kill()
 	case 1:
@@ -568,4 +682,5 @@ func (m *machine) restart(t *rapid.T) {
 		return
 	}
 	m.server.Restart()
+	m.met["restarted"]++
 }
