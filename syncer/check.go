@@ -11,7 +11,7 @@ import (
 type verdict int
 
 const (
-	changes verdict = iota
+	passes verdict = iota
 	changesNothing
 	conflicts
 )
@@ -19,26 +19,22 @@ const (
 // check compares what an edit was made on with what is stored: the table of
 // states in openapi.yaml. names are the fields over which a patch conflicts.
 func check(e *edit, on base, doc *models.Document, content content) (v verdict, names []string) {
-	if !live(doc) {
-		return checkAbsent(e, on, doc), nil
-	}
 	switch {
-	case e.Op != models.OpPatch && !on.force && (on.loose || on.version != doc.Version):
-		return conflicts, nil
+	case !live(doc):
+		return checkAbsent(e, on, doc), nil
+	case on.force:
+		return passes, nil
+	case e.Op != models.OpPatch && !on.loose && on.version == doc.Version:
+		return passes, nil
 	case e.Op != models.OpPatch:
-		return changes, nil
-	case !on.force && !on.loose && (on.version == 0 || on.version > doc.Version):
 		return conflicts, nil
-	case !on.force:
-		names = content.fields.changedSince(content.before, e.patch, on.version, on.own)
+	case !on.loose && (on.version == 0 || on.version > doc.Version):
+		return conflicts, nil
 	}
-	switch after := content.after; {
-	case len(names) > 0:
+	if names = content.fields.changedSince(content.object, e.patch, on.version, on.own); len(names) > 0 {
 		return conflicts, names
-	case len(after.changed)+len(after.removed) == 0:
-		return changesNothing, nil
 	}
-	return changes, nil
+	return passes, nil
 }
 
 // checkAbsent is check where nothing is live: nothing at all or a tombstone. A
@@ -53,39 +49,42 @@ func checkAbsent(e *edit, on base, doc *models.Document) verdict {
 	case e.Op == models.OpDelete:
 		return changesNothing
 	case e.Op == models.OpPut && (on.force || !on.loose && on.version == version):
-		return changes
+		return passes
 	}
 	return conflicts
 }
 
-// content is what a patch needs to know of a live document.
+// content is a live document taken apart for a patch.
 type content struct {
-	before object
-	fields fieldVersions
-	after  patched
+	object *object
+	fields *fieldVersions
 }
 
-// contentOf reads doc for a patch; it is empty for everything else.
-func contentOf(doc *models.Document, e *edit) (c content, err error) {
+// content reads a document for a patch; it is empty for everything else.
+func (d *decision) content(e *edit) (c content, err error) {
+	state := d.state(e.key)
+	doc := state.now
 	if e.Op != models.OpPatch || !live(doc) {
 		return c, nil
 	}
 	if doc.Data == nil {
 		return c, fmt.Errorf("patch %s/%s: its text was not read", doc.Collection, doc.ID)
 	}
-	if c.before, err = parseObject([]byte(*doc.Data)); err != nil {
+	if c.object, err = parseObject([]byte(*doc.Data), e.patch); err != nil {
 		return c, fmt.Errorf("patch %s/%s: read its text: %w", doc.Collection, doc.ID, err)
 	}
-	if c.fields, err = parseFields(doc.FieldVersions); err != nil {
-		return c, fmt.Errorf("patch %s/%s: %w", doc.Collection, doc.ID, err)
+	if state.fields == nil {
+		if state.fields, err = parseFields(doc.FieldVersions); err != nil {
+			return c, fmt.Errorf("patch %s/%s: %w", doc.Collection, doc.ID, err)
+		}
 	}
-	c.after, err = applyPatch(c.before, e.patch)
-	return c, err
+	c.fields = state.fields
+	return c, nil
 }
 
-// change returns the document after an edit that passed the check, or why it
-// can't be kept.
-func (d *decision) change(e *edit, content content) (*models.Document, *models.EditError, error) {
+// change carries out an edit that passed the check. It returns the document after
+// it, doc itself if a patch alters nothing, or why the document can't be kept.
+func (d *decision) change(e *edit, doc *models.Document, content content) (*models.Document, *models.EditError, error) {
 	after := &models.Document{
 		SpaceID:    d.push.space,
 		Collection: e.Collection,
@@ -101,41 +100,62 @@ func (d *decision) change(e *edit, content content) (*models.Document, *models.E
 	switch e.Op {
 	case models.OpDelete:
 		after.Deleted = true
+		d.keep(after, nil)
 		return after, nil, nil
 	case models.OpPut:
-		setText(after, e.Data, putFields(d.version))
+		setText(after, e.Data)
+		if d.tooLarge(after) {
+			return nil, pushTooLarge(), nil
+		}
+		d.keep(after, putFields(d.version))
+		return after, nil, nil
 	case models.OpPatch:
-		if problem := checkDocument(content.after.text); problem != nil {
+		done := content.object.merge(e.patch)
+		if done.nothing() {
+			return doc, nil, nil
+		}
+		text := content.object.append(make([]byte, 0, len(*doc.Data)+len(e.Data)))
+		if problem := checkPatched(text); problem != nil {
 			return nil, problem, nil
 		}
-		setText(after, content.after.text, content.fields.patched(content.after, d.version))
-	default:
-		return nil, nil, fmt.Errorf("edit %s: unknown op %q", e.EditID, e.Op)
+		setText(after, text)
+		if d.tooLarge(after) {
+			return nil, pushTooLarge(), nil
+		}
+		content.fields.note(done, d.version)
+		d.keep(after, content.fields)
+		return after, nil, nil
 	}
-	if d.written(e.key)+after.Size > models.MaxPushBytes {
-		return nil, &models.EditError{Code: models.CodePushTooLarge,
-			Detail: fmt.Sprintf("the documents that one push writes hold at most %d bytes; send this edit in another push", models.MaxPushBytes)}, nil
-	}
-	return after, nil, nil
+	return nil, nil, fmt.Errorf("edit %s: unknown op %q", e.EditID, e.Op)
 }
 
-// written returns the size of the documents that the push has changed, but for one.
-func (d *decision) written(except Key) (size int64) {
+func setText(doc *models.Document, text []byte) {
+	data := string(text)
+	doc.Data, doc.Size = &data, int64(len(data))
+}
+
+// keep makes doc the state that later edits of the push find.
+func (d *decision) keep(doc *models.Document, fields *fieldVersions) {
+	state := d.state(Key{doc.Collection, doc.ID})
+	state.now, state.fields = doc, fields
+}
+
+// tooLarge reports whether the push writes too much with after.
+func (d *decision) tooLarge(after *models.Document) bool {
+	size := after.Size
 	for key, state := range d.docs {
-		if key != except && state.now != state.before {
+		if state.changed() && key != (Key{after.Collection, after.ID}) {
 			size += state.now.Size
 		}
 	}
-	return size
+	return size > models.MaxPushBytes
+}
+
+func pushTooLarge() *models.EditError {
+	return &models.EditError{Code: models.CodePushTooLarge,
+		Detail: fmt.Sprintf("the documents that one push writes hold at most %d bytes; send this edit in another push", models.MaxPushBytes)}
 }
 
 func compareKeys(a, b Key) int {
 	return cmp.Or(cmp.Compare(a.Collection, b.Collection), cmp.Compare(a.ID, b.ID))
-}
-
-func setText(doc *models.Document, text []byte, fields fieldVersions) {
-	data := string(text)
-	doc.Data = &data
-	doc.Size = int64(len(data))
-	doc.FieldVersions = fields.String()
 }

@@ -82,7 +82,9 @@ func openCursor(text, space string, filter uint64) (cursor, error) {
 		return cursor{start: true, filter: filter}, nil
 	}
 	b, err := cursorEncoding.DecodeString(text)
-	if err != nil || len(b) != cursorPayload+cursorChecksum || b[0] != cursorFormat {
+	// The length of the text tells apart what base64 decoding ignores: line ends.
+	if err != nil || len(text) != cursorEncoding.EncodedLen(cursorPayload+cursorChecksum) ||
+		len(b) != cursorPayload+cursorChecksum || b[0] != cursorFormat {
 		return cursor{}, models.Errorf(models.CodeInvalidCursor, "This is not a cursor that the server has given out.")
 	}
 	payload, sum := b[:cursorPayload], b[cursorPayload:]

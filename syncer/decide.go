@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -18,12 +19,22 @@ type decision struct {
 	// head + 1 order them.
 	version  int64
 	receipts ring
-	docs     map[Key]docState
+	docs     map[Key]*docState
 	fates    map[string]fate // of this push's edits so far, by edit_id
+	// shown holds what results show of a document. They share it, because a large
+	// document can be in conflict with each edit of a push.
+	shown map[*models.Document]*models.Change
 }
 
 // docState is a document before the push and after the edits so far; nil is nothing.
-type docState struct{ before, now *models.Document }
+type docState struct {
+	before, now *models.Document
+	// fields are the field versions of now, once something needed them. They
+	// become text when all edits are decided: there can be thousands.
+	fields *fieldVersions
+}
+
+func (s *docState) changed() bool { return s.now != s.before }
 
 // fate is what a later edit of the same push needs to know of an edit.
 type fate struct {
@@ -57,8 +68,9 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 		locked:   locked,
 		version:  max(locked.Space.Head+1, locked.Now),
 		receipts: receipts,
-		docs:     make(map[Key]docState),
+		docs:     make(map[Key]*docState),
 		fates:    make(map[string]fate),
+		shown:    make(map[*models.Document]*models.Change),
 	}
 	results := make([]models.EditResult, len(p.edits))
 	for i := range p.edits {
@@ -68,11 +80,14 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 			return nil, Writes{}, err
 		}
 		result.EditID = e.EditID
+		if err := d.show(e, &result); err != nil {
+			return nil, Writes{}, err
+		}
 		results[i] = result
 		d.fates[e.EditID] = fate{e.key, result.Status == models.StatusApplied, receipt}
 	}
-	if p.atomic && d.undo(results) {
-		return results, Writes{}, nil
+	if undone, err := d.undo(results); undone || err != nil {
+		return results, Writes{}, err
 	}
 	return results, d.writes(results), nil
 }
@@ -83,58 +98,49 @@ func (d *decision) decideEdit(e *edit) (models.EditResult, receipt, error) {
 		return rejected(e.problem), receipt{}, nil
 	}
 	if r, ok := d.receipts.find(e.receipt.edit); ok && !e.unnamed {
-		return d.replay(e, r), r, nil
+		return replay(e, r), r, nil
 	}
 	on, refusal := d.base(e)
 	if refusal != nil {
 		return *refusal, receipt{}, nil
 	}
-	doc := d.doc(e.key)
-	content, err := contentOf(doc, e)
+	doc := d.state(e.key).now
+	content, err := d.content(e)
 	if err != nil {
 		return models.EditResult{}, receipt{}, err
 	}
+	after := doc
 	switch v, names := check(e, on, doc, content); v {
 	case conflicts:
-		return conflict(doc, names), receipt{}, nil
-	case changesNothing:
-		return d.applied(e, on, doc, doc), d.receiptOf(e, on, doc, doc), nil
+		return conflict(names), receipt{}, nil
+	case passes:
+		var problem *models.EditError
+		if after, problem, err = d.change(e, doc, content); err != nil || problem != nil {
+			return rejected(problem), receipt{}, err
+		}
 	}
-	after, problem, err := d.change(e, content)
-	if err != nil {
-		return models.EditResult{}, receipt{}, err
-	}
-	if problem != nil {
-		return rejected(problem), receipt{}, nil
-	}
-	d.docs[e.key] = docState{d.docs[e.key].before, after}
-	return d.applied(e, on, doc, after), d.receiptOf(e, on, doc, after), nil
+	r := d.receiptOf(e, on, doc, after)
+	return models.EditResult{Status: models.StatusApplied, Version: r.version, Merged: r.merged}, r, nil
 }
 
-// doc returns a document as the edits so far left it.
-func (d *decision) doc(key Key) *models.Document {
+// state returns a document as the edits so far left it.
+func (d *decision) state(key Key) *docState {
 	state, ok := d.docs[key]
 	if !ok {
 		stored := d.locked.Documents[key]
-		state = docState{stored, stored}
+		state = &docState{before: stored, now: stored}
 		d.docs[key] = state
 	}
-	return state.now
+	return state
 }
 
 // replay answers an edit that was applied before.
-func (d *decision) replay(e *edit, r receipt) models.EditResult {
+func replay(e *edit, r receipt) models.EditResult {
 	if r.key != e.receipt.key || r.content != e.receipt.content {
 		return rejected(&models.EditError{Code: models.CodeEditIDReused, Pointer: "/edit_id",
 			Detail: "this edit_id was used for another edit; every edit needs its own"})
 	}
-	result := models.EditResult{Status: models.StatusApplied, Version: r.version, Replayed: true, Merged: r.merged}
-	if doc := d.doc(e.key); doc != nil && (r.merged || e.precondition != nil) {
-		// What the edit gave may have changed again since. What is there now
-		// serves the same purpose: it carries its own version.
-		result.Current = doc.Change()
-	}
-	return result
+	return models.EditResult{Status: models.StatusApplied, Version: r.version, Replayed: true, Merged: r.merged}
 }
 
 // base is what an edit was made on.
@@ -152,11 +158,10 @@ type base struct {
 // base finds out what e was made on. refusal is e's result if that can't be told.
 func (d *decision) base(e *edit) (on base, refusal *models.EditResult) {
 	switch {
-	case e.precondition != nil && e.precondition.holds(d.doc(e.key)), e.Force:
-		return base{force: true}, nil
 	case e.precondition != nil:
-		r := conflict(d.doc(e.key), nil)
-		return base{}, &r
+		return e.precondition.base(d.state(e.key).now)
+	case e.Force:
+		return base{force: true}, nil
 	case e.BaseVersion != nil:
 		return base{version: *e.BaseVersion}, nil
 	}
@@ -195,12 +200,8 @@ func rejected(problem *models.EditError) models.EditResult {
 	return models.EditResult{Status: models.StatusRejected, Error: problem}
 }
 
-func conflict(doc *models.Document, fields []string) models.EditResult {
-	r := models.EditResult{Status: models.StatusConflict, ConflictingFields: fields}
-	if doc != nil {
-		r.Current = doc.Change()
-	}
-	return r
+func conflict(fields []string) models.EditResult {
+	return models.EditResult{Status: models.StatusConflict, ConflictingFields: fields}
 }
 
 // merged reports whether e is a patch that meets a newer document than its client knows.
@@ -208,20 +209,8 @@ func merged(e *edit, on base, before *models.Document) bool {
 	return e.Op == models.OpPatch && !on.force && before.Version != on.version
 }
 
-// applied is the result of an edit that took before to after; they are the same
-// if it changed nothing.
-func (d *decision) applied(e *edit, on base, before, after *models.Document) models.EditResult {
-	r := models.EditResult{Status: models.StatusApplied}
-	if after != nil {
-		r.Version = after.Version
-	}
-	r.Merged = merged(e, on, before)
-	if after != nil && (r.Merged || e.precondition != nil) {
-		r.Current = after.Change()
-	}
-	return r
-}
-
+// receiptOf is the receipt of an edit that took before to after; they are the
+// same if it changed nothing.
 func (d *decision) receiptOf(e *edit, on base, before, after *models.Document) receipt {
 	r := e.receipt
 	r.unchanged = before == after
@@ -235,25 +224,46 @@ func (d *decision) receiptOf(e *edit, on base, before, after *models.Document) r
 }
 
 // undo takes an atomic push back if any edit failed, and says so in the results.
-func (d *decision) undo(results []models.EditResult) bool {
+func (d *decision) undo(results []models.EditResult) (bool, error) {
 	failed := slices.IndexFunc(results, func(r models.EditResult) bool { return r.Status != models.StatusApplied })
-	if failed < 0 {
-		return false
+	if !d.push.atomic || failed < 0 {
+		return false, nil
+	}
+	for _, state := range d.docs {
+		state.now = state.before
 	}
 	for i := range results {
 		r := &results[i]
 		if r.Status == models.StatusApplied && !r.Replayed {
 			*r = models.EditResult{EditID: r.EditID, Status: models.StatusSkipped, BlockedBy: results[failed].EditID}
 		}
-		if r.Status == models.StatusConflict || r.Current != nil {
-			// It may have met what an edit of this push had made, which is not there.
-			r.Current = nil
-			if before := d.docs[d.push.edits[i].key].before; before != nil {
-				r.Current = before.Change()
-			}
+		// A conflict may have met what an edit of this push had made.
+		if err := d.show(&d.push.edits[i], r); err != nil {
+			return true, err
 		}
 	}
-	return true
+	return true, nil
+}
+
+// show adds the document as it is now to a result that brings it.
+func (d *decision) show(e *edit, r *models.EditResult) error {
+	applied := r.Status == models.StatusApplied
+	if r.Status != models.StatusConflict && !(applied && (r.Merged || e.precondition != nil)) {
+		return nil
+	}
+	doc := d.state(e.key).now
+	if doc == nil {
+		r.Current = nil
+		return nil
+	}
+	if live(doc) && doc.Data == nil {
+		return fmt.Errorf("show %s/%s: its text was not read", doc.Collection, doc.ID)
+	}
+	if d.shown[doc] == nil {
+		d.shown[doc] = doc.Change()
+	}
+	r.Current = d.shown[doc]
+	return nil
 }
 
 // writes returns what the push changes.
@@ -262,8 +272,11 @@ func (d *decision) writes(results []models.EditResult) Writes {
 	space := d.locked.Space
 	for _, key := range slices.SortedFunc(maps.Keys(d.docs), compareKeys) {
 		state := d.docs[key]
-		if state.now == state.before {
+		if !state.changed() {
 			continue
+		}
+		if state.fields != nil {
+			state.now.FieldVersions = state.fields.String()
 		}
 		account(&space, state.before, state.now)
 		w.Documents = append(w.Documents, *state.now)

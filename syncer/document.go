@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -13,14 +14,16 @@ import (
 	"github.com/tidemark/tidemark/models"
 )
 
-// checkDocument checks that text is a JSON object that every implementation
-// reads the same way (I-JSON, RFC 7493: no duplicate names, no lone surrogates,
-// no number that a float64 can't hold) and keeps the limits. U+0000 is refused
-// because PostgreSQL can't compare or index it. text must be valid UTF-8. It runs
-// once per document, at the door; from then on documents are only copied.
+// checkDocument checks that text is one JSON object that every implementation
+// reads the same way (I-JSON, RFC 7493: UTF-8, no duplicate names, no lone
+// surrogates, no number that a float64 can't hold) and keeps the limits. U+0000
+// is refused because PostgreSQL can't compare or index it. Noncharacters like
+// U+FFFF pass although RFC 7493 doesn't want them: they do no harm, and people
+// paste them. It runs once per document, at the door; from then on documents are
+// only copied.
 func checkDocument(text []byte) *models.EditError {
 	if len(text) > models.MaxDocumentBytes {
-		return documentError(models.CodeDocumentTooLarge, "", "a document holds at most %d bytes", models.MaxDocumentBytes)
+		return tooManyBytes()
 	}
 	dec := jsontext.NewDecoder(bytes.NewReader(text))
 	object := dec.PeekKind() == '{'
@@ -37,16 +40,65 @@ func checkDocument(text []byte) *models.EditError {
 			return problem
 		}
 		if values > models.MaxDocumentValues {
-			return documentError(models.CodeDocumentTooLarge, "", "a document holds at most %d values", models.MaxDocumentValues)
+			return tooManyValues()
 		}
 		if dec.StackDepth() == 0 {
 			break
 		}
 	}
-	if !object {
+	switch _, err := dec.ReadToken(); {
+	case err != io.EOF:
+		return documentError(models.CodeInvalidDocument, "", "a document is one JSON value, and nothing after it")
+	case !object:
 		return documentError(models.CodeInvalidDocument, "", "a document is a JSON object")
 	}
 	return nil
+}
+
+// checkPatched checks what a patch made of a document. Both have passed
+// checkDocument, so only what adds up can be over its limit: bytes and values,
+// not the depth, for everything stays at the level where it was.
+func checkPatched(text []byte) *models.EditError {
+	switch {
+	case len(text) > models.MaxDocumentBytes:
+		return tooManyBytes()
+	case countValues(text) > models.MaxDocumentValues:
+		return tooManyValues()
+	}
+	return nil
+}
+
+// countValues returns how many values a valid JSON text holds.
+func countValues(text []byte) (n int) {
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			n++
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case c == ':':
+			n-- // the string before it was a name
+		case c == '{', c == '[', c == 't', c == 'f', c == 'n':
+			n++
+		case c == '-', '0' <= c && c <= '9':
+			n++
+			for i+1 < len(text) && strings.IndexByte("0123456789+-.eE", text[i+1]) >= 0 {
+				i++
+			}
+		}
+	}
+	return n
+}
+
+func tooManyBytes() *models.EditError {
+	return documentError(models.CodeDocumentTooLarge, "", "a document holds at most %d bytes", models.MaxDocumentBytes)
+}
+
+func tooManyValues() *models.EditError {
+	return documentError(models.CodeDocumentTooLarge, "", "a document holds at most %d values", models.MaxDocumentValues)
 }
 
 // inName reports whether the token just read is a member name.

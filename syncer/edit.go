@@ -13,7 +13,7 @@ type edit struct {
 	models.Edit
 	key     Key
 	receipt receipt // without its outcome
-	patch   object  // of OpPatch
+	patch   *patch  // of OpPatch
 
 	// precondition stands in place of a base in a single document's request.
 	precondition *precondition
@@ -85,7 +85,7 @@ func (e *edit) checkData() {
 	if e.problem != nil || e.Op != models.OpPatch {
 		return
 	}
-	patch, err := parseObject(e.Data)
+	patch, err := parsePatch(e.Data)
 	if err != nil {
 		e.problem = syntaxError(err)
 	}
@@ -106,7 +106,8 @@ func wants(edits []edit) []Want {
 			continue
 		}
 		at[e.key] = len(list)
-		w := Want{Key: e.key, Data: e.Op == models.OpPatch || e.BaseVersion == nil}
+		// A forced put or delete never conflicts, so nobody is shown the text.
+		w := Want{Key: e.key, Data: e.Op == models.OpPatch || e.BaseVersion == nil && !e.Force}
 		if e.BaseVersion != nil {
 			w.Base = *e.BaseVersion
 		}
@@ -122,9 +123,20 @@ type precondition struct {
 	none     bool    // If-None-Match: *
 }
 
-func (p *precondition) holds(doc *models.Document) bool {
-	if p.none {
-		return !live(doc)
+// base is what an edit with a precondition that holds was made on: the version
+// the client named, or nothing live. If-Match: * names none, so it is a force.
+// refusal is the edit's result if the precondition doesn't hold.
+func (p *precondition) base(doc *models.Document) (on base, refusal *models.EditResult) {
+	var version int64
+	if doc != nil {
+		version = doc.Version
 	}
-	return live(doc) && (p.any || slices.Contains(p.versions, doc.Version))
+	switch {
+	case p.none && !live(doc), live(doc) && slices.Contains(p.versions, version):
+		return base{version: version}, nil
+	case p.any && live(doc):
+		return base{force: true}, nil
+	}
+	r := conflict(nil)
+	return base{}, &r
 }

@@ -3,7 +3,6 @@ package syncer
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 )
 
@@ -22,19 +21,19 @@ type fieldVersions struct {
 }
 
 // putFields is what a put at version leaves.
-func putFields(version int64) fieldVersions {
-	return fieldVersions{All: version, Absent: version}
+func putFields(version int64) *fieldVersions {
+	return &fieldVersions{All: version, Absent: version}
 }
 
-func parseFields(text string) (fieldVersions, error) {
-	var f fieldVersions
-	if err := json.Unmarshal([]byte(text), &f); err != nil {
-		return f, fmt.Errorf("read stored field versions: %w", err)
+func parseFields(text string) (*fieldVersions, error) {
+	f := &fieldVersions{}
+	if err := json.Unmarshal([]byte(text), f); err != nil {
+		return nil, fmt.Errorf("read stored field versions: %w", err)
 	}
 	return f, nil
 }
 
-func (f fieldVersions) String() string {
+func (f *fieldVersions) String() string {
 	text, err := json.Marshal(f)
 	if err != nil {
 		panic(err) // unreachable: integers and strings always encode
@@ -43,7 +42,7 @@ func (f fieldVersions) String() string {
 }
 
 // of returns the version at which name last changed.
-func (f fieldVersions) of(name string, present bool) int64 {
+func (f *fieldVersions) of(name string, present bool) int64 {
 	if !present {
 		return f.Absent
 	}
@@ -53,31 +52,31 @@ func (f fieldVersions) of(name string, present bool) int64 {
 	return f.All
 }
 
-// changedSince returns, sorted, the names of patch whose field in document changed
+// changedSince returns, sorted, the names of p whose field in document changed
 // after base; a change at version own was the caller's and does not count.
-func (f fieldVersions) changedSince(document, patch object, base, own int64) []string {
+func (f *fieldVersions) changedSince(document *object, p *patch, base, own int64) []string {
 	var names []string
-	for _, p := range patch.members {
-		v := f.of(p.name, document.get(p.name) != nil)
+	for i := range p.members {
+		name := p.members[i].name
+		v := f.of(name, document.found[i] >= 0)
 		if v > base && v != own {
-			names = append(names, p.name)
+			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	return names
 }
 
-// patched returns f after a patch at version.
-func (f fieldVersions) patched(p patched, version int64) fieldVersions {
-	fields := make(map[string]int64, len(f.Fields)+len(p.changed))
-	maps.Copy(fields, f.Fields)
-	for _, name := range p.changed {
-		fields[name] = version
+// note notes what a patch did at version.
+func (f *fieldVersions) note(done patched, version int64) {
+	if f.Fields == nil {
+		f.Fields = make(map[string]int64, len(done.changed))
 	}
-	for _, name := range p.removed {
-		delete(fields, name)
+	for _, name := range done.changed {
+		f.Fields[name] = version
+	}
+	for _, name := range done.removed {
+		delete(f.Fields, name)
 		f.Absent = version
 	}
-	f.Fields = fields
-	return f
 }

@@ -4,176 +4,276 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"reflect"
-	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// member is one name of a JSON object with its value, both as they were sent.
-type member struct {
+// Everything here is linear in the texts it reads: a patch is applied while its
+// space is locked, so a document that nests deep must not be read once a level.
+
+// patch is a JSON Merge Patch (RFC 7396), taken apart at every level.
+type patch struct {
+	members []patchMember
+	at      map[string]int // index in members by name
+}
+
+// patchMember is one name of a patch. inner is its value if that is an object,
+// which is merged; any other value replaces what was there, null takes it away.
+type patchMember struct {
 	name    string // unescaped
 	rawName []byte
-	value   []byte // nil: taken away
+	value   []byte
+	inner   *patch
 }
 
-// object is a JSON object whose members can be found by name. It keeps their
-// order and their bytes, so that a merge leaves alone what the patch doesn't name.
+func (m *patchMember) removes() bool { return string(m.value) == "null" }
+
+// object is a JSON object, taken apart as far as a patch names something in it.
+// It keeps the order and the bytes of its members, so that a merge leaves alone
+// what the patch doesn't name.
 type object struct {
+	text    []byte // as it was read
 	members []member
-	at      map[string]int
+	found   []int // for each member of the patch: its index in members, -1 if it is not there
+	changed bool
 }
 
-// parseObject reads an object that checkDocument has passed.
-func parseObject(text []byte) (object, error) {
-	o := object{at: make(map[string]int)}
-	dec := jsontext.NewDecoder(bytes.NewReader(text))
-	if _, err := dec.ReadToken(); err != nil {
-		return o, err
+// member is one name of an object with its value, both as they were sent. It
+// was taken away if it has neither value nor inner.
+type member struct {
+	rawName []byte
+	value   []byte
+	inner   *object // in place of value if the patch goes on in there
+}
+
+// A reader reads a text that checkDocument has passed. It doesn't check for
+// duplicate names again, which is most of the cost of reading.
+type reader struct {
+	text []byte
+	dec  *jsontext.Decoder
+}
+
+func newReader(text []byte) reader {
+	return reader{text, jsontext.NewDecoder(bytes.NewBuffer(text),
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
+}
+
+// value returns the next value as it stands in the text.
+func (r reader) value() ([]byte, error) {
+	v, err := r.dec.ReadValue()
+	if err != nil {
+		return nil, err
 	}
-	for dec.PeekKind() == '"' {
-		value, err := dec.ReadValue()
+	end := r.dec.InputOffset() // v itself belongs to the decoder
+	return r.text[end-int64(len(v)) : end : end], nil
+}
+
+// object calls member for each name of the next value, which must be an object;
+// member reads the value that follows. It returns the object as it stands in
+// the text.
+func (r reader) object(member func(name string, rawName []byte) error) ([]byte, error) {
+	if kind := r.dec.PeekKind(); kind != '{' {
+		return nil, fmt.Errorf("want an object, not %s", kind)
+	}
+	if _, err := r.dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	start := r.dec.InputOffset() - 1
+	for r.dec.PeekKind() == '"' {
+		raw, err := r.value()
 		if err != nil {
-			return o, err
+			return nil, err
 		}
-		m := member{rawName: bytes.Clone(value)}
-		name, err := jsontext.AppendUnquote(nil, value)
+		name, err := unquote(raw)
 		if err != nil {
-			return o, err
+			return nil, err
 		}
-		m.name = string(name)
-		if value, err = dec.ReadValue(); err != nil {
-			return o, err
+		if err := member(name, raw); err != nil {
+			return nil, err
 		}
-		m.value = bytes.Clone(value)
-		o.set(m)
 	}
-	return o, nil
+	_, err := r.dec.ReadToken()
+	end := r.dec.InputOffset()
+	return r.text[start:end:end], err
 }
 
-// get returns the value of name, nil if it is not there.
-func (o *object) get(name string) []byte {
-	if i, ok := o.at[name]; ok {
-		return o.members[i].value
+func unquote(raw []byte) (string, error) {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), nil
 	}
-	return nil
+	name, err := jsontext.AppendUnquote(nil, raw)
+	return string(name), err
 }
 
-func (o *object) set(m member) {
-	if i, ok := o.at[m.name]; ok {
-		o.members[i].value = m.value
-		return
+// parsePatch reads an object that checkDocument has passed.
+func parsePatch(text []byte) (*patch, error) { return newReader(text).patch() }
+
+func (r reader) patch() (*patch, error) {
+	p := &patch{at: make(map[string]int)}
+	_, err := r.object(func(name string, rawName []byte) (err error) {
+		m := patchMember{name: name, rawName: rawName}
+		if r.dec.PeekKind() == '{' {
+			m.inner, err = r.patch()
+		} else {
+			m.value, err = r.value()
+		}
+		p.at[name] = len(p.members)
+		p.members = append(p.members, m)
+		return err
+	})
+	return p, err
+}
+
+// parseObject reads a document that is to be patched by p.
+func parseObject(text []byte, p *patch) (*object, error) { return newReader(text).document(p) }
+
+func (r reader) document(p *patch) (*object, error) {
+	o := &object{found: make([]int, len(p.members))}
+	for i := range o.found {
+		o.found[i] = -1
 	}
-	o.at[m.name] = len(o.members)
-	o.members = append(o.members, m)
+	text, err := r.object(func(name string, rawName []byte) (err error) {
+		m := member{rawName: rawName}
+		i, named := p.at[name]
+		if named {
+			o.found[i] = len(o.members)
+		}
+		if named && p.members[i].inner != nil && r.dec.PeekKind() == '{' {
+			m.inner, err = r.document(p.members[i].inner)
+		} else {
+			m.value, err = r.value()
+		}
+		o.members = append(o.members, m)
+		return err
+	})
+	o.text = text
+	return o, err
 }
 
-func (o *object) clone() object {
-	return object{slices.Clone(o.members), maps.Clone(o.at)}
+// patched is what a merge patch did to a document.
+type patched struct {
+	changed []string // top-level names whose value the patch changed or added
+	removed []string // top-level names that the patch took away
 }
 
-func (o *object) append(b []byte) []byte {
+func (p *patched) nothing() bool { return len(p.changed)+len(p.removed) == 0 }
+
+// merge applies p, for which o was read.
+func (o *object) merge(p *patch) (done patched) {
+	for i := range p.members {
+		m := &p.members[i]
+		switch {
+		case !o.set(o.found[i], m):
+			continue
+		case m.removes():
+			done.removed = append(done.removed, m.name)
+		default:
+			done.changed = append(done.changed, m.name)
+		}
+		o.changed = true
+	}
+	return done
+}
+
+// set applies one name of a patch to the member at an index, -1 if it is not
+// there, and reports whether that changed anything. Bytes that mean the same
+// stay as they are.
+func (o *object) set(at int, m *patchMember) bool {
+	if at < 0 {
+		if m.removes() {
+			return false
+		}
+		o.members = append(o.members, member{rawName: m.rawName, value: m.fresh()})
+		return true
+	}
+	old := &o.members[at]
+	switch {
+	case m.removes():
+		*old = member{}
+	case m.inner != nil && old.inner != nil:
+		old.inner.merge(m.inner)
+		return old.inner.changed
+	case m.inner == nil && sameValue(old.value, m.value):
+		return false
+	default:
+		old.value = m.fresh()
+	}
+	return true
+}
+
+// fresh returns what m puts where no object was: an object without its nulls
+// (RFC 7396, section 2).
+func (m *patchMember) fresh() []byte {
+	if m.inner == nil {
+		return m.value
+	}
+	return m.inner.append(nil)
+}
+
+// append appends the object that p makes of an empty one.
+func (p *patch) append(b []byte) []byte {
 	b = append(b, '{')
 	first := true
-	for _, m := range o.members {
-		if m.value == nil {
+	for i := range p.members {
+		m := &p.members[i]
+		if m.removes() {
 			continue
 		}
-		if !first {
-			b = append(b, ',')
-		}
+		b = appendName(b, m.rawName, first)
 		first = false
-		b = append(b, m.rawName...)
-		b = append(b, ':')
-		b = append(b, m.value...)
+		if m.inner != nil {
+			b = m.inner.append(b)
+		} else {
+			b = append(b, m.value...)
+		}
 	}
 	return append(b, '}')
 }
 
-// merge applies a JSON Merge Patch (RFC 7396).
-func (o *object) merge(patch object) error {
-	for _, p := range patch.members {
-		if string(p.value) == "null" {
-			p.value = nil
-			if _, ok := o.at[p.name]; ok {
-				o.set(p)
-			}
+// append appends the text of o.
+func (o *object) append(b []byte) []byte {
+	if !o.changed {
+		return append(b, o.text...)
+	}
+	b = append(b, '{')
+	first := true
+	for i := range o.members {
+		m := &o.members[i]
+		if m.value == nil && m.inner == nil {
 			continue
 		}
-		value, err := mergeValue(o.get(p.name), p.value)
-		if err != nil {
-			return err
+		b = appendName(b, m.rawName, first)
+		first = false
+		if m.inner != nil {
+			b = m.inner.append(b)
+		} else {
+			b = append(b, m.value...)
 		}
-		p.value = value
-		o.set(p)
 	}
-	return nil
+	return append(b, '}')
 }
 
-// mergeValue merges an object into what was there, which counts as an empty
-// object unless it is one (RFC 7396, section 2); any other value replaces it.
-func mergeValue(old, patch []byte) ([]byte, error) {
-	if patch[0] != '{' {
-		return patch, nil
+func appendName(b, rawName []byte, first bool) []byte {
+	if !first {
+		b = append(b, ',')
 	}
-	if len(old) == 0 || old[0] != '{' {
-		old = []byte(`{}`)
-	}
-	target, err := parseObject(old)
-	if err != nil {
-		return nil, err
-	}
-	names, err := parseObject(patch)
-	if err != nil {
-		return nil, err
-	}
-	if err := target.merge(names); err != nil {
-		return nil, err
-	}
-	return target.append(nil), nil
+	b = append(b, rawName...)
+	return append(b, ':')
 }
 
 // sameValue reports whether two JSON texts have the same value: numbers are
 // compared as float64, objects without regard to the order of their members.
-// nil is the value of a member that is not there.
 func sameValue(a, b []byte) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
 	if bytes.Equal(a, b) {
 		return true
+	}
+	if jsontext.Value(a).Kind() != jsontext.Value(b).Kind() {
+		return false
 	}
 	var x, y any
 	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
 		return false
 	}
 	return reflect.DeepEqual(x, y)
-}
-
-// patched is a document after a merge patch.
-type patched struct {
-	text    []byte
-	changed []string // top-level names whose value the patch changed or added
-	removed []string // top-level names that the patch took away
-}
-
-// applyPatch applies patch to document.
-func applyPatch(document, patch object) (patched, error) {
-	after := document.clone()
-	if err := after.merge(patch); err != nil {
-		return patched{}, fmt.Errorf("merge a patch: %w", err)
-	}
-	p := patched{text: after.append(nil)}
-	for _, m := range patch.members {
-		was, is := document.get(m.name), after.get(m.name)
-		switch {
-		case sameValue(was, is):
-		case is == nil:
-			p.removed = append(p.removed, m.name)
-		default:
-			p.changed = append(p.changed, m.name)
-		}
-	}
-	return p, nil
 }

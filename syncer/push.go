@@ -89,10 +89,11 @@ func (e *Engine) Write(ctx context.Context, space, subject string, w DocumentWri
 			Detail: "The document is not as the precondition wants it.",
 		}
 	default:
-		return nil, false, &models.Error{
-			Code: r.Error.Code, Detail: r.Error.Detail,
-			Fields: []models.FieldError{{Pointer: strings.TrimPrefix(r.Error.Pointer, "/data"), Detail: r.Error.Detail}},
+		failure := models.Errorf(r.Error.Code, "%s", r.Error.Detail)
+		if at, inData := strings.CutPrefix(r.Error.Pointer, "/data"); inData {
+			failure.Fields = []models.FieldError{{Pointer: at, Detail: r.Error.Detail}}
 		}
+		return nil, false, failure
 	}
 }
 
