@@ -9,13 +9,17 @@ type Poke struct {
 	Version int64
 }
 
-// Broker carries pokes between engines.
+// Broker carries pokes between engines. The suite in broker/brokertest says the
+// same as these comments, as tests.
 type Broker interface {
 	// Publish announces p. It doesn't wait for anybody to hear it, and p may be
-	// merged with other pokes of the same space.
+	// merged with other pokes of the same space: then the newest version arrives.
+	// It may be called at any time from any goroutine, also while nobody runs.
 	Publish(ctx context.Context, p Poke) error
 
-	// Run calls deliver for each poke, one at a time, until ctx ends. Engines
-	// that run on the same broker each hear every poke, also their own.
+	// Run calls deliver for each poke published meanwhile, one at a time, until
+	// ctx ends. Then it returns nil, after the last deliver has returned. An error
+	// means that it can't go on. Each of several Runs hears every poke, also those
+	// of its own engine. A deliver that takes long delays pokes, not publishers.
 	Run(ctx context.Context, deliver func(Poke)) error
 }

@@ -3,16 +3,21 @@ package memory
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/tidemark/tidemark/syncer"
 )
 
-// Broker carries pokes within one process. It loses none: pokes that are not yet
-// delivered are merged, one per space, so its memory is bounded by the number of
-// spaces that change at a time. It serves one engine.
+// Broker carries pokes within one process. It loses none while a Run is there to
+// hear it: pokes not yet delivered are merged, one per space, so its memory is
+// bounded by the number of spaces that change at a time.
 type Broker struct {
+	mu      sync.Mutex
+	inboxes map[*inbox]struct{} // one for each Run
+}
+
+// inbox holds what a Run has not delivered yet.
+type inbox struct {
 	wake chan struct{} // holds one value: there is something in pending
 
 	mu      sync.Mutex
@@ -23,47 +28,56 @@ var _ syncer.Broker = (*Broker)(nil)
 
 // New returns a Broker.
 func New() *Broker {
-	return &Broker{wake: make(chan struct{}, 1), pending: make(map[string]int64)}
+	return &Broker{inboxes: make(map[*inbox]struct{})}
 }
 
 // Publish implements syncer.Broker. It never fails.
 func (b *Broker) Publish(_ context.Context, p syncer.Poke) error {
 	b.mu.Lock()
-	b.pending[p.Space] = max(b.pending[p.Space], p.Version)
-	b.mu.Unlock()
-	select {
-	case b.wake <- struct{}{}:
-	default: // Run has not looked since the last one
+	defer b.mu.Unlock()
+	for in := range b.inboxes {
+		in.add(p)
 	}
 	return nil
 }
 
 // Run implements syncer.Broker.
 func (b *Broker) Run(ctx context.Context, deliver func(syncer.Poke)) error {
+	in := &inbox{wake: make(chan struct{}, 1), pending: make(map[string]int64)}
+	b.mu.Lock()
+	b.inboxes[in] = struct{}{}
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.inboxes, in)
+	}()
 	for {
 		select {
 		case <-ctx.Done():
-			return ignoreCanceled(ctx.Err())
-		case <-b.wake:
-			for space, version := range b.take() {
+			return nil
+		case <-in.wake:
+			for space, version := range in.take() {
 				deliver(syncer.Poke{Space: space, Version: version})
 			}
 		}
 	}
 }
 
-func (b *Broker) take() map[string]int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	pending := b.pending
-	b.pending = make(map[string]int64)
-	return pending
+func (in *inbox) add(p syncer.Poke) {
+	in.mu.Lock()
+	in.pending[p.Space] = max(in.pending[p.Space], p.Version)
+	in.mu.Unlock()
+	select {
+	case in.wake <- struct{}{}:
+	default: // Run has not looked since the last one
+	}
 }
 
-// ignoreCanceled returns nil for the ordinary end of Run.
-func ignoreCanceled(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
+func (in *inbox) take() map[string]int64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	pending := in.pending
+	in.pending = make(map[string]int64)
+	return pending
 }
