@@ -42,6 +42,8 @@ var mediaTypes = map[string]string{
 // policies are the pages' content security policies: everything comes from here.
 var policies = map[string]string{
 	"index.html": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+	// The example of README is one file, its script within.
+	"example.html": "default-src 'self'; script-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 	// The API reference sets styles from its script, and shows icons as data: URLs.
 	"docs.html": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
 }

@@ -169,6 +169,7 @@ func TestPages(t *testing.T) {
 	w := newWorld(t, development)
 	for target, media := range map[string]string{
 		"/":                 "text/html; charset=utf-8",
+		"/example":          "text/html; charset=utf-8",
 		"/demo.js":          "text/javascript; charset=utf-8",
 		"/demo.css":         "text/css; charset=utf-8",
 		"/favicon.svg":      "image/svg+xml",
@@ -201,7 +202,7 @@ func TestPages(t *testing.T) {
 	// With tokens there is no demo, and no hint of one.
 	private := newWorld(t)
 	private.token = ""
-	for _, target := range []string{"/", "/demo.js", "/demo.css"} {
+	for _, target := range []string{"/", "/demo.js", "/demo.css", "/example"} {
 		private.get(target).want(http.StatusNotFound, models.CodeNotFound)
 	}
 }

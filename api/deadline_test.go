@@ -1,0 +1,173 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/broker/memory"
+)
+
+// emptyStore answers as if nothing was ever written. It is in memory, so that
+// time can stand still while it is asked.
+type emptyStore struct{ syncer.Store }
+
+func (emptyStore) Changes(context.Context, string, syncer.Range) (syncer.Run, error) {
+	return syncer.Run{}, nil
+}
+
+// pipes is a listener of connections in memory, on which deadlines follow the
+// clock of a synctest bubble.
+type pipes struct {
+	connections chan net.Conn
+	closed      chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.connections:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { close(p.closed); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+// inBubble runs a test against a whole HTTP server, in development, with a clock
+// that moves only while everybody waits. dial opens a connection to it.
+func inBubble(t *testing.T, test func(t *testing.T, dial func() net.Conn)) {
+	synctest.Test(t, func(t *testing.T) {
+		engine := syncer.New(emptyStore{}, memory.New(), syncer.Options{})
+		s, err := New(Options{Engine: engine, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener := &pipes{make(chan net.Conn), make(chan struct{})}
+		server := s.HTTPServer()
+		done := make(chan error)
+		go func() { done <- server.Serve(listener) }()
+		test(t, func() net.Conn {
+			ours, theirs := net.Pipe()
+			listener.connections <- theirs
+			return ours
+		})
+		_ = server.Close()
+		<-done
+	})
+}
+
+func send(t *testing.T, c net.Conn, format string, args ...any) {
+	t.Helper()
+	if _, err := fmt.Fprintf(c, format, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// receive reads one answer and says how long it took since start.
+func receive(t *testing.T, r *bufio.Reader, start time.Time) (status int, body string, took time.Duration) {
+	t.Helper()
+	res, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text), time.Since(start)
+}
+
+func TestDeadline_slowBody(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, dial func() net.Conn) {
+		c := dial()
+		defer c.Close()
+		start := time.Now()
+		send(t, c, "POST /v1/spaces/s1/push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+		go func() { // a byte a second, until the server has enough
+			for {
+				if _, err := c.Write([]byte(" ")); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		status, body, took := receive(t, bufio.NewReader(c), start)
+		if status != http.StatusRequestTimeout || took != bodyTimeout {
+			t.Errorf("after %s: %d %s", took, status, body)
+		}
+	})
+}
+
+// An answer that does not want the body must not wait for it without end either.
+func TestDeadline_unwantedBody(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, dial func() net.Conn) {
+		c := dial()
+		defer c.Close()
+		start := time.Now()
+		send(t, c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+		r := bufio.NewReader(c)
+		if status, _, took := receive(t, r, start); status != http.StatusOK || took > bodyTimeout {
+			t.Errorf("after %s: %d", took, status)
+		}
+		if _, err := r.ReadByte(); err != io.EOF || time.Since(start) > bodyTimeout+time.Second {
+			t.Errorf("after %s the connection is still there: %v", time.Since(start), err)
+		}
+	})
+}
+
+func TestDeadline_headers(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, dial func() net.Conn) {
+		c := dial()
+		defer c.Close()
+		start := time.Now()
+		send(t, c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
+		if _, err := io.ReadAll(c); err != nil || time.Since(start) != headerTimeout {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+	})
+}
+
+// A long poll lasts longer than a body may, on a connection that has just
+// brought a body, and it is not ended by the deadline of that.
+func TestDeadline_longPoll(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, dial func() net.Conn) {
+		c := dial()
+		defer c.Close()
+		r := bufio.NewReader(c)
+		send(t, c, "POST /v1/spaces/s1/push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+		if status, body, _ := receive(t, r, time.Now()); status != http.StatusBadRequest {
+			t.Fatalf("%d %s", status, body)
+		}
+		send(t, c, "GET /v1/spaces/s1/changes HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		_, body, _ := receive(t, r, time.Now())
+		cursor := answer{t: t, body: body}.text("cursor")
+
+		start := time.Now()
+		send(t, c, "GET /v1/spaces/s1/changes?wait=25&cursor=%s HTTP/1.1\r\nHost: localhost\r\n\r\n", cursor)
+		status, body, took := receive(t, r, start)
+		if status != http.StatusOK || took != models.MaxWait {
+			t.Errorf("after %s: %d %s", took, status, body)
+		}
+		// And the connection is still good.
+		send(t, c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if status, _, _ := receive(t, r, time.Now()); status != http.StatusOK {
+			t.Errorf("%d", status)
+		}
+	})
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tidemark/tidemark/api/auth"
+)
+
+const testSecret = "0123456789abcdef0123456789abcdef"
+
+// tidemark runs a command with an environment of its own. Because the
+// environment is the process's, these tests do not run in parallel.
+func tidemark(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	for _, entry := range os.Environ() {
+		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, variablePrefix) {
+			t.Setenv(name, value) // so that it is there again after the test
+			os.Unsetenv(name)
+		}
+	}
+	for _, entry := range env {
+		name, value, _ := strings.Cut(entry, "=")
+		t.Setenv(name, value)
+	}
+	var out, errs bytes.Buffer
+	code = run(args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestSettings_refused(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		env  []string
+		args []string
+		want string // in the one line
+	}{
+		{"unknown flag", nil, []string{"--lisen", "127.0.0.1:0"}, "--listen"},
+		{"unknown variable", []string{"TIDEMARK_LISTN=127.0.0.1:0"}, nil, "did you mean TIDEMARK_LISTEN?"},
+		{"unknown variable, nothing near", []string{"TIDEMARK_COLOR=blue"}, nil, "no setting TIDEMARK_COLOR"},
+		{"a port as Kubernetes would name it", []string{"TIDEMARK_PORT=8080"}, nil, "no setting TIDEMARK_PORT"},
+		{"no port", nil, []string{"--listen", "localhost"}, "HOST:PORT"},
+		{"port too large", nil, []string{"--listen", "localhost:70000"}, "70000"},
+		{"port a name", nil, []string{"--listen", "localhost:http"}, "no port"},
+		{"all addresses without auth", nil, []string{"--listen", "0.0.0.0:0"}, "loopback"},
+		{"all addresses by leaving it out", nil, []string{"--listen", ":0"}, "loopback"},
+		{"all IPv6 addresses", nil, []string{"--listen", "[::]:0"}, "loopback"},
+		{"another address", nil, []string{"--listen", "192.0.2.1:0"}, "loopback"},
+		{"a name that looks local", nil, []string{"--listen", "localhost.example:0"}, "loopback"},
+		{"database of another kind", nil, []string{"--database-url", "mysql://localhost/x"}, "sqlite:"},
+		{"database without kind", nil, []string{"--database-url", "tidemark.db"}, "sqlite:"},
+		{"database without path", nil, []string{"--database-url", "sqlite:"}, "sqlite:"},
+		{"database with a bad password", nil, []string{"--database-url", "postgres://u:hush%zz@h/d"}, "%-encoded"},
+		{"short secret", []string{"TIDEMARK_AUTH_SECRET=hush"}, nil, "at least 32"},
+		{"secret and JWKS", []string{"TIDEMARK_AUTH_SECRET=" + testSecret, "TIDEMARK_AUTH_JWKS=https://id.example/keys"}, nil, "not both"},
+		{"JWKS file that is not there", nil, []string{"--auth-jwks", "/nonexistent/keys.json"}, "keys.json"},
+		{"audience without auth", nil, []string{"--auth-audience", "x"}, "--auth-audience"},
+		{"lifetime of nothing", nil, []string{"--auth-max-ttl", "0s"}, "--auth-max-ttl"},
+		{"origin *", nil, []string{"--cors-origins", "*"}, "not an origin"},
+		{"origin pattern", nil, []string{"--cors-origins", "https://*.example.com"}, "not an origin"},
+		{"origin with a path", nil, []string{"--cors-origins", "https://app.example,https://b.example/"}, "https://b.example/"},
+		{"origin without scheme", nil, []string{"--cors-origins", "app.example"}, "not an origin"},
+		{"log level", nil, []string{"--log-level", "loud"}, "loud"},
+		{"log format", []string{"TIDEMARK_LOG_FORMAT=xml"}, nil, "xml"},
+		{"retention without unit", nil, []string{"--retention", "30"}, "--retention"},
+		{"retention negative", nil, []string{"--retention=-1h"}, "--retention"},
+		{"poll of nothing", nil, []string{"--poll-min", "0s"}, "--poll-min"},
+		{"poll turned around", nil, []string{"--poll-min", "20s"}, "--poll-max"},
+		{"argument", nil, []string{"now"}, "now"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			env := append([]string{"TIDEMARK_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "x.db")}, test.env...)
+			code, stdout, stderr := tidemark(t, env, append([]string{"serve"}, test.args...)...)
+			if code != exitUsage || stdout != "" {
+				t.Errorf("exit code %d, stdout %q", code, stdout)
+			}
+			if !strings.HasPrefix(stderr, "tidemark: ") || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, test.want) {
+				t.Errorf("not one line with %q: %q", test.want, stderr)
+			}
+			if strings.Contains(stderr, "hush") {
+				t.Errorf("a secret is printed: %q", stderr)
+			}
+		})
+	}
+}
+
+func TestVariables_ofOthers(t *testing.T) {
+	code, _, stderr := tidemark(t, []string{
+		"TIDEMARK_TEST_ANYTHING=1", "TIDEMARK_BIN=x", "TIDEMARK_URL=x", "TIDEMARK_SEED=1",
+		"TIDEMARK_SERVICE_HOST=10.0.0.1", "TIDEMARK_SERVICE_PORT=8080", "TIDEMARK_SERVICE_PORT_HTTP=8080",
+		"TIDEMARK_PORT=tcp://10.0.0.1:8080", "TIDEMARK_PORT_8080_TCP=tcp://10.0.0.1:8080",
+		"TIDEMARK_PORT_8080_TCP_ADDR=10.0.0.1", "TIDEMARK_PORT_8080_TCP_PORT=8080", "TIDEMARK_PORT_8080_TCP_PROTO=tcp",
+		"TIDEMARK_POSTGRES_SERVICE_HOST=10.0.0.2", "TIDEMARK_POSTGRES_PORT=tcp://10.0.0.2:5432",
+		"TIDEMARK_LISTEN=", "TIDEMARK_WHATEVER=", // empty is as good as none
+	}, "config")
+	if code != 0 {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+func TestConfig_hidesSecrets(t *testing.T) {
+	code, stdout, stderr := tidemark(t, []string{
+		"TIDEMARK_AUTH_SECRET=" + testSecret,
+		"TIDEMARK_DATABASE_URL=postgres://tidemark:hush@db.example/tidemark?sslpassword=hush&sslmode=disable",
+		"TIDEMARK_LISTEN=0.0.0.0:80",
+	}, "config", "--poll-min", "2s", "--cors-origins", "https://a.example,https://b.example")
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	if strings.Contains(stdout, "hush") || strings.Contains(stdout, testSecret) {
+		t.Errorf("a secret is printed:\n%s", stdout)
+	}
+	lines := strings.Fields(stdout)
+	for _, want := range []string{"0.0.0.0:80", "2s", "https://a.example,https://b.example", "postgres://tidemark:xxxxx@db.example/tidemark?sslmode=disable&sslpassword=xxxxx"} {
+		if !strings.Contains(strings.Join(lines, " "), want) {
+			t.Errorf("no %s in\n%s", want, stdout)
+		}
+	}
+}
+
+func TestToken(t *testing.T) {
+	env := []string{"TIDEMARK_AUTH_SECRET=" + testSecret, "TIDEMARK_AUTH_AUDIENCE=tidemark"}
+	code, stdout, stderr := tidemark(t, env, "token", "--space", "team-42=rw", "--space", "news-*=r", "--subject", "alice", "--ttl", "1h")
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	v, err := auth.New(context.Background(), auth.Options{Secret: testSecret, Audience: "tidemark"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := v.Verify(context.Background(), strings.TrimSpace(stdout))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Subject != "alice" || !p.CanWrite("team-42") || !p.CanRead("news-today") || p.CanWrite("news-today") {
+		t.Errorf("%+v", p)
+	}
+	for name, args := range map[string][]string{
+		"too long":   {"token", "--space", "a=rw", "--subject", "x", "--ttl", "25h"},
+		"bad access": {"token", "--space", "a=w", "--subject", "x"},
+		"bad space":  {"token", "--space", "a b=r", "--subject", "x"},
+		"no space":   {"token", "--subject", "x"},
+		"no subject": {"token", "--space", "a=r"},
+	} {
+		if code, stdout, stderr := tidemark(t, env, args...); code != exitUsage || stdout != "" || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s: exit code %d, %q, %q", name, code, stdout, stderr)
+		}
+	}
+	if code, _, stderr := tidemark(t, nil, "token", "--space", "a=r", "--subject", "x"); code != exitUsage || !strings.Contains(stderr, "TIDEMARK_AUTH_SECRET") {
+		t.Errorf("without a secret: %d %s", code, stderr)
+	}
+}
+
+func TestMigrate(t *testing.T) {
+	env := []string{"TIDEMARK_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "folder", "x.db")}
+	for _, step := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"migrate version", 0, "schema version 0\n"},
+		{"migrate up", 0, "schema version 1\n"},
+		{"migrate up", 0, "schema version 1\n"},
+		{"migrate down 1", 0, "schema version 0\n"},
+		{"migrate down 0", exitUsage, ""},
+		{"migrate down", exitUsage, ""},
+		{"migrate force 1", 0, "schema version 1\n"},
+	} {
+		code, stdout, stderr := tidemark(t, env, strings.Fields(step.args)...)
+		if code != step.code || stdout != step.want {
+			t.Errorf("%s: exit code %d, %q, %q", step.args, code, stdout, stderr)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if code, stdout, _ := tidemark(t, nil, "version"); code != 0 || !strings.HasPrefix(stdout, "tidemark ") {
+		t.Errorf("exit code %d, %q", code, stdout)
+	}
+}
+
+func TestHealthcheck_nobodyThere(t *testing.T) {
+	// Port 1 needs root and nobody uses it.
+	code, _, stderr := tidemark(t, []string{"TIDEMARK_LISTEN=127.0.0.1:1"}, "healthcheck")
+	if code != exitFailure || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
+}
+
+func TestMain_short(t *testing.T) {
+	text, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), "\n"); n > 30 {
+		t.Errorf("main.go has %d lines", n)
+	}
+}
