@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,29 +56,21 @@ func NewRecorder(spec *Spec) *Recorder {
 func (r *Recorder) Violations() []error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]error(nil), r.violations...)
+	return slices.Clone(r.violations)
 }
 
 // Answers returns how often each kind of answer was seen.
 func (r *Recorder) Answers() map[Answered]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	seen := make(map[Answered]int, len(r.answers))
-	for answer, times := range r.answers {
-		seen[answer] = times
-	}
-	return seen
+	return maps.Clone(r.answers)
 }
 
 // Codes returns how often each error code was seen, in problems and in results.
 func (r *Recorder) Codes() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	seen := make(map[string]int, len(r.codes))
-	for code, times := range r.codes {
-		seen[code] = times
-	}
-	return seen
+	return maps.Clone(r.codes)
 }
 
 // Transport returns a transport that sends through next and checks. An exchange

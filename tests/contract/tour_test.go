@@ -51,7 +51,7 @@ func newGuide(t *testing.T, recorder *Recorder, server *harness.Server) *guide {
 type headers []string
 
 // ask sends a request and wants its status and, of an error, its code.
-func (g *guide) ask(want string, method, path string, h headers, body string) (harness.Answer, map[string]any) {
+func (g *guide) ask(want, method, path string, h headers, body string) (harness.Answer, map[string]any) {
 	g.t.Helper()
 	sent := http.Header{}
 	if body != "" {
@@ -96,9 +96,9 @@ const (
 )
 
 // edit pushes one edit and wants its status and, if it failed, its code.
-func (g *guide) edit(want, edit string) map[string]any {
+func (g *guide) edit(want, edit string) {
 	g.t.Helper()
-	return g.push([]string{want}, `{"client_id":"guide","edits":[`+edit+`]}`)
+	g.push([]string{want}, `{"client_id":"guide","edits":[`+edit+`]}`)
 }
 
 // push wants one status (and code) per edit.
