@@ -22,9 +22,6 @@ GOTESTSUM     = bin/tools/gotestsum@v1.13.0
 # TIDEMARK_TEST_DATABASE_URL names one).
 WITH_POSTGRES = go run ./tests/pgtest/cmd --
 
-# Starts the built server on a free port, for commands that want TIDEMARK_URL.
-WITH_SERVER = sh scripts/with-server.sh bin/tidemark
-
 # npm's own stamps: packages are installed again only when their lock changed.
 E2E_MODULES  = tests/e2e/node_modules/.package-lock.json
 SPEC_MODULES = tests/e2e/spec/node_modules/.package-lock.json
@@ -72,7 +69,7 @@ lint-go: $(GOLANGCI_LINT)
 
 .PHONY: lint-spec
 lint-spec: $(SPEC_MODULES)
-	@npm --prefix tests/e2e/spec run --silent lint
+	@out=$$(npm --prefix tests/e2e/spec run --silent lint 2>&1) || { echo "$$out" >&2; exit 1; }
 
 .PHONY: lint-files
 lint-files: $(ACTIONLINT) $(COMPOSE_CHECK)

@@ -7,10 +7,14 @@ set -eu
 CHROMIUM=$(sh scripts/chromium.sh)
 export CHROMIUM
 
-npm_run() { npm --prefix tests/e2e run --silent "$@"; }
-with_server() { sh scripts/with-server.sh bin/tidemark npm --prefix tests/e2e run --silent "$@"; }
+npm_run() { npm --silent --prefix "$@"; }
+with_server() { sh scripts/with-server.sh bin/tidemark npm --silent --prefix "$@"; }
 
-npm_run client
-with_server client:server
-with_server spec
-with_server browser
+echo "== client"
+npm_run tests/e2e run client
+echo "== client against the server"
+with_server tests/e2e run client:server
+echo "== openapi.yaml: TypeScript client and API reference against the server"
+with_server tests/e2e/spec run spec
+echo "== demo page in $CHROMIUM"
+TIDEMARK_BIN=$PWD/bin/tidemark npm_run tests/e2e run browser
