@@ -76,7 +76,7 @@ type Change struct {
 	// Deleted True for a tombstone.
 	Deleted bool `json:"deleted"`
 
-	// EditId The edit that made it; by it a client knows its own. Empty if a single write had no `Idempotency-Key`.
+	// EditId The edit that made it; by it a client knows its own. The server makes one for a single write without `Idempotency-Key`.
 	EditId string `json:"edit_id"`
 
 	// Id The document's id within its collection.
@@ -299,7 +299,7 @@ type Problem struct {
 	// Errors What is wrong, place by place.
 	Errors *[]FieldError `json:"errors,omitempty"`
 
-	// RequestId Names the request in the server's log.
+	// RequestId Names the request in the server's log; every answer has it as `X-Request-Id`, too.
 	RequestId *string `json:"request_id,omitempty"`
 
 	// Status The HTTP status.
