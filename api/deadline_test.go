@@ -96,18 +96,20 @@ func TestDeadline_slowBody(t *testing.T) {
 		defer c.Close()
 		start := time.Now()
 		send(t, c, "POST /v1/spaces/s1/push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+		gone := make(chan struct{})
 		go func() { // a byte a second, until the server has enough
-			for {
+			defer close(gone)
+			for range time.Tick(time.Second) {
 				if _, err := c.Write([]byte(" ")); err != nil {
 					return
 				}
-				time.Sleep(time.Second)
 			}
 		}()
 		status, body, took := receive(t, bufio.NewReader(c), start)
 		if status != http.StatusRequestTimeout || took != bodyTimeout {
 			t.Errorf("after %s: %d %s", took, status, body)
 		}
+		<-gone
 	})
 }
 

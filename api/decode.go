@@ -17,6 +17,12 @@ import (
 // maxFieldErrors bounds the answer to a request that is wrong all over.
 const maxFieldErrors = 20
 
+// What a push and an edit may hold; object reads no other names.
+var (
+	pushMembers = []string{"client_id", "edits", "atomic", "cursor", "collections", "limit"}
+	editMembers = []string{"edit_id", "op", "collection", "id", "base_version", "base_edit_id", "force", "data"}
+)
+
 // decodePush reads the body of a push. Unlike encoding/json it refuses unknown
 // names, names in another case, names that are there twice, null, and anything
 // after the value. Documents are kept as they are, unjudged: what is wrong
@@ -24,7 +30,7 @@ const maxFieldErrors = 20
 func decodePush(body []byte) (*models.PushRequest, error) {
 	req := &models.PushRequest{}
 	d := newDecoder(body)
-	d.object(func(name string) bool {
+	d.object(pushMembers, func(name string) {
 		switch name {
 		case "client_id":
 			req.ClientID = d.text()
@@ -50,10 +56,7 @@ func decodePush(body []byte) (*models.PushRequest, error) {
 			})
 		case "limit":
 			req.Limit = int(d.integer(1, models.MaxPageChanges))
-		default:
-			return false
 		}
-		return true
 	})
 	if err := d.end(); err != nil {
 		return nil, err
@@ -63,7 +66,7 @@ func decodePush(body []byte) (*models.PushRequest, error) {
 
 func (d *decoder) edit() models.Edit {
 	var e models.Edit
-	d.object(func(name string) bool {
+	d.object(editMembers, func(name string) {
 		switch name {
 		case "edit_id":
 			e.EditID = d.text()
@@ -82,10 +85,7 @@ func (d *decoder) edit() models.Edit {
 			e.Force = d.boolean()
 		case "data":
 			e.Data = d.raw()
-		default:
-			return false
 		}
-		return true
 	})
 	return e
 }
@@ -233,9 +233,17 @@ func (d *decoder) text() string {
 	if !ok {
 		return ""
 	}
-	// An error would mean a lone surrogate; it becomes U+FFFD, which no name has.
+	return string(unquote(v))
+}
+
+// unquote returns the text of a JSON string. A lone surrogate becomes U+FFFD,
+// which no name has; that is all AppendUnquote could complain about.
+func unquote(v jsontext.Value) []byte {
+	if plain := v[1 : len(v)-1]; bytes.IndexByte(plain, '\\') < 0 {
+		return plain
+	}
 	text, _ := jsontext.AppendUnquote(nil, v)
-	return string(text)
+	return text
 }
 
 func (d *decoder) boolean() bool {
@@ -272,28 +280,39 @@ func (d *decoder) array(element func(i int)) {
 	d.token()
 }
 
-// object calls member for each name in the next value. member reads the value,
-// or returns false if it doesn't know the name.
-func (d *decoder) object(member func(name string) bool) {
+// object reads the next value, which may have the members that known names. It
+// calls member with each name, and member reads its value.
+func (d *decoder) object(known []string, member func(name string)) {
 	if d.kind() != '{' {
 		d.scalar("must be an object")
 		return
 	}
 	d.token()
-	var seen []string // known names only, so it stays short
+	var seen uint // a bit for each of known
 	for d.syntax == nil && d.kind() != '}' {
-		name := d.token().String()
+		i := d.name(known)
 		switch {
 		case d.syntax != nil:
-		case slices.Contains(seen, name):
-			d.wrong(models.CodeDuplicateKey, "is there twice")
-			d.raw()
-		case member(name):
-			seen = append(seen, name)
-		default:
+		case i < 0:
 			d.wrong(models.CodeUnknownField, "is not known here")
 			d.raw()
+		case seen&(1<<i) != 0:
+			d.wrong(models.CodeDuplicateKey, "is there twice")
+			d.raw()
+		default:
+			seen |= 1 << i
+			member(known[i])
 		}
 	}
 	d.token()
+}
+
+// name reads a member's name and returns its place in known, -1 if it has none.
+func (d *decoder) name(known []string) int {
+	v := d.raw()
+	if d.syntax != nil {
+		return -1
+	}
+	text := unquote(v)
+	return slices.IndexFunc(known, func(name string) bool { return string(text) == name })
 }

@@ -80,6 +80,7 @@ func TestDecodePush_refuses(t *testing.T) {
 		{"not UTF-8", pushOf(strings.Replace(put, `{}`, "{\"a\":\"\xff\"}", 1)), "malformed_json", "-"},
 		{"not UTF-8 at all", "\xff\xfe{\x00}\x00", "malformed_json", "-"},
 		{"NaN in a document", pushOf(strings.Replace(put, `{}`, `{"a":NaN}`, 1)), "malformed_json", "-"},
+		{"a name that is no string", `{1:2}`, "malformed_json", "-"},
 		{"raw control character", "{\"client_id\":\"a\nb\"}", "malformed_json", "-"},
 		{"nested 10,001 deep", pushOf(strings.Replace(put, `{}`, strings.Repeat("[", 10_001)+strings.Repeat("]", 10_001), 1)), "malformed_json", "-"},
 		{"wrong, then cut off", `{"CLIENT_ID":1,"edits":[`, "malformed_json", "-"},
@@ -236,4 +237,24 @@ func FuzzDecodePush(f *testing.F) {
 			t.Errorf("(-encoding/json +ours):\n%s", diff)
 		}
 	})
+}
+
+func BenchmarkDecodePush(b *testing.B) {
+	const edit = `{"edit_id":"0192f0c1-5f7e-7c3a-9d2b-%012d","op":"put","collection":"todos","id":"t%d","base_version":1795428000123000,"data":{"title":"Milk","done":false,"note":"%s"}}`
+	for _, n := range []int{1, 10, 100} {
+		edits := make([]string, n)
+		for i := range edits {
+			edits[i] = fmt.Sprintf(edit, i, i, strings.Repeat("x", 150))
+		}
+		body := []byte(pushOf(strings.Join(edits, ",")))
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := decodePush(body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

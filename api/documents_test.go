@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -159,3 +160,30 @@ func deep(n int) string { return strings.Repeat(`{"a":`, n-1) + `{}` + strings.R
 
 // sized returns a document of n bytes.
 func sized(n int) string { return `{"a":"` + strings.Repeat("x", n-8) + `"}` }
+
+// What is taken for a list of tags is one: written out again it reads the same.
+func FuzzParseTags(f *testing.F) {
+	for _, seed := range []string{`*`, `"17"`, `W/"17", "18"`, `"a b"`, `17`, `"1""2"`, ``, ` , `} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		tags, star, err := parseTags(&http.Request{Header: http.Header{"If-Match": {value}}}, "If-Match")
+		if err == nil && star == (tags != nil) {
+			t.Fatalf("%q: %v and %v", value, tags, star)
+		}
+		written := make([]string, len(tags))
+		for i, tag := range tags {
+			written[i] = `"` + tag.opaque + `"`
+			if tag.weak {
+				written[i] = "W/" + written[i]
+			}
+		}
+		if err != nil || star {
+			return
+		}
+		again, _, err := parseTags(&http.Request{Header: http.Header{"If-Match": written}}, "If-Match")
+		if err != nil || !slices.Equal(tags, again) {
+			t.Fatalf("%q: %v, then %v, %v", value, tags, again, err)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
@@ -154,6 +155,7 @@ func (s *Server) writeError(err error, c echo.Context) {
 	}
 	e := s.asError(err, c)
 	k := kinds[e.Code]
+	s.logCause(e, k.status, c)
 	body := problemBody{
 		Type:      "/problems/" + string(e.Code),
 		Title:     k.title,
@@ -171,24 +173,45 @@ func (s *Server) writeError(err error, c echo.Context) {
 	}
 }
 
-// asError finds what err has to say. What says nothing to a client is logged
-// here, once, and answered as CodeInternal.
+// asError finds what err has to say. What says nothing to a client is answered
+// as CodeInternal.
 func (s *Server) asError(err error, c echo.Context) *models.Error {
 	var e *models.Error
-	var http *echo.HTTPError
+	var routing *echo.HTTPError
 	switch {
 	case errors.As(err, &e) && kinds[e.Code].status != 0 && e.Code != models.CodeInternal:
 		return e
-	case errors.As(err, &http) && http.Code == 404:
+	case errors.As(err, &routing) && routing.Code == http.StatusNotFound:
 		return nothingHere(c)
-	case errors.As(err, &http) && http.Code == 405:
+	case errors.As(err, &routing) && routing.Code == http.StatusMethodNotAllowed:
 		allow := c.Response().Header().Get(echo.HeaderAllow)
 		return models.Errorf(models.CodeMethodNotAllowed, "This path has only: %s.", allow)
 	case c.Request().Context().Err() != nil:
 		return models.Errorf(models.CodeUnavailable, "The client is gone.")
 	}
-	s.log.Error("request failed", "request_id", requestID(c), "method", c.Request().Method, "route", c.Path(), "error", err)
-	return models.Errorf(models.CodeInternal, "Something went wrong here. Try again; if it stays, report the request_id.")
+	return &models.Error{
+		Code:   models.CodeInternal,
+		Detail: "Something went wrong here. Try again; if it stays, report the request_id.",
+		Err:    err,
+	}
+}
+
+// logCause writes down, once, what went wrong underneath and is not told to the
+// client: a bug as an error, the database's trouble as a warning, and for whoever
+// looks for it why a token or a body was refused.
+func (s *Server) logCause(e *models.Error, status int, c echo.Context) {
+	if e.Err == nil {
+		return
+	}
+	level := slog.LevelDebug
+	switch {
+	case e.Code == models.CodeInternal:
+		level = slog.LevelError
+	case status >= http.StatusInternalServerError:
+		level = slog.LevelWarn
+	}
+	s.log.Log(c.Request().Context(), level, "request failed",
+		"request_id", requestID(c), "method", c.Request().Method, "route", c.Path(), "code", e.Code, "cause", e.Err)
 }
 
 func nothingHere(c echo.Context) *models.Error {
