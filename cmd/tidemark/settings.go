@@ -32,7 +32,7 @@ type Settings struct {
 	AuthIssuer   string        `env:"TIDEMARK_AUTH_ISSUER" placeholder:"NAME" help:"Wanted in a token's iss."`
 	AuthMaxTTL   time.Duration `name:"auth-max-ttl" env:"TIDEMARK_AUTH_MAX_TTL" default:"24h" help:"Longest lifetime of a token."`
 
-	CORSOrigins []string `name:"cors-origins" env:"TIDEMARK_CORS_ORIGINS" placeholder:"ORIGIN,…" help:"Origins whose pages may call, exactly: https://app.example.com."`
+	CORSOrigins []string `name:"cors-origins" env:"TIDEMARK_CORS_ORIGINS" placeholder:"ORIGIN" help:"Origins whose pages may call, exactly: https://app.example.com."`
 
 	LogLevel  string `env:"TIDEMARK_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 	LogFormat string `env:"TIDEMARK_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
