@@ -33,6 +33,7 @@ func TestAuth_header(t *testing.T) {
 		{"two in one header", []string{"Bearer a, Bearer b"}, 400, `Bearer realm="tidemark", error="invalid_request"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			var headers []string
 			for _, h := range test.headers {
 				headers = append(headers, "Authorization", h)

@@ -99,6 +99,7 @@ func TestBody_encoding(t *testing.T) {
 		{"a bomb of nothing", strings.Repeat(pack(t, ""), 60_000), []string{"gzip"}, 413, models.CodeBodyTooLarge},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			var headers []string
 			for _, e := range test.encodings {
 				headers = append(headers, "Content-Encoding", e)

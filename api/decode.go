@@ -128,7 +128,7 @@ func (d *decoder) end() error {
 	if d.syntax == nil {
 		if _, err := d.tokens.ReadToken(); err == nil {
 			d.syntax = errors.New("something follows the value")
-		} else if err != io.EOF {
+		} else if !errors.Is(err, io.EOF) {
 			d.fail(err)
 		}
 	}
@@ -185,15 +185,14 @@ func (d *decoder) kind() jsontext.Kind {
 	return d.tokens.PeekKind()
 }
 
-func (d *decoder) token() (t jsontext.Token) {
+// skip passes over the next token: a bracket that kind has seen.
+func (d *decoder) skip() {
 	if d.syntax != nil {
-		return t
+		return
 	}
-	t, err := d.tokens.ReadToken()
-	if err != nil {
+	if _, err := d.tokens.ReadToken(); err != nil {
 		d.fail(err)
 	}
-	return t
 }
 
 // raw returns the next value as it stands in the body.
@@ -273,11 +272,11 @@ func (d *decoder) array(element func(i int)) {
 		d.scalar("must be an array")
 		return
 	}
-	d.token()
+	d.skip()
 	for i := 0; d.syntax == nil && d.kind() != ']'; i++ {
 		element(i)
 	}
-	d.token()
+	d.skip()
 }
 
 // object reads the next value, which may have the members that known names. It
@@ -287,7 +286,7 @@ func (d *decoder) object(known []string, member func(name string)) {
 		d.scalar("must be an object")
 		return
 	}
-	d.token()
+	d.skip()
 	var seen uint // a bit for each of known
 	for d.syntax == nil && d.kind() != '}' {
 		i := d.name(known)
@@ -304,7 +303,7 @@ func (d *decoder) object(known []string, member func(name string)) {
 			member(known[i])
 		}
 	}
-	d.token()
+	d.skip()
 }
 
 // name reads a member's name and returns its place in known, -1 if it has none.

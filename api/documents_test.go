@@ -87,6 +87,7 @@ func TestDocument_preconditions(t *testing.T) {
 		{"both", []string{"If-Match", "*", "If-None-Match", "*"}, 400, models.CodeInvalidRequest},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			// A patch that changes nothing, so that the version stays.
 			w.ask(http.MethodPatch, todo, `{"n":0}`, test.headers...).want(test.status, test.code)
 		})

@@ -97,13 +97,14 @@ func (s *Server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
 func (s *Server) recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		defer func() {
-			switch r := recover(); {
-			case r == nil:
-			case r == http.ErrAbortHandler: // the answer can't be finished; net/http cuts the connection
-				panic(r)
-			default:
-				err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+			r := recover()
+			if r == nil {
+				return
 			}
+			if cause, ok := r.(error); ok && errors.Is(cause, http.ErrAbortHandler) {
+				panic(r) // the answer can't be finished; net/http cuts the connection
+			}
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}()
 		return next(c)
 	}

@@ -94,7 +94,7 @@ func TestRoutes_methods(t *testing.T) {
 		for _, method := range []string{http.MethodTrace, "BREW", http.MethodHead} {
 			got := w.ask(method, target, "").want(http.StatusMethodNotAllowed, models.CodeMethodNotAllowed)
 			var allowed []string
-			for _, m := range strings.Split(got.header.Get("Allow"), ", ") {
+			for m := range strings.SplitSeq(got.header.Get("Allow"), ", ") {
 				if m != http.MethodOptions {
 					allowed = append(allowed, m)
 				}

@@ -41,7 +41,7 @@ func (healthcheckCommand) Run(s *Settings, out output) error {
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 4<<10))
 	if err != nil {
 		return err

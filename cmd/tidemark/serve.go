@@ -38,11 +38,12 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", s.Listen)
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "tcp", s.Listen)
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }() // again, if the server has
 	database, closeDatabase, err := openDatabase(ctx, s, log)
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func openDatabase(ctx context.Context, s *Settings, log *slog.Logger) (db *store
 	}
 	return db, func() {
 		if err := errors.Join(db.Close(), unlock()); err != nil {
-			log.Error("database not closed", "error", err)
+			log.ErrorContext(ctx, "database not closed", "error", err)
 		}
 	}, nil
 }
@@ -99,7 +100,8 @@ func migrate(ctx context.Context, databaseURL string) error {
 // what is running come to its end. stop gives signals their usual meaning back,
 // so that a second one ends the process at once.
 func serve(ctx context.Context, stop func(), engine *syncer.Engine, server *http.Server, listener net.Listener, log *slog.Logger) error {
-	running, end := context.WithCancel(context.Background())
+	// What runs must outlive ctx: it has to finish when that ends.
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	failed := make(chan error, 2)
 	go func() { failed <- engine.Run(running) }()
@@ -109,11 +111,11 @@ func serve(ctx context.Context, stop func(), engine *syncer.Engine, server *http
 	select {
 	case failure = <-failed:
 	case <-ctx.Done():
-		log.Info("shutting down")
+		log.InfoContext(ctx, "shutting down")
 	}
 	stop()
 	engine.Drain()
-	timeout, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	timeout, cancel := context.WithTimeout(running, shutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(timeout); err != nil {
 		return errors.Join(failure, fmt.Errorf("requests were cut off after %s: %w", shutdownTimeout, err))

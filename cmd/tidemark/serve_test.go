@@ -96,8 +96,11 @@ func TestGreet(t *testing.T) {
 	}{
 		"development": {Settings{}, []string{url + "/docs", "curl -s " + url + "/v1/spaces/hello/push", "No auth"}, []string{"token"}},
 		"secret":      {Settings{AuthSecret: testSecret}, []string{url + "/docs", "tidemark token"}, []string{"Demo", testSecret, "No auth"}},
-		"JWKS": {Settings{AuthJWKS: "https://u:hush@id.example/keys"}, []string{url + "/docs", "id.example/keys"},
-			[]string{"Demo", "hush", "tidemark token"}},
+		"JWKS": {
+			Settings{AuthJWKS: "https://u:hush@id.example/keys"},
+			[]string{url + "/docs", "id.example/keys"},
+			[]string{"Demo", "hush", "tidemark token"},
+		},
 	} {
 		var out bytes.Buffer
 		greet(&out, &test.settings, url)

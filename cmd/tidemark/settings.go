@@ -149,7 +149,7 @@ func (s *Settings) verifier(ctx context.Context, log *slog.Logger) (*auth.Verifi
 		return nil, nil
 	}
 	opts := s.authOptions()
-	opts.OnRefreshError = func(err error) { log.Warn("JWK Set not fetched", "error", err) }
+	opts.OnRefreshError = func(err error) { log.WarnContext(ctx, "JWK Set not fetched", "error", err) }
 	v, err := auth.New(ctx, opts)
 	if err != nil {
 		return nil, usageError{err}
