@@ -2,9 +2,13 @@ package blackbox_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptrace"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,8 +30,9 @@ type poll struct {
 func startPoll(t *testing.T, client *harness.Client, space, cursor string, wait int, headers http.Header) *poll {
 	t.Helper()
 	p := &poll{written: make(chan struct{}), done: make(chan struct{}), began: time.Now()}
+	written := sync.OnceFunc(func() { close(p.written) }) // net/http may send a GET again
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
-		WroteRequest: func(httptrace.WroteRequestInfo) { close(p.written) },
+		WroteRequest: func(httptrace.WroteRequestInfo) { written() },
 	})
 	go func() {
 		defer close(p.done)
@@ -53,6 +58,11 @@ func (p *poll) end(t *testing.T) {
 	case <-time.After(time.Until(p.began.Add(longest * time.Second))):
 		t.Fatal("the long poll was not woken")
 	}
+}
+
+func (p *poll) mustEnd(t *testing.T) {
+	t.Helper()
+	p.end(t)
 	if p.err != nil {
 		t.Fatal(p.err)
 	}
@@ -71,7 +81,7 @@ func TestChanges_waitIsEndedByAPush(t *testing.T) {
 			}
 			waiting := startPoll(t, client, "room", page.Cursor, longest, nil)
 			version := mustPush(t, client, "room", "c1", put(fmt.Sprint("e", round), fmt.Sprint("d", round), 0, `{}`)).Version
-			waiting.end(t)
+			waiting.mustEnd(t)
 			if len(waiting.page.Changes) != 1 || waiting.page.Changes[0].Version != version {
 				t.Fatalf("round %d: the poll brought %+v, want version %d", round, waiting.page, version)
 			}
@@ -93,7 +103,7 @@ func TestChanges_waitIsNotEndedByOtherPushes(t *testing.T) {
 		}
 		waiting := startPoll(t, client, "room", page.Cursor, 1, nil)
 		mustPush(t, client, "another-room", "c1", put("e1", "d1", 0, `{}`))
-		waiting.end(t)
+		waiting.mustEnd(t)
 		if waited := time.Since(waiting.began); waited < time.Second {
 			t.Errorf("the poll ended after %v, want the second it was to wait", waited)
 		}
@@ -123,14 +133,14 @@ func TestChanges_waitEndsWith304OnlyIfAsked(t *testing.T) {
 			http.StatusOK:          {},
 		} {
 			waiting := startPoll(t, client, "room", page.Cursor, 1, headers)
-			waiting.end(t)
+			waiting.mustEnd(t)
 			if waiting.answer.Status != want {
 				t.Errorf("If-None-Match %q is answered with %d, want %d", headers.Get("If-None-Match"), waiting.answer.Status, want)
 			}
 		}
 		waiting := startPoll(t, client, "room", page.Cursor, longest, http.Header{"If-None-Match": {etag}})
 		mustPush(t, client, "room", "c1", put("e2", "d2", 0, `{}`))
-		waiting.end(t)
+		waiting.mustEnd(t)
 		if waiting.answer.Status != http.StatusOK || len(waiting.page.Changes) != 1 {
 			t.Errorf("news is answered with %d %+v", waiting.answer.Status, waiting.page)
 		}
@@ -143,29 +153,51 @@ func TestServe_drainEndsLongPolls(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		server := harness.Start(t, harness.Options{Store: store})
-		client := server.Client("")
-		version := mustPush(t, client, "room", "c1", put("e1", "d1", 0, `{}`)).Version
-		page, err := client.Pull(t.Context(), "room", harness.Pull{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var polls []*poll
-		for range 5 {
-			polls = append(polls, startPoll(t, client, "room", page.Cursor, longest, nil))
-		}
-		// Connections are accepted in order: once a later one is answered, those
-		// of the polls are the server's to end.
-		if _, err := server.Client("").Do(t.Context(), http.MethodGet, "/healthz", nil, nil); err != nil {
-			t.Fatal(err)
-		}
-		server.Stop()
-		for _, waiting := range polls {
-			waiting.end(t)
-			if waiting.answer.Status != http.StatusOK || waiting.page.Version != version || waiting.page.Cursor != page.Cursor {
-				t.Errorf("a drained poll is answered with %d %+v", waiting.answer.Status, waiting.page)
+		page := mustPush(t, server.Client(""), "room", "c1", put("e1", "d1", 0, `{}`)).Page
+		// A request that is on the wire but not yet read when the drain begins is
+		// net/http's to drop, and from here nobody sees whether it was read. So
+		// there are rounds, until in one of them all polls were the server's.
+		for round := 1; !drainAnswersAll(t, server, page.Version); round++ {
+			if round == 20 {
+				t.Fatal("in none of 20 drains all long polls were answered")
 			}
+			server.Restart()
 		}
 	})
+}
+
+func drainAnswersAll(t *testing.T, server *harness.Server, version int64) bool {
+	t.Helper()
+	client := server.Client("")
+	page, err := client.Pull(t.Context(), "room", harness.Pull{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var polls []*poll
+	for range 5 {
+		// Connections of their own: on one that was used before, the client would
+		// send a dropped request again by itself.
+		polls = append(polls, startPoll(t, server.Client(""), "room", page.Cursor, longest, nil))
+	}
+	if _, err := server.Client("").Do(t.Context(), http.MethodGet, "/healthz", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	answered := 0
+	for _, waiting := range polls {
+		waiting.end(t)
+		if errors.Is(waiting.err, io.EOF) || errors.Is(waiting.err, syscall.ECONNRESET) {
+			continue
+		}
+		if waiting.err != nil {
+			t.Fatal(waiting.err)
+		}
+		answered++
+		if waiting.answer.Status != http.StatusOK || waiting.page.Version != version || waiting.page.Cursor != page.Cursor {
+			t.Errorf("a drained poll is answered with %d %+v", waiting.answer.Status, waiting.page)
+		}
+	}
+	return answered == len(polls)
 }
 
 // TestChanges_aClientThatLeavesFreesItsPoll: the server must notice, or polls
