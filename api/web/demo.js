@@ -66,15 +66,14 @@ function problem(status, code, title, more = {}, headers = {}) {
 }
 
 /** The answer that the page itself gives instead of the server, or nothing. */
-function fault(who, pull, url) {
+function fault(who, cursor) {
   if (faults.away) return problem(503, 'unavailable', 'The server is away', {}, { 'Retry-After': '1' });
   if (faults.armed.rate.delete(who)) {
     showFaults();
     return problem(429, 'rate_limited', 'Too many requests', {}, { 'Retry-After': '2' });
   }
-  // A snapshot has no cursor that could expire, so the fault waits for a pull that brings one.
-  if (pull && url.searchParams.has('cursor') && faults.armed.cursor.delete(who)) {
-    showFaults();
+  // As with a real one, nothing goes on from that cursor, until the client has asked for a snapshot.
+  if (cursor && faults.armed.cursor.has(who)) {
     return problem(410, 'cursor_expired', 'The cursor has expired', { cause: 'retention' });
   }
 }
@@ -102,15 +101,18 @@ const network = (who) => async (input, init) => {
   const url = new URL(input instanceof Request ? input.url : input, location.href);
   const push = url.pathname.endsWith('/push');
   const pull = url.pathname.endsWith('/changes');
+  const cursor = push ? JSON.parse(init.body).cursor : url.searchParams.get('cursor');
+  const snapshot = pull && !cursor;
   const what = push ? 'push' : pull ? 'pull' : url.pathname.split('/').at(-1);
   const began = performance.now();
   const write = (entry) => timeline.add({ who, what, ms: performance.now() - began, ...entry });
   try {
     if (faults.delay) await wait(faults.delay / 2, init?.signal);
-    const made = fault(who, pull, url);
+    const made = fault(who, cursor);
     const response = made ?? await fetch(input, init);
     if (faults.delay) await wait(faults.delay / 2, init?.signal);
-    const [words, quiet] = await carried(response, push, pull && !url.searchParams.has('cursor'));
+    const [words, quiet] = await carried(response, push, snapshot);
+    if (snapshot && response.ok && faults.armed.cursor.delete(who)) showFaults();
     write({ status: response.status, carried: made ? `${words} (made here)` : words, quiet, failed: response.status >= 400 });
     return response;
   } catch (error) {
@@ -420,6 +422,19 @@ class Pane {
     await this.sync.pull().catch(() => {}); // the state line says why, and the client tries again by itself
     this.live = true;
     this.render();
+    this.keepPace();
+  }
+
+  /**
+   * The client pulls as often as the server asks, and that is seldom on a quiet board. Here somebody sits and watches,
+   * so the page asks each second on top of it, unless it is told not to, or the client is waiting out a failure.
+   */
+  async keepPace() {
+    for (;;) {
+      await wait(1000);
+      const { paused, error } = this.sync.status.getSnapshot();
+      if ($('#pace').checked && !document.hidden && !paused && !error) await this.sync.pull().catch(() => {});
+    }
   }
 
   toggle() {

@@ -62,6 +62,15 @@ export async function setOffline(page, who, offline) {
   await page.locator(`#${who} .switch input`).setChecked(offline);
 }
 
+/** Waits until the line under the name says this. */
+export const state = (page, who, text) => until(page, ([pane, wanted]) => document.querySelector(`#${pane} .state`).textContent === wanted, [who, text]);
+
+/** Waits until the page lies on a light or a dark ground. */
+export const ground = (page, tone) => until(page, (wanted) => {
+  const [red, green, blue] = getComputedStyle(document.documentElement).backgroundColor.match(/\d+/g).map(Number);
+  return wanted === (red + green + blue > 384 ? 'light' : 'dark');
+}, tone);
+
 /** The rows of the request timeline, newest first. */
 export const requests = (page) => page.locator('#timeline tr').evaluateAll((rows) => rows.map((row) => {
   const [, who, what, status, carried] = [...row.cells].map((cell) => cell.textContent);

@@ -97,8 +97,8 @@ export async function newProfile(t, world, { expected = [], ...options } = {}) {
   const complaints = [];
   profile.on('page', (page) => {
     page.on('console', (message) => {
-      if (message.type() !== 'error' || expected.some((pattern) => pattern.test(message.text()))) return;
-      complaints.push(`console: ${message.text()} (${message.location().url})`);
+      const text = `console: ${message.text()} (${message.location().url})`;
+      if (message.type() === 'error' && !expected.some((pattern) => pattern.test(text))) complaints.push(text);
     });
     page.on('pageerror', (error) => complaints.push(`page: ${error.stack}`));
   });

@@ -5,7 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { newProfile, startWorld } from './harness.js';
-import { add, openBoard, rename, setOffline, settled, tick, titles, until } from './board.js';
+import { add, ground, openBoard, rename, setOffline, settled, state, tick, titles, until } from './board.js';
 
 const FOLDER = fileURLToPath(new URL('../screenshots/', import.meta.url));
 
@@ -45,25 +45,27 @@ async function live(page) {
   await settled(page, 5);
 }
 
-for (const colorScheme of ['light', 'dark']) {
-  test(`the board, ${colorScheme}`, async (t) => {
-    const page = await openBoard(await newProfile(t, world, { colorScheme, viewport: { width: 1280, height: 900 } }), `picture-${colorScheme}`);
-    await live(page);
-    await setOffline(page, 'bob', true);
-    await rename(page, 'bob', 'Fix the bicycle light', 'Fix the bicycle light before Friday');
-    await until(page, () => document.querySelectorAll('#bob .todo[data-pending]').length === 1);
+test('the board, light and dark', async (t) => {
+  const page = await openBoard(await newProfile(t, world), 'summer-house');
+  await live(page);
+  await setOffline(page, 'bob', true);
+  await rename(page, 'bob', 'Fix the bicycle light', 'Fix the bicycle light before Friday');
+  await state(page, 'bob', 'Offline, 1 edit waiting');
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    await ground(page, colorScheme);
     await shoot(page, `demo-${colorScheme}`, { fullPage: true });
-  });
-}
+  }
+});
 
 test('a conflict', async (t) => {
-  const page = await openBoard(await newProfile(t, world, { colorScheme: 'light' }), 'picture-conflict');
+  const page = await openBoard(await newProfile(t, world, { viewport: { width: 1280, height: 1200 } }), 'groceries');
   await add(page, 'alice', 'Oat milk, and coffee');
   await settled(page, 5);
   await setOffline(page, 'bob', true);
   await rename(page, 'alice', 'Oat milk, and coffee', 'Oat milk, bread and coffee');
   await rename(page, 'bob', 'Oat milk, and coffee', 'Oat milk, and the good coffee');
-  await until(page, () => document.querySelector('#alice .state').textContent === 'Up to date');
+  await state(page, 'alice', 'Up to date');
   await setOffline(page, 'bob', false);
   await page.locator('#bob .conflict').waitFor();
   await page.evaluate(() => document.activeElement?.blur());
