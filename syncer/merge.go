@@ -34,14 +34,15 @@ func (m *patchMember) removes() bool { return string(m.value) == "null" }
 // what the patch doesn't name.
 type object struct {
 	text    []byte // as it was read
-	members []member
-	found   []int // for each member of the patch: its index in members, -1 if it is not there
+	parts   []part
+	found   []int // for each member of the patch: its part, -1 if it is not there
 	changed bool
 }
 
-// member is one name of an object with its value, both as they were sent. It
-// was taken away if it has neither value nor inner.
-type member struct {
+// part is a member that the patch names, or, without a rawName, the text of all
+// members between two of those. It was taken away if it has neither value nor
+// inner.
+type part struct {
 	rawName []byte
 	value   []byte
 	inner   *object // in place of value if the patch goes on in there
@@ -72,7 +73,7 @@ func (r reader) value() ([]byte, error) {
 // object calls member for each name of the next value, which must be an object;
 // member reads the value that follows. It returns the object as it stands in
 // the text.
-func (r reader) object(member func(name string, rawName []byte) error) ([]byte, error) {
+func (r reader) object(member func(name, rawName []byte) error) ([]byte, error) {
 	if kind := r.dec.PeekKind(); kind != '{' {
 		return nil, fmt.Errorf("want an object, not %s", kind)
 	}
@@ -98,12 +99,11 @@ func (r reader) object(member func(name string, rawName []byte) error) ([]byte, 
 	return r.text[start:end:end], err
 }
 
-func unquote(raw []byte) (string, error) {
+func unquote(raw []byte) ([]byte, error) {
 	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw[1 : len(raw)-1]), nil
+		return raw[1 : len(raw)-1], nil
 	}
-	name, err := jsontext.AppendUnquote(nil, raw)
-	return string(name), err
+	return jsontext.AppendUnquote(nil, raw)
 }
 
 // parsePatch reads an object that checkDocument has passed.
@@ -111,14 +111,14 @@ func parsePatch(text []byte) (*patch, error) { return newReader(text).patch() }
 
 func (r reader) patch() (*patch, error) {
 	p := &patch{at: make(map[string]int)}
-	_, err := r.object(func(name string, rawName []byte) (err error) {
-		m := patchMember{name: name, rawName: rawName}
+	_, err := r.object(func(name, rawName []byte) (err error) {
+		m := patchMember{name: string(name), rawName: rawName}
 		if r.dec.PeekKind() == '{' {
 			m.inner, err = r.patch()
 		} else {
 			m.value, err = r.value()
 		}
-		p.at[name] = len(p.members)
+		p.at[m.name] = len(p.members)
 		p.members = append(p.members, m)
 		return err
 	})
@@ -133,20 +133,35 @@ func (r reader) document(p *patch) (*object, error) {
 	for i := range o.found {
 		o.found[i] = -1
 	}
-	text, err := r.object(func(name string, rawName []byte) (err error) {
-		m := member{rawName: rawName}
-		i, named := p.at[name]
-		if named {
-			o.found[i] = len(o.members)
+	start, end := int64(-1), int64(0) // of the members not named since the last that was
+	flush := func() {
+		if start >= 0 {
+			o.parts = append(o.parts, part{value: r.text[start:end:end]})
+			start = -1
 		}
-		if named && p.members[i].inner != nil && r.dec.PeekKind() == '{' {
+	}
+	text, err := r.object(func(name, rawName []byte) (err error) {
+		i, named := p.at[string(name)]
+		if !named {
+			if start < 0 {
+				start = r.dec.InputOffset() - int64(len(rawName))
+			}
+			_, err := r.dec.ReadValue()
+			end = r.dec.InputOffset()
+			return err
+		}
+		flush()
+		m := part{rawName: rawName}
+		o.found[i] = len(o.parts)
+		if p.members[i].inner != nil && r.dec.PeekKind() == '{' {
 			m.inner, err = r.document(p.members[i].inner)
 		} else {
 			m.value, err = r.value()
 		}
-		o.members = append(o.members, m)
+		o.parts = append(o.parts, m)
 		return err
 	})
+	flush()
 	o.text = text
 	return o, err
 }
@@ -176,21 +191,21 @@ func (o *object) merge(p *patch) (done patched) {
 	return done
 }
 
-// set applies one name of a patch to the member at an index, -1 if it is not
-// there, and reports whether that changed anything. Bytes that mean the same
+// set applies one name of a patch to the part where it was found, -1 if it was
+// not, and reports whether that changed anything. Bytes that mean the same
 // stay as they are.
 func (o *object) set(at int, m *patchMember) bool {
 	if at < 0 {
 		if m.removes() {
 			return false
 		}
-		o.members = append(o.members, member{rawName: m.rawName, value: m.fresh()})
+		o.parts = append(o.parts, part{rawName: m.rawName, value: m.fresh()})
 		return true
 	}
-	old := &o.members[at]
+	old := &o.parts[at]
 	switch {
 	case m.removes():
-		*old = member{}
+		*old = part{}
 	case m.inner != nil && old.inner != nil:
 		old.inner.merge(m.inner)
 		return old.inner.changed
@@ -238,8 +253,8 @@ func (o *object) append(b []byte) []byte {
 	}
 	b = append(b, '{')
 	first := true
-	for i := range o.members {
-		m := &o.members[i]
+	for i := range o.parts {
+		m := &o.parts[i]
 		if m.value == nil && m.inner == nil {
 			continue
 		}
@@ -257,6 +272,9 @@ func (o *object) append(b []byte) []byte {
 func appendName(b, rawName []byte, first bool) []byte {
 	if !first {
 		b = append(b, ',')
+	}
+	if rawName == nil {
+		return b
 	}
 	b = append(b, rawName...)
 	return append(b, ':')

@@ -77,7 +77,7 @@ func TestMerge(t *testing.T) {
 		},
 		"bytes that are not named stay": {
 			`{ "a" : [ 1.0, "\u00e9<" ] , "b":1e2, "c": {"x" : 1 } }`, `{"b":7}`,
-			`{"a":[ 1.0, "\u00e9<" ],"b":7,"c":{"x" : 1 }}`,
+			`{"a" : [ 1.0, "\u00e9<" ],"b":7,"c": {"x" : 1 }}`,
 			patched{changed: []string{"b"}},
 		},
 		"an object merged without effect keeps its bytes": {
@@ -89,6 +89,11 @@ func TestMerge(t *testing.T) {
 			`{"a":1.0,"b":[1,{"x":1,"y":2}],"c":1}`, `{"a":1,"b":[1.0,{"y":2,"x":1}],"c":2}`,
 			`{"a":1.0,"b":[1,{"x":1,"y":2}],"c":2}`,
 			patched{changed: []string{"c"}},
+		},
+		"bytes between what is not named stay": {
+			`{ "a" : 1 , "b":2,  "c":3 , "d" : 4 , "e":5 }`, `{"c":null,"e":6,"f":7}`,
+			`{"a" : 1 , "b":2,"d" : 4,"e":6,"f":7}`,
+			patched{changed: []string{"e", "f"}, removed: []string{"c"}},
 		},
 		"nothing named":                    {`{"a":1}`, `{}`, `{"a":1}`, patched{}},
 		"null of what is not there":        {`{"a":1}`, `{"b":null}`, `{"a":1}`, patched{}},

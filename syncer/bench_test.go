@@ -1,0 +1,93 @@
+package syncer
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+const todo = `{"title":"Buy milk","done":false,"tags":["home","shop"],"note":"two bottles, the blue ones, if they have them","order":17.5,"by":{"name":"Alice","at":"2026-11-23T10:00:00Z"}}`
+
+func BenchmarkCheckDocument(b *testing.B) {
+	for name, text := range map[string]string{
+		"200 bytes":     todo,
+		"256 KiB":       sized(models.MaxDocumentBytes),
+		"10,000 values": `{` + numbered(models.MaxDocumentValues-1) + `}`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				if problem := checkDocument([]byte(text)); problem != nil {
+					b.Fatal(problem)
+				}
+			}
+		})
+	}
+}
+
+// What happens while the space is locked. The last two are what a hostile client
+// can ask for at most.
+func BenchmarkDecide(b *testing.B) {
+	deep := strings.Repeat(`{"a":`, 30) + `{` + numbered(9_000) + `}` + strings.Repeat("}", 30)
+	inner := strings.Repeat(`{"a":`, 30) + `{"k%d":true}` + strings.Repeat("}", 30)
+	for _, bench := range []struct {
+		name   string
+		edits  int
+		stored string // of every document; empty: there are none
+		one    func(i int) models.Edit
+	}{
+		{"100 puts", 100, "", func(i int) models.Edit {
+			return put(fmt.Sprint("e", i), fmt.Sprint("d", i), version(0), todo)
+		}},
+		{"100 patches of 100 documents", 100, todo, func(i int) models.Edit {
+			return patchOf(fmt.Sprint("e", i), fmt.Sprint("d", i), version(7), `{"done":true}`)
+		}},
+		{"100 conflicts", 100, todo, func(i int) models.Edit {
+			return put(fmt.Sprint("e", i), fmt.Sprint("d", i), version(3), todo)
+		}},
+		{"200 patches of one document of 9,000 fields", models.MaxEdits, `{` + numbered(9_000) + `}`, func(i int) models.Edit {
+			return patchOf(fmt.Sprint("e", i), "d0", forced, fmt.Sprintf(`{"k%d":true}`, i))
+		}},
+		{"200 patches of one document, 30 levels down", models.MaxEdits, deep, func(i int) models.Edit {
+			return patchOf(fmt.Sprint("e", i), "d0", forced, fmt.Sprintf(inner, i))
+		}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			p := &push{space: "s", subject: "alice", clientID: "c1"}
+			locked := Locked{Space: models.Space{Head: 7, Epoch: 1}, Documents: make(map[Key]*models.Document)}
+			for i := range bench.edits {
+				e := newEdit(bench.one(i))
+				p.edits = append(p.edits, e)
+				if bench.stored != "" {
+					locked.Documents[e.key] = &models.Document{
+						Collection: e.Collection, ID: e.ID, Version: 7,
+						Data: &bench.stored, Size: int64(len(bench.stored)), FieldVersions: putFields(7).String(),
+					}
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := p.decide(locked); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkPage(b *testing.B) {
+	page := &models.Page{Cursor: at(7), Version: 7, Changes: make([]models.Change, models.DefaultPageChanges)}
+	for i := range page.Changes {
+		page.Changes[i] = models.Change{
+			Collection: "todos", ID: fmt.Sprint("t", i), Version: int64(i), Data: []byte(todo),
+			UpdatedAt: 1795428000123, UpdatedBy: "alice", ClientID: "c1", EditID: fmt.Sprint("e", i),
+		}
+	}
+	buffer := page.AppendJSON(nil)
+	b.SetBytes(int64(len(buffer)))
+	for b.Loop() {
+		buffer = page.AppendJSON(buffer[:0])
+	}
+}
