@@ -89,8 +89,11 @@ func (m *Migrator) Version() (version uint, dirty bool, err error) {
 	return version, dirty, err
 }
 
-// Force says that the schema is at version, after it was mended by hand. -1: at none.
+// Force says that the schema is at version, after it was mended by hand. 0: at none.
 func (m *Migrator) Force(version int) error {
+	if version == 0 {
+		version = database.NilVersion // to golang-migrate 0 is a version like any other
+	}
 	return m.migrate.Force(version)
 }
 
