@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gorm.io/gorm"
@@ -41,6 +42,7 @@ type Store struct {
 	reader  *gorm.DB // the same as writer on PostgreSQL
 	now     func() time.Time
 	closers []func() error
+	closed  atomic.Bool
 }
 
 var _ syncer.Store = (*Store)(nil)
@@ -109,6 +111,7 @@ func OpenSQL(url string) (*sql.DB, error) {
 
 // Close closes the connections. It waits for statements that run.
 func (s *Store) Close() error {
+	s.closed.Store(true)
 	var errs []error
 	for _, closer := range s.closers {
 		errs = append(errs, closer())
@@ -132,7 +135,8 @@ func (s *Store) failure(doing string, err error) error {
 		return nil
 	case errors.As(err, &known), errors.Is(err, context.Canceled):
 		return err
-	case errors.Is(err, context.DeadlineExceeded), s.dialect.temporary(err):
+	// Nothing else tells a closed pool from a bug: database/sql keeps that error to itself.
+	case errors.Is(err, context.DeadlineExceeded), s.closed.Load(), s.dialect.temporary(err):
 		return &models.Error{
 			Code:       models.CodeUnavailable,
 			Detail:     "The database can't answer at the moment. Nothing was changed; try again.",

@@ -1,12 +1,21 @@
 package store_test
 
 import (
+	"context"
 	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/url"
+	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidemark/tidemark/migrations"
+	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/broker/memory"
 	"github.com/tidemark/tidemark/syncer/store"
 	"github.com/tidemark/tidemark/syncer/store/storetest"
 	"github.com/tidemark/tidemark/tests/pgtest"
@@ -99,4 +108,292 @@ func openSQL(t testing.TB, database string) *sql.DB {
 	}
 	t.Cleanup(func() { db.Close() })
 	return db
+}
+
+func TestStore_closed(t *testing.T) {
+	t.Parallel()
+	for name, database := range map[string]string{"sqlite": sqliteURL(t), "postgres": pgtest.URL(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			migrate(t, database)
+			s, err := store.Open(t.Context(), database, store.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for name, call := range calls(s) {
+				if err := call(t.Context()); models.CodeOf(err) != models.CodeUnavailable {
+					t.Errorf("%s: %v, want %s", name, err, models.CodeUnavailable)
+				}
+			}
+		})
+	}
+}
+
+// calls are all calls of a Store.
+func calls(s syncer.Store) map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"Commit": func(ctx context.Context) error { return write(ctx, s, "s1") },
+		"Changes": func(ctx context.Context) error {
+			_, err := s.Changes(ctx, "s1", syncer.Range{Limit: 1})
+			return err
+		},
+		"Heads": func(ctx context.Context) error {
+			_, err := s.Heads(ctx, []string{"s1"})
+			return err
+		},
+		"Document": func(ctx context.Context) error {
+			_, err := s.Document(ctx, "s1", syncer.Key{Collection: "todos", ID: "t1"})
+			return err
+		},
+		"Ping": s.Ping,
+	}
+}
+
+// write commits a new head of a space.
+func write(ctx context.Context, s syncer.Store, space string) error {
+	touch := syncer.Touch{Space: space, Subject: "alice", ClientID: "c1", Epoch: 1}
+	return s.Commit(ctx, touch, func(locked syncer.Locked) (syncer.Writes, error) {
+		locked.Space.Head++
+		return syncer.Writes{Space: &locked.Space}, nil
+	})
+}
+
+func TestOpen_refusesWhatIsNoDatabase(t *testing.T) {
+	t.Parallel()
+	for _, database := range []string{"", "sqlite:", "mysql://127.0.0.1/x", "tidemark.db", "postgres://127.0.0.1:1/x?connect_timeout=1"} {
+		if s, err := store.Open(t.Context(), database, store.Options{}); err == nil {
+			s.Close()
+			t.Errorf("%q is opened", database)
+		}
+	}
+}
+
+func TestPostgres_lockTimeout(t *testing.T) {
+	t.Parallel()
+	database := pgtest.URL(t)
+	migrate(t, database)
+	s := open(t, with(t, database, "lock_timeout", "100ms"), store.Options{})
+	for _, space := range []string{"held", "free"} {
+		if err := write(t.Context(), s, space); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holder, err := openSQL(t, database).BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Rollback()
+	if _, err := holder.ExecContext(t.Context(), "SELECT FROM spaces WHERE id = 'held' FOR NO KEY UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	var busy *models.Error
+	if err := write(t.Context(), s, "held"); !errors.As(err, &busy) || busy.Code != models.CodeUnavailable || busy.RetryAfter <= 0 {
+		t.Errorf("a push to the held space: %v, want %s and when to come back", err, models.CodeUnavailable)
+	}
+	if err := write(t.Context(), s, "free"); err != nil {
+		t.Errorf("a push to another space: %v", err)
+	}
+	if err := holder.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t.Context(), s, "held"); err != nil {
+		t.Errorf("a push to the space that is free again: %v", err)
+	}
+}
+
+// A server is stopped and started again; the store goes on by itself.
+func TestPostgres_serverAway(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t)
+	database := server.URL(t)
+	migrate(t, database)
+	s := open(t, database, store.Options{})
+	if err := write(t.Context(), s, "s1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.StopImmediate(); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range calls(s) {
+		if err := call(t.Context()); models.CodeOf(err) != models.CodeUnavailable {
+			t.Errorf("%s without a server: %v, want %s", name, err, models.CodeUnavailable)
+		}
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range calls(s) {
+		if err := call(t.Context()); err != nil {
+			t.Errorf("%s with the server back: %v", name, err)
+		}
+	}
+	// One push before the server went and one after.
+	heads, err := s.Heads(t.Context(), []string{"s1"})
+	if err != nil || heads[0].Version != 2 {
+		t.Errorf("heads %v, error %v", heads, err)
+	}
+}
+
+func TestPostgres_durability(t *testing.T) {
+	t.Parallel()
+	careless := with(t, pgtest.URL(t), "synchronous_commit", "off")
+	server := pgtest.Start(t)
+	for _, statement := range []string{"ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"} {
+		if _, err := openSQL(t, server.AdminURL()).ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The setting reaches a connection that begins after the server has read it;
+	// a restart is a read that has an end.
+	if err := errors.Join(server.Stop(), server.Start()); err != nil {
+		t.Fatal(err)
+	}
+	for setting, database := range map[string]string{
+		"synchronous_commit=off": careless,
+		"fsync=off":              server.URL(t),
+	} {
+		t.Run(setting, func(t *testing.T) {
+			s, err := store.Open(t.Context(), database, store.Options{})
+			if err == nil {
+				s.Close()
+				t.Fatal("a database that loses acknowledged edits is opened")
+			}
+			for _, word := range []string{setting, "--unsafe-durability"} {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("%q does not name %s", err, word)
+				}
+			}
+			var log strings.Builder
+			open(t, database, store.Options{UnsafeDurability: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			if !strings.Contains(log.String(), strings.TrimSuffix(setting, "=off")) {
+				t.Errorf("the danger is not logged: %q", log.String())
+			}
+		})
+	}
+}
+
+// What the store's own connections say cannot be asked from outside, but what
+// outlasts them can: the version is the same library, WAL is kept in the file.
+func TestSQLite_isSafe(t *testing.T) {
+	t.Parallel()
+	database := sqliteURL(t)
+	migrate(t, database)
+	open(t, database, store.Options{})
+	db := openSQL(t, database)
+	for query, want := range map[string]string{
+		"PRAGMA journal_mode":    "wal",
+		"PRAGMA synchronous":     "2",
+		"PRAGMA busy_timeout":    "5000",
+		"PRAGMA foreign_keys":    "1",
+		"PRAGMA integrity_check": "ok",
+	} {
+		var got string
+		if err := db.QueryRowContext(t.Context(), query).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %q, error %v; want %q", query, got, err, want)
+		}
+	}
+	var number int
+	const asNumber = `
+		WITH v(s) AS (SELECT sqlite_version()),
+		     p(s, major, rest) AS (SELECT s, instr(s, '.'), substr(s, instr(s, '.') + 1) FROM v)
+		SELECT 1000000 * CAST(s AS integer) + 1000 * CAST(rest AS integer) + CAST(substr(rest, instr(rest, '.') + 1) AS integer) FROM p`
+	if err := db.QueryRowContext(t.Context(), asNumber).Scan(&number); err != nil || number < 3_051_003 {
+		t.Errorf("SQLite version %d, error %v; want 3.51.3 or newer", number, err)
+	}
+}
+
+func TestSQLite_clock(t *testing.T) {
+	t.Parallel()
+	database := sqliteURL(t)
+	migrate(t, database)
+	now := time.UnixMicro(5_000_000)
+	s := open(t, database, store.Options{Now: func() time.Time { return now }})
+	engine := syncer.New(s, memory.New(), syncer.Options{})
+	for i, tt := range []struct{ now, want int64 }{
+		{5_000_000, 5_000_000},
+		{5_000_000, 5_000_001},
+		{1, 5_000_002}, // it goes back
+		{7_000_000, 7_000_000},
+	} {
+		now = time.UnixMicro(tt.now)
+		res, err := engine.Push(t.Context(), "s1", "alice", &models.PushRequest{ClientID: "c1", Edits: []models.Edit{
+			{EditID: fmt.Sprintf("e%d", i), Op: models.OpPut, Collection: "todos", ID: "t1", Force: true, Data: []byte(`{}`)},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Version != tt.want {
+			t.Errorf("at %d: version %d, want %d", tt.now, res.Version, tt.want)
+		}
+	}
+}
+
+// A database that is opened again is as it was.
+func TestSQLite_opensAgain(t *testing.T) {
+	t.Parallel()
+	database := sqliteURL(t)
+	migrate(t, database)
+	for head := int64(1); head <= 3; head++ {
+		s, err := store.Open(t.Context(), database, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := write(t.Context(), s, "s1"); err != nil {
+			t.Fatal(err)
+		}
+		heads, err := s.Heads(t.Context(), []string{"s1"})
+		if err != nil || heads[0].Version != head {
+			t.Errorf("heads %v, error %v; want %d", heads, err, head)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestSQLite_oddPaths(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"a b.db", "100%.db", "what?.db", "#1.db", "é.db", "a&b=c.db", "deep/er/x.db"} {
+		database := "sqlite:" + t.TempDir() + "/" + name
+		migrate(t, database)
+		if err := write(t.Context(), open(t, database, store.Options{}), "s1"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		path, _ := store.SQLitePath(database)
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("the database is in another file: %v", err)
+		}
+	}
+}
+
+func TestLock_oneServer(t *testing.T) {
+	t.Parallel()
+	database := sqliteURL(t)
+	release, err := store.Lock(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Lock(database); err == nil {
+		t.Error("two hold the lock")
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := store.Lock(database)
+	if err != nil {
+		t.Fatalf("after the release: %v", err)
+	}
+	if err := again(); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		release, err := store.Lock("postgres://127.0.0.1/x") // many nodes on one database
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+	}
 }

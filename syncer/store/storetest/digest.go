@@ -44,9 +44,9 @@ func (w *world) checkDigest(t testing.TB, space string) {
 	neighbor := *w
 	neighbor.space = space
 	got := neighbor.locked(t, neighbor.touch()).Space
-	if uint64(got.Digest) != digest || got.LiveCount != count || got.Head < head { //nolint:gosec // the 64 bits are kept as an int64
+	if uint64(got.Digest) != digest || got.LiveCount != count || got.Head < head {
 		t.Errorf("the space has digest %x, %d live documents, head %d; its documents have %x, %d, %d",
-			uint64(got.Digest), got.LiveCount, got.Head, digest, count, head) //nolint:gosec // as above
+			uint64(got.Digest), got.LiveCount, got.Head, digest, count, head)
 	}
 }
 

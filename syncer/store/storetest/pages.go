@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -223,9 +224,7 @@ func pageResume(t *testing.T, w *world) {
 	}
 	take := func(docs map[string]string, list []models.Change) map[string]string {
 		next := make(map[string]string, len(docs))
-		for at, data := range docs {
-			next[at] = data
-		}
+		maps.Copy(next, docs)
 		for _, c := range list {
 			if delete(next, c.Collection+"/"+c.ID); !c.Deleted {
 				next[c.Collection+"/"+c.ID] = string(c.Data)

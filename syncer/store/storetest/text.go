@@ -40,7 +40,7 @@ func textDocuments(t *testing.T, w *world) {
 		version++
 		w.write(t, row(version, "todos/t1", data))
 		run := w.read(t, syncer.Range{Limit: 1})
-		same(t, name+" in the feed", string(*run.Documents[0].Data), data)
+		same(t, name+" in the feed", *run.Documents[0].Data, data)
 		document, err := w.store.Document(t.Context(), w.space, key("todos/t1"))
 		if err != nil {
 			t.Fatal(err)
