@@ -69,6 +69,13 @@ func (w *world) run(p *push) []models.EditResult {
 	if err != nil {
 		w.t.Fatalf("decide: %v", err)
 	}
+	w.keep(writes)
+	return results
+}
+
+// keep takes in what a push writes.
+func (w *world) keep(writes Writes) {
+	w.t.Helper()
 	if writes.Space != nil {
 		if writes.Space.Head <= w.state.Space.Head {
 			w.t.Fatalf("head goes from %d to %d", w.state.Space.Head, writes.Space.Head)
@@ -84,7 +91,6 @@ func (w *world) run(p *push) []models.EditResult {
 	if writes.Receipts != nil {
 		w.state.Receipts = writes.Receipts
 	}
-	return results
 }
 
 // text returns a document's text, "tombstone" or "nothing".
