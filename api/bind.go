@@ -12,11 +12,7 @@ import (
 	"github.com/tidemark/tidemark/models"
 )
 
-// maxCollections bounds a filter: each collection becomes a parameter of a
-// statement, of which databases take a limited number.
-const maxCollections = 100
-
-var tooManyCollections = fmt.Sprintf("a filter has at most %d collections", maxCollections)
+var tooManyCollections = fmt.Sprintf("a filter has at most %d collections", models.MaxCollections)
 
 // invalid says what is wrong with a header or a parameter.
 func invalid(name, detail string) *models.Error {

@@ -63,7 +63,7 @@ func bindPull(c echo.Context) (space string, req syncer.PullRequest, err error) 
 }
 
 func checkCollections(names []string) error {
-	if len(names) > maxCollections {
+	if len(names) > models.MaxCollections {
 		return invalid("collections", tooManyCollections)
 	}
 	for _, name := range names {

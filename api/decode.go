@@ -35,7 +35,7 @@ func decodePush(body []byte) (*models.PushRequest, error) {
 		case "collections":
 			d.array(func(i int) {
 				req.Collections = append(req.Collections, d.text())
-				if i == maxCollections {
+				if i == models.MaxCollections {
 					d.wrong(models.CodeInvalidRequest, tooManyCollections)
 				}
 			})

@@ -45,7 +45,7 @@ var policies = map[string]string{
 	// The example of README is one file, its script within.
 	"example.html": "default-src 'self'; script-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 	// The API reference sets styles from its script, and shows icons as data: URLs.
-	"docs.html": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+	"docs.html": "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
 }
 
 // loadFiles reads what is embedded. A vendored x.js.gz becomes x.js.

@@ -87,11 +87,11 @@ func TestRoutes_methods(t *testing.T) {
 	w := newWorld(t)
 	for target, allow := range map[string]string{
 		"/v1/spaces/s1/push":          "POST",
-		"/v1/spaces/s1/changes":       "GET",
-		"/v1/spaces/s1/documents/c/d": "DELETE, GET, PATCH, PUT",
-		"/healthz":                    "GET",
+		"/v1/spaces/s1/changes":       "GET, HEAD",
+		"/v1/spaces/s1/documents/c/d": "DELETE, GET, HEAD, PATCH, PUT",
+		"/healthz":                    "GET, HEAD",
 	} {
-		for _, method := range []string{http.MethodTrace, "BREW", http.MethodHead} {
+		for _, method := range []string{http.MethodTrace, "BREW"} {
 			got := w.ask(method, target, "").want(http.StatusMethodNotAllowed, models.CodeMethodNotAllowed)
 			var allowed []string
 			for m := range strings.SplitSeq(got.header.Get("Allow"), ", ") {
@@ -104,6 +104,22 @@ func TestRoutes_methods(t *testing.T) {
 				t.Errorf("%s allows %q, want %q", target, got, allow)
 			}
 		}
+	}
+}
+
+// RFC 9110, section 9.3.2: HEAD is GET without the body.
+func TestRoutes_head(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, target := range []string{"/healthz", "/openapi.yaml", "/v1/spaces/s1/changes"} {
+		got := w.ask(http.MethodGet, target, "").want(http.StatusOK, "")
+		head := w.ask(http.MethodHead, target, "").want(http.StatusOK, "")
+		if got, want := head.header.Get("ETag"), got.header.Get("ETag"); got != want {
+			t.Errorf("HEAD %s has ETag %s, GET %s", target, got, want)
+		}
+	}
+	if s := w.ask(http.MethodHead, "/v1/spaces/s1/push", ""); s.status != http.StatusMethodNotAllowed {
+		t.Errorf("HEAD of a POST is %d, want 405", s.status)
 	}
 }
 

@@ -77,7 +77,12 @@ func New(opts Options) (*Server, error) {
 	s.echo.Pre(oneEscaping)
 	s.echo.Use(s.middleware()...)
 	for _, r := range routes {
-		s.echo.Add(r.method, r.echoPath(), func(c echo.Context) error { return r.handler(s, c) })
+		handler := func(c echo.Context) error { return r.handler(s, c) }
+		s.echo.Add(r.method, r.echoPath(), handler)
+		if r.method == http.MethodGet {
+			// RFC 9110 (9.3.2) wants HEAD wherever GET is; net/http leaves out the body.
+			s.echo.Add(http.MethodHead, r.echoPath(), handler)
+		}
 		s.open[r.echoPath()] = r.access != byToken
 	}
 	return s, nil

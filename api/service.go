@@ -70,6 +70,7 @@ type serverLimits struct {
 	PageChangesDefault int   `json:"page_changes_default"`
 	PageBytes          int   `json:"page_bytes"`
 	PageRows           int   `json:"page_rows"`
+	Collections        int   `json:"collections"`
 	Heads              int   `json:"heads"`
 	WaitS              int64 `json:"wait_s"`
 	Receipts           int   `json:"receipts"`
@@ -99,6 +100,7 @@ func (s *Server) config(c echo.Context) error {
 			PageChangesDefault: models.DefaultPageChanges,
 			PageBytes:          models.MaxPageBytes,
 			PageRows:           models.MaxPageRows,
+			Collections:        models.MaxCollections,
 			Heads:              models.MaxHeads,
 			WaitS:              int64(models.MaxWait / time.Second),
 			Receipts:           models.MaxReceipts,

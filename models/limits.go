@@ -31,6 +31,10 @@ const (
 	MaxPageBytes       = 1 << 20 // documents in one page; one whole version always fits
 	MaxPageRows        = 20_000  // rows that one page may read, shown or not
 
+	// MaxCollections bounds the filter of a pull: each becomes a parameter of a
+	// statement, of which databases take a limited number.
+	MaxCollections = 100
+
 	MaxHeads = 200 // spaces in one heads request
 
 	MaxWait = 25 * time.Second // longest long poll

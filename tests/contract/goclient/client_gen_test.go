@@ -377,6 +377,9 @@ type ServerLimits struct {
 	// BodyBytes A request body after inflation.
 	BodyBytes int32 `json:"body_bytes"`
 
+	// Collections Collections in the filter of a pull.
+	Collections int32 `json:"collections"`
+
 	// CursorBytes A cursor.
 	CursorBytes int32 `json:"cursor_bytes"`
 
