@@ -203,7 +203,7 @@ func TestArchitecture_everyPackageHasADocAndAName(t *testing.T) {
 		if p.Doc == "" && len(p.GoFiles) > 0 { // go list does not see the doc of tests alone
 			t.Errorf("%s has no package comment", p.ImportPath)
 		}
-		for _, element := range strings.Split(p.folder(), "/") {
+		for element := range strings.SplitSeq(p.folder(), "/") {
 			if slices.Contains(vague, element) {
 				t.Errorf("%s: %q says nothing about what is inside", p.ImportPath, element)
 			}
@@ -244,7 +244,7 @@ var majorSuffix = regexp.MustCompile(`/v[0-9]+$`)
 func TestREADME_settings(t *testing.T) {
 	t.Parallel()
 	documented := map[string]string{} // variable to its row
-	for _, line := range strings.Split(readFile(t, "README.md"), "\n") {
+	for line := range strings.SplitSeq(readFile(t, "README.md"), "\n") {
 		if name := variable.FindString(line); name != "" && strings.HasPrefix(strings.TrimSpace(line), "|") {
 			documented[name] = line
 		}

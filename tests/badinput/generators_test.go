@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -262,13 +263,9 @@ func (a *attempt) rights() harness.Claims {
 // signed is a token with the right key and rights, but for what is given.
 func (a *attempt) signed(header, claims harness.Claims) string {
 	all := harness.Claims{"alg": "HS256", "typ": "JWT"}
-	for name, value := range header {
-		all[name] = value
-	}
+	maps.Copy(all, header)
 	rights := a.rights()
-	for name, value := range claims {
-		rights[name] = value
-	}
+	maps.Copy(rights, claims)
 	return harness.Sign(harness.Secret, all, rights)
 }
 

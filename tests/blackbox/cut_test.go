@@ -49,8 +49,7 @@ const (
 func cutOnce(t *testing.T, server *harness.Server, space string, direction direction, k int) (inside bool) {
 	t.Helper()
 	client := server.Client("")
-	before := mustPush(t, client, space, "c1",
-		put("before-1", "patched", 0, `{"a":1,"b":1}`), put("before-2", "deleted", 0, `{}`)).Version
+	before := mustPush(t, client, space, put("before-1", "patched", 0, `{"a":1,"b":1}`), put("before-2", "deleted", 0, `{}`)).Version
 	push := harness.Push{ClientID: "c1", Edits: []harness.Edit{
 		put("e1", "created", 0, `{"title":"a document of some length, so that there is something to cut"}`),
 		{EditID: "e2", Op: "patch", Collection: "c", ID: "patched", BaseVersion: harness.At(before), Data: []byte(`{"a":2}`)},

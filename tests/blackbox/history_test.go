@@ -17,7 +17,7 @@ func TestServe_databasePutBack(t *testing.T) {
 	t.Parallel()
 	server := harness.Start(t, harness.Options{Store: harness.SQLite})
 	client := server.Client("")
-	mustPush(t, client, "room", "c1", put("e1", "d1", 0, `{}`))
+	mustPush(t, client, "room", put("e1", "d1", 0, `{}`))
 	before, err := client.Pull(t.Context(), "room", harness.Pull{})
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +28,7 @@ func TestServe_databasePutBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Restart()
-	mustPush(t, client, "room", "c1", put("e2", "d2", 0, `{}`))
+	mustPush(t, client, "room", put("e2", "d2", 0, `{}`))
 	lost, err := client.Pull(t.Context(), "room", harness.Pull{Cursor: before.Cursor})
 	if err != nil || len(lost.Changes) != 1 {
 		t.Fatalf("pull after a restart: %+v, %v", lost, err)

@@ -17,7 +17,7 @@ import (
 
 const longest = 25 // seconds that a poll may wait
 
-// poll is a long poll under way.
+// poll is a long poll of the space room, under way.
 type poll struct {
 	written chan struct{} // closed when the request is on the wire
 	done    chan struct{} // closed when it is answered
@@ -27,7 +27,7 @@ type poll struct {
 	err     error
 }
 
-func startPoll(t *testing.T, client *harness.Client, space, cursor string, wait int, headers http.Header) *poll {
+func startPoll(t *testing.T, client *harness.Client, cursor string, wait int, headers http.Header) *poll {
 	t.Helper()
 	p := &poll{written: make(chan struct{}), done: make(chan struct{}), began: time.Now()}
 	written := sync.OnceFunc(func() { close(p.written) }) // net/http may send a GET again
@@ -36,7 +36,7 @@ func startPoll(t *testing.T, client *harness.Client, space, cursor string, wait 
 	})
 	go func() {
 		defer close(p.done)
-		path := fmt.Sprintf("/v1/spaces/%s/changes?cursor=%s&wait=%d", space, cursor, wait)
+		path := fmt.Sprintf("/v1/spaces/room/changes?cursor=%s&wait=%d", cursor, wait)
 		p.answer, p.err = client.Do(ctx, http.MethodGet, path, headers, nil)
 		if p.err == nil && p.answer.Status == http.StatusOK {
 			p.err = p.answer.Decode(&p.page)
@@ -79,8 +79,8 @@ func TestChanges_waitIsEndedByAPush(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			waiting := startPoll(t, client, "room", page.Cursor, longest, nil)
-			version := mustPush(t, client, "room", "c1", put(fmt.Sprint("e", round), fmt.Sprint("d", round), 0, `{}`)).Version
+			waiting := startPoll(t, client, page.Cursor, longest, nil)
+			version := mustPush(t, client, "room", put(fmt.Sprint("e", round), fmt.Sprint("d", round), 0, `{}`)).Version
 			waiting.mustEnd(t)
 			if len(waiting.page.Changes) != 1 || waiting.page.Changes[0].Version != version {
 				t.Fatalf("round %d: the poll brought %+v, want version %d", round, waiting.page, version)
@@ -90,8 +90,7 @@ func TestChanges_waitIsEndedByAPush(t *testing.T) {
 	})
 }
 
-// TestChanges_waitIsNotEndedByOtherPushes: another space, or documents that the
-// filter leaves out, are no news.
+// TestChanges_waitIsNotEndedByOtherPushes: what happens in another space is no news.
 func TestChanges_waitIsNotEndedByOtherPushes(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, func(t *testing.T, store harness.Store) {
@@ -101,8 +100,8 @@ func TestChanges_waitIsNotEndedByOtherPushes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		waiting := startPoll(t, client, "room", page.Cursor, 1, nil)
-		mustPush(t, client, "another-room", "c1", put("e1", "d1", 0, `{}`))
+		waiting := startPoll(t, client, page.Cursor, 1, nil)
+		mustPush(t, client, "another-room", put("e1", "d1", 0, `{}`))
 		waiting.mustEnd(t)
 		if waited := time.Since(waiting.began); waited < time.Second {
 			t.Errorf("the poll ended after %v, want the second it was to wait", waited)
@@ -118,7 +117,7 @@ func TestChanges_waitEndsWith304OnlyIfAsked(t *testing.T) {
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		server := harness.Start(t, harness.Options{Store: store})
 		client := server.Client("")
-		mustPush(t, client, "room", "c1", put("e1", "d1", 0, `{}`))
+		mustPush(t, client, "room", put("e1", "d1", 0, `{}`))
 		first, err := client.Do(t.Context(), http.MethodGet, "/v1/spaces/room/changes", nil, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -132,14 +131,14 @@ func TestChanges_waitEndsWith304OnlyIfAsked(t *testing.T) {
 			http.StatusNotModified: {"If-None-Match": {etag}},
 			http.StatusOK:          {},
 		} {
-			waiting := startPoll(t, client, "room", page.Cursor, 1, headers)
+			waiting := startPoll(t, client, page.Cursor, 1, headers)
 			waiting.mustEnd(t)
 			if waiting.answer.Status != want {
 				t.Errorf("If-None-Match %q is answered with %d, want %d", headers.Get("If-None-Match"), waiting.answer.Status, want)
 			}
 		}
-		waiting := startPoll(t, client, "room", page.Cursor, longest, http.Header{"If-None-Match": {etag}})
-		mustPush(t, client, "room", "c1", put("e2", "d2", 0, `{}`))
+		waiting := startPoll(t, client, page.Cursor, longest, http.Header{"If-None-Match": {etag}})
+		mustPush(t, client, "room", put("e2", "d2", 0, `{}`))
 		waiting.mustEnd(t)
 		if waiting.answer.Status != http.StatusOK || len(waiting.page.Changes) != 1 {
 			t.Errorf("news is answered with %d %+v", waiting.answer.Status, waiting.page)
@@ -153,7 +152,7 @@ func TestServe_drainEndsLongPolls(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		server := harness.Start(t, harness.Options{Store: store})
-		page := mustPush(t, server.Client(""), "room", "c1", put("e1", "d1", 0, `{}`)).Page
+		page := mustPush(t, server.Client(""), "room", put("e1", "d1", 0, `{}`)).Page
 		// A request that is on the wire but not yet read when the drain begins is
 		// net/http's to drop, and from here nobody sees whether it was read. So
 		// there are rounds, until in one of them all polls were the server's.
@@ -177,7 +176,7 @@ func drainAnswersAll(t *testing.T, server *harness.Server, version int64) bool {
 	for range 5 {
 		// Connections of their own: on one that was used before, the client would
 		// send a dropped request again by itself.
-		polls = append(polls, startPoll(t, server.Client(""), "room", page.Cursor, longest, nil))
+		polls = append(polls, startPoll(t, server.Client(""), page.Cursor, longest, nil))
 	}
 	if _, err := server.Client("").Do(t.Context(), http.MethodGet, "/healthz", nil, nil); err != nil {
 		t.Fatal(err)
@@ -221,7 +220,7 @@ func TestChanges_aClientThatLeavesFreesItsPoll(t *testing.T) {
 		if err := <-gone; err == nil {
 			t.Error("a poll whose client left was answered")
 		}
-		mustPush(t, client, "room", "c1", put("e1", "d1", 0, `{}`))
+		mustPush(t, client, "room", put("e1", "d1", 0, `{}`))
 		server.Stop()
 	})
 }

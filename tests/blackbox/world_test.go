@@ -51,9 +51,9 @@ func forced(editID, id, data string) harness.Edit {
 }
 
 // mustPush pushes and expects every edit applied.
-func mustPush(t *testing.T, client *harness.Client, space, clientID string, edits ...harness.Edit) harness.PushAnswer {
+func mustPush(t *testing.T, client *harness.Client, space string, edits ...harness.Edit) harness.PushAnswer {
 	t.Helper()
-	answer, err := client.Push(t.Context(), space, harness.Push{ClientID: clientID, Edits: edits})
+	answer, err := client.Push(t.Context(), space, harness.Push{ClientID: "c1", Edits: edits})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 // repeats it. Its size is for every run of the tests or for a soak, unless
 // -rapid.checks and -rapid.steps say otherwise.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	seed := harness.Seed(t)
 	sizes := map[string]string{
 		"rapid.seed":   strconv.FormatUint(seed, 10),
