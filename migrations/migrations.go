@@ -116,11 +116,14 @@ func (m *Migrator) locked(ctx context.Context, step func() error) error {
 		if err != nil {
 			return fmt.Errorf("lock migrations: %w", err)
 		}
-		defer conn.Close() // ends the session's lock if unlocking fails
+		defer func() { _ = conn.Close() }() // back to the pool
 		if err := tryLock(ctx, conn); err != nil {
 			return fmt.Errorf("lock migrations: %w", err)
 		}
-		defer conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", advisoryLock)
+		defer func() {
+			// If this fails the session is gone, and the lock with it.
+			_, _ = conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", advisoryLock)
+		}()
 	}
 	return explain(step())
 }

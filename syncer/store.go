@@ -100,8 +100,10 @@ type Range struct {
 
 // Run is a contiguous part of a space's feed.
 type Run struct {
-	Space     models.Space      // as it was when the documents were read
-	Documents []models.Document // by version; no version is split
+	// Space holds head, floor and epoch, as they were when the documents were read.
+	Space models.Space
+	// Documents come by version, no version is split, with what models.Change shows.
+	Documents []models.Document
 	// Through is the version up to which the feed was read: the documents hold
 	// all that changed above Range.After and up to here. The head if there is no more.
 	Through int64

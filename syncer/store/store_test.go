@@ -256,6 +256,7 @@ func TestPostgres_durability(t *testing.T) {
 		"fsync=off":              server.URL(t),
 	} {
 		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
 			s, err := store.Open(t.Context(), database, store.Options{})
 			if err == nil {
 				s.Close()

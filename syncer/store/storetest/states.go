@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/tidemark/tidemark/models"
@@ -10,6 +12,7 @@ var stateRequirements = []requirement{
 	{"nothing is there", statesNothing},
 	{"a document is there", statesLive},
 	{"a tombstone is there", statesTombstone},
+	{"of many who change one version one wins", statesOneWins},
 }
 
 // state is one cell of the table of states: one edit of todos/t1.
@@ -120,4 +123,34 @@ func statesTombstone(t *testing.T, w *world) {
 		bob.must(t, put("b1", "todos/t1", on(0), `{"a":1}`))
 		bob.must(t, remove("b2", "todos/t1", on(1)))
 	})
+}
+
+func statesOneWins(t *testing.T, w *world) {
+	const clients = 8
+	w.bob.must(t, put("b1", "todos/t1", on(0), `{}`))
+	results := make([]models.EditResult, clients)
+	var group sync.WaitGroup
+	for i := range clients {
+		group.Go(func() {
+			c := client{w.engine, w.space, "alice", fmt.Sprintf("replica-%d", i)}
+			res, err := c.try(t, models.PushRequest{Edits: []models.Edit{
+				put(fmt.Sprintf("e%d", i), "todos/t1", on(1), fmt.Sprintf(`{"by":%d}`, i)),
+			}})
+			if err != nil {
+				t.Errorf("push: %v", err)
+				return
+			}
+			results[i] = res.Results[0]
+		})
+	}
+	group.Wait()
+	won := &w.alice.all(t, w.store)[0]
+	for i, got := range results {
+		id := fmt.Sprintf("e%d", i)
+		want := conflict(id, won)
+		if id == won.EditID {
+			want = applied(id, 2)
+		}
+		same(t, "result", got, want)
+	}
 }
