@@ -29,6 +29,9 @@ export interface ConnectOptions {
   /**
    * Where edits and documents are kept. Default: `"indexeddb"` where it exists, otherwise `"memory"`.
    * If IndexedDB can't be opened the client goes on in memory and says so in `status.store`.
+   *
+   * Each tab is a client of its own in the same database (Web Locks keep them apart), so tabs see each other's edits
+   * by way of the server. What a tab had not sent when it was closed is taken over by the next one that opens.
    */
   store?: "memory" | "indexeddb" | Store;
   /**
@@ -36,7 +39,7 @@ export interface ConnectOptions {
    * what one left unsent goes out in the name of the next.
    */
   name?: string;
-  /** The replica's id, for a store that has none yet. Default: a new UUID. Never use one in two places. */
+  /** The replica's id, for a store that has none yet (so not with several tabs). Default: a new UUID. Never use one in two places. */
   clientId?: string;
   /** Follow only these collections. */
   collections?: readonly string[];
@@ -45,7 +48,7 @@ export interface ConnectOptions {
    * in `sync.problems`. Must be synchronous; ask people by way of `sync.problems`.
    */
   onConflict?: (conflict: Conflict) => Data | "mine" | "theirs" | undefined;
-  /** Replaces the global `fetch`. */
+  /** Replaces the global `fetch`. Must heed `init.signal`, by which `pause()`, `close()` and the time limit work. */
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
   /** How long edits are gathered before a push. Default 20 ms. */
   coalesceMs?: number;
@@ -97,7 +100,7 @@ export interface Sync {
   readonly problems: Iterable<Problem> & { readonly length: number } & Observable<readonly Problem[]>;
   /** The same object for the same name. */
   collection<T extends Data = Data>(name: string): Collection<T>;
-  /** Pulls now, to the end. Rejects with a `SyncError` if that fails (it is tried again anyway). */
+  /** Pulls now, to the end. Rejects with a `SyncError` if that fails (the client tries again by itself). */
   pull(): Promise<void>;
   /** Pushes now; resolves when no edit is unanswered. Rejects like `pull`. */
   push(): Promise<void>;
@@ -162,7 +165,7 @@ export interface Settled {
   readonly error?: SyncError;
   /** Absent if `onConflict` decided. */
   readonly problem?: Problem;
-  /** What `onConflict` decided, and the edits that carry it out. */
+  /** What `onConflict` decided. */
   readonly resolution?: "mine" | "theirs" | "merged";
 }
 
@@ -173,7 +176,7 @@ export interface Conflict<T extends Data = Data> {
   readonly base: T | null;
   readonly mine: T | null;
   readonly theirs: T | null;
-  /** The top-level fields on which both disagree. */
+  /** The top-level fields that both changed, to different values. */
   readonly fields: readonly string[];
 }
 
@@ -202,7 +205,7 @@ export interface Problem<T extends Data = Data> extends Conflict<T> {
 }
 
 export interface Status {
-  /** The device has a network and the last request got an answer. */
+  /** The device has a network, and the last request got an answer. */
   readonly online: boolean;
   readonly paused: boolean;
   /** Edits the server has not answered. */
@@ -222,14 +225,15 @@ export interface Status {
 export class SyncError extends Error {
   constructor(code: string, message?: string, more?: { status?: number; retryAfterMs?: number; problem?: unknown; cause?: unknown });
   /**
-   * The server's code, or one of the client's own: `network`, `timeout`, `bad_response`, `http_<status>`, `paused`,
-   * `closed`, `store_failed`, `version_conflict`, `outcome_unknown`, `invalid_id`, `invalid_collection`,
-   * `invalid_document`, `document_too_large`.
+   * The server's code, or one of the client's own: `network` (no answer, or `getToken` failed: see `cause`), `timeout`,
+   * `bad_response` (not Tidemark's), `http_<status>` (refused without a code), `paused`, `closed`, `offline`,
+   * `store_failed` (see `cause`), `no_web_locks`, `version_conflict`, `outcome_unknown`, `invalid_id`,
+   * `invalid_collection`, `invalid_document`.
    */
   readonly code: string;
   readonly status?: number;
   readonly retryAfterMs?: number;
-  /** The server's problem+json body, or the `error` of an edit's result. */
+  /** The server's problem+json body. */
   readonly problem?: unknown;
 }
 
@@ -253,6 +257,4 @@ export interface RemoteChange {
   readonly deleted: boolean;
   readonly editId: string;
   readonly clientId: string;
-  readonly updatedAt: string;
-  readonly updatedBy: string;
 }

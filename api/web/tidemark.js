@@ -28,29 +28,24 @@ export function connect(options) {
 /** Every error of the client: a code for the machine, a sentence for the person. */
 export class SyncError extends Error {
   constructor(code, message = code, { cause, ...more } = {}) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.name = "SyncError";
-    this.code = code;
-    Object.assign(this, more);
+    super(message, { cause });
+    Object.assign(this, { name: "SyncError", code }, more);
   }
 }
 
 // ---- Ids ----
 
-let newestMillis = 0;
-let newestCount = 0;
+let newest = 0n;
 
-/** A UUIDv7. The 12 bits after the version count within a millisecond, so ids of one page grow strictly. */
+/** A UUIDv7: 48 bits of milliseconds, then 12 that count within one, so that ids of one page grow strictly. */
 export function newId() {
-  const now = Date.now();
-  if (now > newestMillis) [newestMillis, newestCount] = [now, 0];
-  else if (++newestCount > 0xfff) [newestMillis, newestCount] = [newestMillis + 1, 0];
-
-  const random = crypto.getRandomValues(new Uint8Array(8));
-  random[0] = (random[0] & 0x3f) | 0x80; // RFC 9562's variant
-  const time = newestMillis.toString(16).padStart(12, "0");
-  const tail = Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return [time.slice(0, 8), time.slice(8), (0x7000 + newestCount).toString(16), tail.slice(0, 4), tail.slice(4)].join("-");
+  const now = BigInt(Date.now()) << 12n;
+  newest = now > newest ? now : newest + 1n;
+  const time = newest.toString(16).padStart(15, "0");
+  const random = crypto.getRandomValues(new Uint16Array(4));
+  random[0] = (random[0] & 0x3fff) | 0x8000; // RFC 9562's variant
+  const [first, ...rest] = Array.from(random, (word) => word.toString(16).padStart(4, "0"));
+  return `${time.slice(0, 8)}-${time.slice(8, 12)}-7${time.slice(12)}-${first}-${rest.join("")}`;
 }
 
 // ---- Documents as values ----
@@ -139,12 +134,11 @@ function addTo(listeners, listener) {
 class News {
   #changed = new Set();
   #events = [];
-  #listeners = new Map();
+  #listeners = {};
   #telling = false;
 
   on(type, listener) {
-    if (!this.#listeners.has(type)) this.#listeners.set(type, new Set());
-    return addTo(this.#listeners.get(type), listener);
+    return addTo((this.#listeners[type] ??= new Set()), listener);
   }
 
   changed(live) {
@@ -162,7 +156,7 @@ class News {
       const [changed, events] = [this.#changed, this.#events];
       [this.#changed, this.#events] = [new Set(), []];
       for (const live of changed) live.notify();
-      for (const [type, event] of events) for (const listener of [...(this.#listeners.get(type) ?? [])]) call(listener, event);
+      for (const [type, event] of events) for (const listener of [...(this.#listeners[type] ?? [])]) call(listener, event);
     }
     this.#telling = false;
   }
@@ -218,12 +212,12 @@ class LiveList extends Live {
 /** The documents of a collection as shown. An item, and the data in it, stay the same objects until they differ. */
 class Collection extends Live {
   #items = new Map();
-  #edit;
+  #replica;
 
-  constructor(news, name, edit) {
+  constructor(news, name, replica) {
     super(news, null);
     this.name = name;
-    this.#edit = edit;
+    this.#replica = replica;
   }
 
   getSnapshot = () => (this.value ??= [...this.#items.values()].sort((a, b) => (a.id < b.id ? -1 : 1)));
@@ -233,15 +227,15 @@ class Collection extends Live {
   }
 
   put(id, data) {
-    return this.#edit("put", this.name, id, data);
+    return this.#replica.edit("put", this.name, id, data);
   }
 
   merge(id, patch) {
-    return this.#edit("patch", this.name, id, patch);
+    return this.#replica.edit("patch", this.name, id, patch);
   }
 
   delete(id) {
-    return this.#edit("delete", this.name, id);
+    return this.#replica.edit("delete", this.name, id);
   }
 
   show(id, item) {
@@ -259,7 +253,7 @@ class Collection extends Live {
 
 // ---- Stores ----
 
-const memoryStore = () => ({ load: async () => [], save: async () => {} });
+const memoryStore = { load: async () => [], save: async () => {} };
 
 const requested = (request) =>
   new Promise((resolve, reject) => {
@@ -276,7 +270,7 @@ function takeLock(name, options) {
 }
 
 /**
- * Records in IndexedDB under `<slot>/<key>`. Every tab takes the lowest free slot and is a replica of its own there
+ * Records in IndexedDB under [slot, key]. Every tab takes the lowest free slot and is a replica of its own there
  * (client_id, base copy, outbox), so two tabs can't write over each other. What a tab left when it was closed is taken
  * over by the next one that opens: its edits and problems live on, the rest of the slot is emptied.
  */
@@ -293,7 +287,7 @@ function indexedDBStore(name) {
     opening.onupgradeneeded = () => opening.result.createObjectStore("records");
     db = await requested(opening);
     const keys = await requested(open().getAllKeys());
-    for (const other of new Set(keys.map((key) => parseInt(key)))) if (other !== slot) await adopt(other);
+    for (const other of new Set(keys.map(([owner]) => owner))) if (other !== slot) await adopt(other);
     return read(slot);
   }
 
@@ -303,7 +297,7 @@ function indexedDBStore(name) {
       release = await takeLock(`${name}/1`, { signal: AbortSignal.timeout(250) });
       while (!release) release = await takeLock(`${name}/${++slot}`, { ifAvailable: true });
     } else if (globalThis.document) {
-      throw new SyncError("store_failed", "Without Web Locks (https or localhost) tabs can't share a store");
+      throw new SyncError("no_web_locks"); // there are some on https and on localhost
     }
   }
 
@@ -312,20 +306,20 @@ function indexedDBStore(name) {
     if (!unlock) return; // its tab is alive
     const left = await read(other);
     const taken = left.filter(([key]) => /^(edit|flight|problem)/.test(key));
-    await write([...left.map(([key]) => [`${other}/${key}`]), ...taken.map(([key, record]) => [`${slot}/${key}`, record])]);
+    await write([...left.map(([key]) => [other, key]), ...taken.map((entry) => [slot, ...entry])]);
     unlock();
   }
 
   async function read(slot) {
     const records = open();
-    const range = IDBKeyRange.bound(`${slot}/`, `${slot}/\uffff`);
+    const range = IDBKeyRange.bound([slot], [slot, []]);
     const [keys, values] = await Promise.all([requested(records.getAllKeys(range)), requested(records.getAll(range))]);
-    return keys.map((key, i) => [key.slice(key.indexOf("/") + 1), values[i]]);
+    return keys.map(([, key], i) => [key, values[i]]);
   }
 
   function write(batch) {
     const records = open("readwrite");
-    for (const [key, record] of batch) record === undefined ? records.delete(key) : records.put(record, key);
+    for (const [slot, key, record] of batch) record === undefined ? records.delete([slot, key]) : records.put(record, [slot, key]);
     return new Promise((resolve, reject) => {
       records.transaction.oncomplete = () => resolve();
       records.transaction.onabort = () => reject(records.transaction.error);
@@ -334,7 +328,7 @@ function indexedDBStore(name) {
 
   return {
     load,
-    save: (batch) => write(batch.map(([key, record]) => [`${slot}/${key}`, record])),
+    save: (batch) => write(batch.map((entry) => [slot, ...entry])),
     close() {
       db.close();
       release?.();
@@ -379,37 +373,26 @@ function journalTo(store, onFailure) {
 
 // ---- The replica ----
 
-/** Edits in the order they were made, and by document. */
-class Outbox {
-  #edits = new Map();
+/** Edits by id in the order they were made, and by document. */
+class Outbox extends Map {
   #byDocument = new Map();
-
-  get size() {
-    return this.#edits.size;
-  }
-
-  [Symbol.iterator]() {
-    return this.#edits.values();
-  }
-
-  get(editId) {
-    return this.#edits.get(editId);
-  }
 
   of(key) {
     return this.#byDocument.get(key) ?? [];
   }
 
   add(edit) {
-    this.#edits.set(edit.editId, edit);
-    this.#byDocument.set(keyOf(edit), [...this.of(keyOf(edit)), edit]);
+    const key = keyOf(edit);
+    this.set(edit.editId, edit);
+    this.#byDocument.set(key, [...this.of(key), edit]);
   }
 
   remove(edit) {
-    this.#edits.delete(edit.editId);
-    const rest = this.of(keyOf(edit)).filter((other) => other !== edit);
-    if (rest.length) this.#byDocument.set(keyOf(edit), rest);
-    else this.#byDocument.delete(keyOf(edit));
+    const key = keyOf(edit);
+    const rest = this.of(key).filter((other) => other !== edit);
+    this.delete(edit.editId);
+    if (rest.length) this.#byDocument.set(key, rest);
+    else this.#byDocument.delete(key);
   }
 }
 
@@ -468,42 +451,40 @@ class Replica {
 
   collection(name) {
     checkName("invalid_collection", name);
-    if (!this.#collections.has(name)) {
-      this.#collections.set(name, new Collection(this.#news, name, (...edit) => this.edit(...edit)));
-    }
-    return this.#collections.get(name);
+    const collection = this.#collections.get(name) ?? new Collection(this.#news, name, this);
+    this.#collections.set(name, collection);
+    return collection;
   }
 
   /** Takes in what the store holds. Edits made before this moment come after the stored ones, on top of them. */
   load(records, journal) {
     this.#journal = journal;
-    const early = [...this.#outbox];
+    const early = [...this.#outbox.values()];
     early.forEach((edit) => this.#outbox.remove(edit));
 
     const parts = { document: [], edit: [], flight: [], problem: [], meta: [] };
     for (const [key, record] of records) parts[key.split("/")[0]]?.push(record);
-    const inOrder = (a, b) => a.order - b.order;
     parts.document.forEach((document) => this.#documents.set(keyOf(document), document));
-    parts.edit.sort(inOrder).forEach((edit) => this.#outbox.add(edit));
-    this.#flights = parts.flight.sort(inOrder);
-    parts.problem.sort(inOrder).forEach((problem) => this.#problems.set(problem.problemId, { problem }));
-    this.#order = Math.max(0, ...[parts.edit, parts.problem].map((part) => part.at(-1)?.order ?? 0));
+    parts.edit.sort((a, b) => a.order - b.order).forEach((edit) => this.#outbox.add(edit));
+    parts.problem.forEach((problem) => this.#problems.set(problem.problemId, { problem }));
+    this.#flights = parts.flight; // more than one if taken over, and those have nothing to do with each other
+    this.#order = parts.edit.at(-1)?.order ?? 0;
 
-    const meta = parts.meta[0] ?? {};
-    this.clientId = meta.clientId ?? (this.clientId || newId());
-    this.cursor = meta.cursor ?? null;
-    this.paging = this.cursor === null;
-    this.resync = this.paging ? (meta.resync ?? "") : null;
+    const { clientId, cursor = null, resync = "" } = parts.meta[0] ?? {};
+    this.clientId = clientId || this.clientId || newId();
+    this.cursor = cursor;
+    this.paging = cursor === null;
+    this.resync = this.paging ? resync : null;
     // Taken over from a tab that was closed in the middle of this.
-    if (parts.edit.some((edit) => edit.sent)) this.startResync(meta.resync ?? "outcome_unknown");
+    if (parts.edit.some((edit) => edit.sent)) this.startResync(resync || "outcome_unknown");
     this.#saveMeta();
     early.forEach((edit) => this.#append(edit));
     for (const record of [...parts.document, ...parts.edit, ...parts.problem]) this.#stale.add(keyOf(record));
   }
 
   /** Resolves when everything is stored that was decided so far. */
-  async stored() {
-    await this.#journal?.written();
+  stored() {
+    return this.#journal.written();
   }
 
   // -- Own edits
@@ -515,7 +496,7 @@ class Replica {
   }
 
   #enqueue(op, collection, id, data) {
-    if (this.#closed) throw new SyncError("closed", "The client is closed");
+    if (this.#closed) throw new SyncError("closed");
     checkName("invalid_id", id);
     const edit = { editId: newId(), op, collection, id };
     if (op !== "delete") edit.data = copyData(data);
@@ -553,7 +534,7 @@ class Replica {
     if (this.#flights.length) return this.#flights[0];
     const edits = [];
     let bytes = 0;
-    for (const edit of this.#outbox) {
+    for (const edit of this.#outbox.values()) {
       bytes += new TextEncoder().encode(JSON.stringify(wireEdit(edit))).length + 1;
       if (edits.length && (edits.length === maxEdits || bytes > MAX_EDIT_BYTES)) break;
       edits.push(edit);
@@ -562,7 +543,7 @@ class Replica {
 
     const { clientId: client_id, cursor } = this;
     const body = JSON.stringify({ client_id, edits: edits.map(wireEdit), cursor, collections });
-    const flight = { order: edits[0].order, editIds: edits.map((edit) => edit.editId), cursor, body };
+    const flight = { editIds: edits.map((edit) => edit.editId), cursor, body };
     this.#flights.push(flight);
     // `unsure`: it may have been applied. Who finds it in the store after a reload can't know better.
     this.#save(`flight/${flight.editIds[0]}`, { ...flight, unsure: true });
@@ -627,17 +608,17 @@ class Replica {
     // A conflict without a document: the server has none.
     else if (result.status === "conflict" && this.#documents.get(key)?.version === edit.baseVersion) this.#setDocument(key, undefined);
     const { code = "version_conflict", detail } = result.error ?? {};
-    this.#fail(edit, result.status, new SyncError(code, detail), result.conflicting_fields);
+    this.#fail(edit, result.status, new SyncError(code, detail));
   }
 
   /** Takes an edit and all that were made on top of it out of the queue, and hands them to the app. */
-  #fail(edit, status, error, fields) {
+  #fail(edit, status, error) {
     const edits = this.#withDependants(edit);
     edits.forEach((each) => this.#remove(each));
-    const { editId, collection, id, order } = edit;
+    const { editId, collection, id } = edit;
     const { code, message } = error;
     const kind = status === "rejected" ? "rejected" : "conflict";
-    const problem = { problemId: editId, kind, collection, id, order, edits, fields, code, message };
+    const problem = { problemId: editId, kind, collection, id, edits, code, message };
 
     const resolution = kind === "conflict" ? this.#decide(problem) : undefined;
     const shown = resolution ? undefined : this.#keep(problem);
@@ -666,11 +647,11 @@ class Replica {
 
   // -- Problems
 
-  #sides({ collection, id, edits, fields }) {
+  #sides({ collection, id, edits }) {
     const base = edits[0].before;
     const mine = replay(base, edits);
     const theirs = liveData(this.#documents.get(keyOf(edits[0])));
-    return { collection, id, base, mine, theirs, fields: fields?.length ? fields : disputed(base, mine, theirs) };
+    return { collection, id, base, mine, theirs, fields: disputed(base, mine, theirs) };
   }
 
   /** Lets the app's `onConflict` decide; undefined if it does not, or fails. */
@@ -694,7 +675,7 @@ class Replica {
     this.#save(`problem/${problem.problemId}`, problem);
     this.#stale.add(keyOf(problem));
     const shown = this.#showProblem(problem.problemId);
-    if (problem.kind === "conflict") this.#news.event("conflict", { ...this.#sides(problem), editId: problem.problemId, problem: shown });
+    if (problem.kind === "conflict") this.#news.event("conflict", { ...shown, editId: problem.problemId, problem: shown });
     return shown;
   }
 
@@ -742,9 +723,10 @@ class Replica {
   /** Takes in a page. Nothing of it is shown before the last one is here: a page may be half of what was pushed together. */
   takePage({ changes, cursor, has_more: more }) {
     for (const change of changes) this.#staged.set(keyOf(change), change);
+    const news = cursor !== this.cursor || this.#staged.size || this.resync !== null;
     this.cursor = cursor;
     this.paging = Boolean(more);
-    if (!this.paging) this.#commitPages();
+    if (!this.paging && news) this.#commitPages();
   }
 
   #commitPages() {
@@ -762,16 +744,7 @@ class Replica {
   #announce(taken) {
     const changes = taken
       .filter((change) => change.client_id !== this.clientId)
-      .map(({ collection, id, version, deleted, ...more }) => ({
-        collection,
-        id,
-        version,
-        deleted: Boolean(deleted),
-        editId: more.edit_id,
-        clientId: more.client_id,
-        updatedAt: more.updated_at,
-        updatedBy: more.updated_by,
-      }));
+      .map(({ client_id: clientId, edit_id: editId, collection, id, version, deleted }) => ({ clientId, editId, collection, id, version, deleted }));
     if (changes.length) this.#news.event("remote", { changes });
   }
 
@@ -804,7 +777,7 @@ class Replica {
   }
 
   #settleSent() {
-    const sent = [...this.#outbox].filter((edit) => edit.sent);
+    const sent = [...this.#outbox.values()].filter((edit) => edit.sent);
     for (const key of new Set(sent.map(keyOf))) {
       const document = this.#documents.get(key);
       const edits = sent.filter((edit) => keyOf(edit) === key);
@@ -814,7 +787,7 @@ class Replica {
       // With or without the others the document is the same: nothing to ask.
       const moot = same(replay(liveData(document), open), liveData(document));
       for (const edit of moot ? edits : edits.slice(0, shown)) this.#accept(edit, { version: document?.version ?? 0, replayed: true });
-      if (!moot) this.#fail(open[0], "conflict", new SyncError("outcome_unknown", "It is not known whether this edit was applied"));
+      if (!moot) this.#fail(open[0], "conflict", new SyncError("outcome_unknown", "This edit may have been applied"));
     }
   }
 
@@ -967,13 +940,6 @@ function loopOf({ clock, gate, resting, job }) {
   };
 }
 
-/** Seconds or a date. */
-function retryAfterMs(response, clock) {
-  const value = response.headers.get("Retry-After");
-  const ms = value * 1000 || Date.parse(value) - clock.now();
-  return ms >= 0 ? ms : undefined;
-}
-
 const cursorLost = (error) => error.status === 410 || error.code === "invalid_cursor";
 
 /**
@@ -985,29 +951,34 @@ function transportOf({ url, space, getToken, fetch = globalThis.fetch, timeoutMs
 
   async function send(request) {
     try {
-      return await attempt(request, false);
+      return await attempt(request);
     } catch (error) {
       if (error.status !== 401 || !getToken) throw error;
       return attempt(request, true);
     }
   }
 
-  async function attempt(request, refresh) {
-    const stopped = gate();
-    if (stopped) throw stopped;
+  async function attempt(request, refresh = false) {
+    const closed = gate();
+    if (closed) throw closed;
     const controller = new AbortController();
     const { signal } = controller;
-    const timer = clock.setTimeout(() => controller.abort(new SyncError("timeout", `No answer within ${timeoutMs} ms`)), timeoutMs);
+    const timer = clock.setTimeout(() => controller.abort(new SyncError("timeout")), timeoutMs);
     const outcome = { kind: request.kind, status: 0, ms: 0, edits: request.edits ?? 0, changes: 0 };
     const started = clock.now();
     running.add(controller);
     try {
-      const answer = await exchange(request, refresh, signal, outcome);
-      outcome.changes = answer.changes?.length ?? 0;
+      const response = await exchange(request, refresh, signal);
+      const answer = await response.json().catch(() => null);
+      signal.throwIfAborted(); // it was the body that broke off
+      outcome.status = response.status;
+      if (!response.ok) throw refusal(response, answer);
+      if (!answer || !request.valid(answer)) throw new SyncError("bad_response", "Not Tidemark's answer", { status: response.status });
+      outcome.changes = answer.changes.length;
       return answer;
-    } catch (error) {
-      const reason = signal.aborted ? signal.reason : error;
-      outcome.error = reason instanceof SyncError ? reason : new SyncError("network", "No answer from the server", { cause: error });
+    } catch (cause) {
+      const error = signal.aborted ? signal.reason : cause;
+      outcome.error = error instanceof SyncError ? error : new SyncError("network", "No answer", { cause });
       throw outcome.error;
     } finally {
       clock.clearTimeout(timer);
@@ -1018,35 +989,32 @@ function transportOf({ url, space, getToken, fetch = globalThis.fetch, timeoutMs
     }
   }
 
-  async function exchange({ path, body, valid }, refresh, signal, outcome) {
+  async function exchange({ path, body }, refresh, signal) {
     const token = await getToken?.({ refresh });
-    const response = await fetch(`${url.replace(/\/+$/, "")}/v1/spaces/${encodeURIComponent(space)}/${path}`, {
+    return fetch(`${url.replace(/\/+$/, "")}/v1/spaces/${encodeURIComponent(space)}/${path}`, {
       method: body ? "POST" : "GET",
       headers: { ...(body && { "Content-Type": "application/json" }), ...(token && { Authorization: `Bearer ${token}` }) },
       body,
       signal,
       cache: "no-store",
     });
-    const answer = await response.json().catch(() => null);
-    signal.throwIfAborted(); // it was the body that broke off
-    const status = (outcome.status = response.status);
-    if (response.ok && answer && valid(answer)) return answer;
-    if (response.ok) throw new SyncError("bad_response", "The answer is not Tidemark's", { status });
-    const { code = `http_${status}`, detail } = answer ?? {};
-    throw new SyncError(code, detail, { status, retryAfterMs: retryAfterMs(response, clock), problem: answer });
+  }
+
+  function refusal({ status, headers }, problem) {
+    const { code = `http_${status}`, detail } = problem ?? {};
+    const retryAfter = headers.get("Retry-After"); // seconds or a date
+    const ms = retryAfter * 1000 || Date.parse(retryAfter) - clock.now();
+    return new SyncError(code, detail, { status, retryAfterMs: ms >= 0 ? ms : undefined, problem });
   }
 
   return { send, halt: (reason) => running.forEach((controller) => controller.abort(reason)) };
 }
 
-/** A machine without any network calls itself offline, yet reaches a server of its own. */
-const isLoopback = (url) => /^https?:\/\/(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:|\/|$)/.test(url || globalThis.location?.origin);
-
 const isPage = (answer) => Array.isArray(answer.changes) && typeof answer.cursor === "string";
 
 const systemClock = {
-  now: () => Date.now(),
-  random: () => Math.random(),
+  now: Date.now,
+  random: Math.random,
   setTimeout: (run, ms) => setTimeout(run, ms),
   clearTimeout: (timer) => clearTimeout(timer),
 };
@@ -1071,27 +1039,20 @@ class Sync {
   #inFlight = 0;
 
   constructor(options) {
+    const clock = (this.#clock = { ...systemClock, ...options.clock });
+    const gate = this.#gate;
     this.#options = options;
-    this.#clock = { ...systemClock, ...options.clock };
     this.#replica = new Replica(this.#news, options);
     this.#replica.onEdit = () => this.#pushing.wake(options.coalesceMs ?? 20);
     this.#replica.onPublish = () => this.#updateStatus();
-    this.#transport = transportOf(options, this.#clock, this.#news, this.#gate);
-    const [clock, gate] = [this.#clock, this.#gate];
+    this.#transport = transportOf(options, clock, this.#news, gate);
     this.#pushing = loopOf({ clock, gate, resting: () => false, job: () => this.#attempt("push", this.#push) });
-    this.#pulling = loopOf({ clock, gate, resting: this.#hidden, job: () => this.#attempt("pull", this.#pull) });
+    this.#pulling = loopOf({ clock, gate, resting: this.#resting, job: () => this.#attempt("pull", this.#pull) });
     this.space = options.space;
     this.problems = this.#replica.problems;
-    this.status = new LiveStatus(this.#news, {
-      online: !this.#offline(),
-      paused: Boolean(options.paused),
-      pending: 0,
-      inFlight: 0,
-      lastSyncedAt: null,
-      error: null,
-      store: "opening",
-      storeError: null,
-    });
+    const paused = Boolean(options.paused);
+    this.status = new LiveStatus(this.#news, { paused, lastSyncedAt: null, store: "opening", storeError: null });
+    this.#updateStatus();
     this.ready = this.#open();
   }
 
@@ -1119,20 +1080,18 @@ class Sync {
 
   pause() {
     this.status.update({ paused: true });
-    this.#halt();
-    this.#replica.publish();
+    this.#react();
   }
 
   resume() {
     this.status.update({ paused: false });
-    this.#replica.publish();
-    this.#kick();
+    this.#react();
   }
 
   async close() {
     this.#closed = true;
     this.#listening.abort();
-    this.#halt();
+    this.#react();
     this.#replica.close();
     await this.ready;
     await this.#replica.stored();
@@ -1142,51 +1101,41 @@ class Sync {
   // -- Opening
 
   async #open() {
-    const { store: wanted = globalThis.indexedDB ? "indexeddb" : "memory" } = this.#options;
+    const { url, space, name = `${url} ${space}`, store = globalThis.indexedDB ? "indexeddb" : "memory" } = this.#options;
     let records = [];
     try {
-      this.#store = this.#newStore(wanted);
+      this.#store = store === "indexeddb" ? indexedDBStore(`tidemark ${name}`) : store === "memory" ? memoryStore : store;
       records = await this.#store.load();
-      this.status.update({ store: typeof wanted === "string" ? wanted : "own" });
+      this.status.update({ store: typeof store === "string" ? store : "own" });
     } catch (error) {
-      this.#store = memoryStore();
+      this.#store = memoryStore;
       this.#storeFailed(error);
     }
     this.#replica.load(records, journalTo(this.#store, (error) => this.#storeFailed(error)));
     this.#listen();
-    this.#replica.publish();
-    this.#kick();
-  }
-
-  #newStore(wanted) {
-    const { url, space, name = `${url} ${space}` } = this.#options;
-    return wanted === "indexeddb" ? indexedDBStore(`tidemark ${name}`) : wanted === "memory" ? memoryStore() : wanted;
+    this.#react();
   }
 
   #storeFailed(cause) {
     this.status.update({ store: "memory", storeError: new SyncError("store_failed", String(cause), { cause }) });
-    this.#news.tell();
+    this.#replica.publish();
   }
 
   #listen() {
-    const { signal } = this.#listening;
-    const on = (target, type, listener) => target?.addEventListener?.(type, listener, { signal });
-    const back = () => this.#kick();
-    on(globalThis, "online", back);
-    on(globalThis, "focus", back);
-    on(globalThis, "offline", () => {
-      this.#halt();
-      this.#replica.publish();
-    });
-    on(globalThis.document, "visibilitychange", () => (this.#hidden() ? this.#pulling.rest() : this.#kick()));
+    const on = (target, type) => target?.addEventListener?.(type, this.#react, { signal: this.#listening.signal });
+    for (const type of ["online", "offline", "focus"]) on(globalThis, type);
+    on(globalThis.document, "visibilitychange");
   }
 
   // -- When to run
 
-  #hidden = () => globalThis.document?.visibilityState === "hidden";
+  /** Nobody looks, and there is nothing that must be done. */
+  #resting = () => globalThis.document?.visibilityState === "hidden" && !this.#replica.pending && this.#replica.resync === null;
 
+  /** A machine without any network calls itself offline, yet reaches a server of its own. */
   #offline() {
-    return globalThis.navigator?.onLine === false && !isLoopback(this.#options.url);
+    const url = this.#options.url || globalThis.location?.origin;
+    return globalThis.navigator?.onLine === false && !/^https?:\/\/(localhost|127\.|\[::1\])/.test(url);
   }
 
   #gate = () => {
@@ -1195,17 +1144,16 @@ class Sync {
     return why ? new SyncError(why, `The client is ${why}`, { stopped: true }) : null;
   };
 
-  /** Stops what is under way. A push may have arrived all the same; it stays the next one to send. */
-  #halt() {
+  /** Something outside has changed: stops everything, or lets it go at once. */
+  #react = () => {
+    const parts = [this.#pushing, this.#pulling, this.#transport];
     const reason = this.#gate();
-    if (!reason) return; // only said to be offline
-    for (const part of [this.#pushing, this.#pulling, this.#transport]) part.halt(reason);
-  }
-
-  #kick() {
+    if (reason) parts.forEach((part) => part.halt(reason)); // a push may have arrived all the same; it stays the next one to send
     if (this.#replica.pending) this.#pushing.kick();
-    this.#pulling.kick();
-  }
+    if (this.#resting()) this.#pulling.rest();
+    else this.#pulling.kick();
+    this.#replica.publish();
+  };
 
   async #attempt(kind, job) {
     try {
@@ -1220,7 +1168,7 @@ class Sync {
       }
       throw error;
     } finally {
-      this.#inFlight = 0;
+      if (kind === "push") this.#inFlight = 0;
       this.#replica.publish();
     }
   }
@@ -1229,9 +1177,9 @@ class Sync {
 
   async #push() {
     const replica = this.#replica;
-    if (replica.resync !== null) return undefined; // first what the server has, then our edits on top
+    if (replica.resync !== null) return; // first what the server has, then our edits on top
     const flight = replica.nextFlight(this.#maxEdits, this.#options.collections);
-    if (!flight) return undefined;
+    if (!flight) return;
     await replica.stored(); // the edits and the push itself: a reload from here on repeats it
     this.#inFlight = flight.editIds.length;
     replica.publish();
@@ -1257,17 +1205,14 @@ class Sync {
     if (cursorLost(error)) {
       this.#startResync(error);
       this.#pulling.wake();
-      return undefined;
+      return;
     }
     // Too large as a whole: fewer at a time. Safe, as it had no effect and each edit keeps its id.
-    if (error.status === 413) return this.#split(flight, error);
-    throw error;
-  }
-
-  #split(flight, error) {
+    if (error.status !== 413) throw error;
+    const { editIds } = flight;
     this.#replica.dropFlight(flight);
-    this.#maxEdits = Math.ceil(flight.editIds.length / 2);
-    if (flight.editIds.length === 1) this.#replica.reject(flight.editIds[0], error);
+    this.#maxEdits = Math.ceil(editIds.length / 2);
+    if (editIds.length === 1) this.#replica.reject(editIds[0], error);
     return 0;
   }
 

@@ -1,0 +1,317 @@
+// A server in memory that decides as the design says (section 3): versions, receipts, field-level patches, tombstones,
+// cursors. contract.test.js and server/contract.test.js hold it and the real server against the same cases.
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const same = (a, b) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
+const sorted = (value) =>
+  isObject(value)
+    ? Object.fromEntries(Object.keys(value).sort().map((name) => [name, sorted(value[name])]))
+    : Array.isArray(value)
+      ? value.map(sorted)
+      : value;
+
+function mergePatch(target, patch) {
+  if (!isObject(patch)) return patch;
+  const result = isObject(target) ? { ...target } : {};
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete result[name];
+    else result[name] = mergePatch(result[name], value);
+  }
+  return result;
+}
+
+const answer = (status, body, headers = {}) =>
+  new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json", ...headers } });
+
+const problem = (status, code, more = {}, headers = {}) =>
+  answer(status, { type: `/problems/${code}`, title: code, status, code, ...more }, headers);
+
+class Refusal {
+  constructor(...args) {
+    this.response = problem(...args);
+  }
+}
+
+/** One space. Documents keep the version of each field, and which edit made it. */
+export class FakeServer {
+  head = 0;
+  floor = 0;
+  epoch = "epoch-1";
+  documents = new Map();
+  receipts = new Map();
+
+  /** Every request that arrived: { kind, body, cursor, token }. */
+  requests = [];
+  /** Documents a page holds. */
+  limit = 500;
+  pollAfterMs = 2000;
+  maxEdits = 200;
+  maxBytes = 1 << 20;
+  /** What an answer is replaced with: a function of the request that returns a Response or nothing. */
+  fault = () => undefined;
+
+  #lost = 0;
+  #held = [];
+  #holding = 0;
+  #down = false;
+
+  // -- Faults
+
+  /** The next n requests are carried out and their answers lost. */
+  loseAnswers(n) {
+    this.#lost = n;
+  }
+
+  /** No request arrives any more, or they do again. */
+  down(down = true) {
+    this.#down = down;
+  }
+
+  /** The answers to the next n requests wait for `release()`. The requests are carried out at once. */
+  hold(n = 1) {
+    this.#holding = n;
+  }
+
+  get held() {
+    return this.#held.length;
+  }
+
+  release() {
+    this.#held.splice(0).forEach((go) => go());
+  }
+
+  /** Like restoring a backup: the versions of the state come back, under a new epoch. */
+  backup() {
+    return structuredClone({ head: this.head, documents: this.documents, receipts: this.receipts });
+  }
+
+  restore(backup) {
+    Object.assign(this, structuredClone(backup), { epoch: `${this.epoch}'` });
+  }
+
+  /** Forgets all tombstones: older cursors expire. */
+  purge() {
+    this.floor = this.head;
+    for (const [key, document] of this.documents) if (document.deleted) this.documents.delete(key);
+  }
+
+  // -- HTTP
+
+  fetch = async (url, init = {}) => {
+    const { pathname, searchParams } = new URL(url, "http://fake");
+    const kind = pathname.endsWith("/push") ? "push" : "pull";
+    const body = kind === "push" ? JSON.parse(init.body) : undefined;
+    const token = new Headers(init.headers).get("Authorization")?.replace("Bearer ", "");
+    const request = { kind, raw: init.body, body, cursor: body ? body.cursor : searchParams.get("cursor"), token };
+    if (init.signal?.aborted) throw init.signal.reason;
+    if (this.#down) throw new TypeError("fetch failed");
+    this.requests.push(request);
+
+    const response = this.fault(request) || this.#serve(kind, body, searchParams, init.body);
+    if (this.#lost > 0) {
+      this.#lost--;
+      throw new TypeError("connection reset");
+    }
+    if (this.#holding > 0) {
+      this.#holding--;
+      await new Promise((resolve, reject) => {
+        this.#held.push(resolve);
+        init.signal?.addEventListener("abort", () => reject(init.signal.reason));
+      });
+    }
+    return response;
+  };
+
+  #serve(kind, body, query, raw) {
+    try {
+      return answer(200, kind === "push" ? this.push(body, raw) : this.#changes(query.get("cursor"), query.getAll("collections")));
+    } catch (refusal) {
+      if (refusal instanceof Refusal) return refusal.response;
+      throw refusal;
+    }
+  }
+
+  // -- Push
+
+  push({ client_id, edits, cursor, collections }, raw = "") {
+    if (raw.length > this.maxBytes) throw new Refusal(413, "body_too_large");
+    if (!client_id || !edits?.length) throw new Refusal(400, "invalid_request");
+    if (edits.length > this.maxEdits) throw new Refusal(413, "batch_too_large");
+    if (cursor !== undefined) this.#cursor(cursor, collections ?? []);
+
+    const push = { version: this.head + 3, changed: false, results: new Map(), client_id };
+    const results = edits.map((edit) => {
+      const result = { edit_id: edit.edit_id, ...this.#decide(edit, push) };
+      push.results.set(edit.edit_id, result);
+      return result;
+    });
+    if (push.changed) this.head = push.version;
+    const page = cursor === undefined ? { poll_after_ms: this.pollAfterMs } : this.#changes(cursor, collections ?? []);
+    return { ...page, results, version: this.head };
+  }
+
+  #decide(edit, push) {
+    const content = JSON.stringify(sorted([edit.op, edit.collection, edit.id, edit.data]));
+    const receipts = this.receipts.get(push.client_id) ?? new Map();
+    const receipt = receipts.get(edit.edit_id);
+    if (receipt) {
+      if (receipt.content !== content) return rejected("edit_id_reused");
+      const current = receipt.merged ? { merged: true, current: this.#change(edit) } : {};
+      return { status: "applied", version: receipt.version, replayed: true, ...current };
+    }
+    if (edit.op !== "delete" && !isObject(edit.data)) return rejected("invalid_document");
+    if (edit.data?.refuse) return rejected("invalid_document"); // for tests of rejections
+
+    const base = this.#base(edit, push, receipts);
+    if (base.failure) return base.failure;
+    const result = this.#apply(edit, base, push);
+    if (result.status === "applied") {
+      receipts.set(edit.edit_id, { content, version: result.version, merged: result.merged, base: base.version, ofMerge: base.ofMerge });
+      while (receipts.size > 256) receipts.delete(receipts.keys().next().value);
+      this.receipts.set(push.client_id, receipts);
+    }
+    return result;
+  }
+
+  /** The version an edit was made on; of a merged edit its own base, and the edits whose fields do not count. */
+  #base(edit, push, receipts) {
+    if (edit.base_edit_id === undefined) {
+      if (edit.base_version === undefined) return { failure: rejected("base_required") };
+      return { version: edit.base_version, own: [] };
+    }
+    if (edit.base_version !== undefined) return { failure: rejected("invalid_edit") };
+    const earlier = push.results.get(edit.base_edit_id);
+    if (earlier && earlier.status !== "applied") return { failure: { status: "skipped", blocked_by: edit.base_edit_id } };
+    const receipt = receipts.get(edit.base_edit_id);
+    if (!receipt) return { failure: { status: "skipped", error: { code: "base_unknown", detail: "" } } };
+    if (!receipt.merged) return { version: receipt.version, own: [] };
+    return { version: receipt.base, own: [edit.base_edit_id], ofMerge: true };
+  }
+
+  #apply(edit, base, push) {
+    const key = `${edit.collection}/${edit.id}`;
+    const document = this.documents.get(key);
+    const conflict = (fields) => ({
+      status: "conflict",
+      ...(document && { current: this.#change(edit) }),
+      ...(fields && { conflicting_fields: fields }),
+    });
+    const live = document && !document.deleted;
+
+    if (edit.op === "delete") {
+      if (!live) return { status: "applied", version: document?.version ?? 0 };
+      if (base.version !== document.version || base.ofMerge) return conflict();
+      this.#write(edit, push, null, {});
+      return { status: "applied", version: push.version };
+    }
+    if (edit.op === "put") {
+      if (base.version !== (document?.version ?? 0) || base.ofMerge) return conflict();
+      const made = { version: push.version, edit_id: edit.edit_id };
+      this.#write(edit, push, edit.data, { absent: made, ...Object.fromEntries(Object.keys(edit.data).map((name) => [`$${name}`, made])) });
+      return { status: "applied", version: push.version };
+    }
+
+    if (!live || base.version === 0 || base.version > document.version) return conflict();
+    const field = (name) => document.fields[`$${name}`] ?? document.fields.absent;
+    const newer = (name) => field(name).version > base.version && !base.own.includes(field(name).edit_id);
+    const fields = Object.keys(edit.data).filter(newer);
+    if (fields.length) return conflict(fields);
+    const merged = base.version !== document.version && { merged: true };
+    const data = mergePatch(document.data, edit.data);
+    if (!same(data, document.data)) this.#patch(edit, push, document, data);
+    const { version } = this.documents.get(key);
+    return { status: "applied", version, ...(merged && { ...merged, current: this.#change(edit) }) };
+  }
+
+  #patch(edit, push, document, data) {
+    const made = { version: push.version, edit_id: edit.edit_id };
+    const fields = { ...document.fields };
+    for (const name of Object.keys(edit.data)) {
+      if (same(document.data[name], data[name])) continue;
+      if (Object.hasOwn(data, name)) fields[`$${name}`] = made;
+      else {
+        delete fields[`$${name}`];
+        fields.absent = made;
+      }
+    }
+    this.#write(edit, push, data, fields);
+  }
+
+  #write({ collection, id, edit_id }, push, data, fields) {
+    push.changed = true;
+    const { version, client_id } = push;
+    const deleted = data === null;
+    this.documents.set(`${collection}/${id}`, { collection, id, version, deleted, data, fields, client_id, edit_id });
+  }
+
+  #change({ collection, id }) {
+    const { fields, data, ...document } = this.documents.get(`${collection}/${id}`);
+    const updated_at = new Date(1.7e12 + document.version).toISOString();
+    return { ...document, ...(data && { data }), updated_at, updated_by: "anonymous" };
+  }
+
+  // -- Pull
+
+  #cursor(text, collections) {
+    let cursor;
+    try {
+      cursor = JSON.parse(atob(text));
+    } catch {
+      throw new Refusal(400, "invalid_cursor");
+    }
+    const { position, start, epoch, filter } = cursor;
+    if (filter !== [...collections].sort().join()) throw new Refusal(410, "cursor_expired", { cause: "filter" });
+    if (epoch !== this.epoch) throw new Refusal(410, "cursor_expired", { cause: "epoch" });
+    if ((start ?? position) < this.floor) throw new Refusal(410, "cursor_expired", { cause: "retention" });
+    return cursor;
+  }
+
+  #changes(text, collections) {
+    const from = text === null ? { position: 0, start: this.head } : this.#cursor(text, collections);
+    const wanted = [...this.documents.values()]
+      .filter(({ version }) => version > from.position)
+      .filter(({ collection }) => !collections.length || collections.includes(collection))
+      .filter(({ deleted, version }) => !deleted || from.start === undefined || version > from.start)
+      .sort((a, b) => a.version - b.version);
+    const last = wanted[Math.min(this.limit, wanted.length) - 1]?.version; // whole versions
+    const page = wanted.filter(({ version }) => version <= last);
+    const more = page.length < wanted.length;
+    const position = more ? last : this.head;
+    const start = from.start !== undefined && position < from.start ? { start: from.start } : {};
+    const cursor = btoa(JSON.stringify({ position, ...start, epoch: this.epoch, filter: [...collections].sort().join() }));
+    return {
+      changes: page.map((document) => this.#change(document)),
+      cursor,
+      version: this.head,
+      has_more: more,
+      poll_after_ms: more ? 0 : this.pollAfterMs,
+    };
+  }
+
+  // -- Another client
+
+  #others = 0;
+
+  /** Somebody else's edit, made on what is there now. Returns its result. */
+  other(op, collection, id, data) {
+    const base_version = this.documents.get(`${collection}/${id}`)?.version ?? 0;
+    const edit_id = `other-${++this.#others}`;
+    return this.push({ client_id: "other", edits: [{ edit_id, op, collection, id, base_version, data }] }).results[0];
+  }
+
+  data(collection, id) {
+    return this.documents.get(`${collection}/${id}`)?.data ?? null;
+  }
+
+  pushes() {
+    return this.requests.filter(({ kind }) => kind === "push");
+  }
+
+  pulls() {
+    return this.requests.filter(({ kind }) => kind === "pull");
+  }
+}
+
+const rejected = (code) => ({ status: "rejected", error: { code, detail: code } });
+
+export { problem };
