@@ -781,13 +781,15 @@ class Replica {
     for (const key of new Set(sent.map(keyOf))) {
       const document = this.#documents.get(key);
       const edits = sent.filter((edit) => keyOf(edit) === key);
-      // An edit was applied only if those it was made on were.
-      const shown = edits.findLastIndex((edit) => edit.editId === document?.edit_id) + 1;
-      const open = edits.slice(shown);
+      // If the document shows an edit, those it was made on were applied, too.
+      const applied = edits.filter((edit) => this.#withDependants(edit).some(({ editId }) => editId === document?.edit_id));
+      const open = edits.filter((edit) => !applied.includes(edit));
       // With or without the others the document is the same: nothing to ask.
       const moot = same(replay(liveData(document), open), liveData(document));
-      for (const edit of moot ? edits : edits.slice(0, shown)) this.#accept(edit, { version: document?.version ?? 0, replayed: true });
-      if (!moot) this.#fail(open[0], "conflict", new SyncError("outcome_unknown", "This edit may have been applied"));
+      for (const edit of moot ? edits : applied) this.#accept(edit, { version: document?.version ?? 0, replayed: true });
+      for (const edit of open) {
+        if (this.#outbox.has(edit.editId)) this.#fail(edit, "conflict", new SyncError("outcome_unknown", "This edit may have been applied"));
+      }
     }
   }
 
@@ -878,7 +880,7 @@ function loopOf({ clock, gate, resting, job }) {
     if (at >= due || gate() || (ms > 0 && resting())) return;
     cancel();
     due = at;
-    timer = clock.setTimeout(run, at - now);
+    timer = clock.setTimeout(run, Math.min(at - now, 2 ** 31 - 1)); // beyond that timers fire at once
   }
 
   /** There is reason to hope: no more backing off, unless the server named a time. */
@@ -1245,7 +1247,7 @@ class Sync {
   #takePage(page) {
     this.#replica.takePage(page);
     if (this.#replica.paging) return false;
-    this.#pollMs = page.poll_after_ms ?? this.#pollMs;
+    this.#pollMs = page.poll_after_ms || this.#pollMs;
     this.status.update({ lastSyncedAt: this.#clock.now() });
     if (this.#replica.pending) this.#pushing.wake();
     return true;

@@ -168,6 +168,18 @@ test("Retry-After wins, in seconds and as a date", async (t) => {
   }
 });
 
+test("a Retry-After or a pace beyond reason does not turn into none", async (t) => {
+  const { client, clock, server } = world(t);
+  server.pollAfterMs = 0;
+  const sync = await client();
+  await clock.advance(10_000);
+  assert.ok(server.requests.length < 10);
+  server.fault = () => problem(503, "unavailable", {}, { "Retry-After": "99999999" });
+  await clock.advance(2000);
+  assert.deepEqual(clock.due, [2 ** 31 - 1]);
+  assert.equal(sync.status.error.retryAfterMs, 99999999000);
+});
+
 test("401: once more with a fresh token", async (t) => {
   const { client, clock, server } = world(t);
   let good = "first";

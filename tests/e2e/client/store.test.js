@@ -186,21 +186,27 @@ test("a reload in the middle of a resync goes on with it", async (t) => {
   assert.equal(Object.keys(shown(after)).length, 5);
 });
 
-test("an edit that another tab sent, and could not clear up, is not sent again either", async (t) => {
+test("edits that other tabs sent, and could not clear up, are not sent again either", async (t) => {
   const { client, clock, server } = world(t);
   const store = new KeptStore();
   const before = await client({ store });
   before.pause();
-  const edit = before.collection("todos").put("t1", { n: 1 });
+  const { editId } = before.collection("todos").put("t1", { n: 1 });
   await before.close();
-  // What is taken over from a tab that was closed in the middle of its resync.
-  store.records.get(`edit/${edit.editId}`).sent = true;
-  server.other("put", "todos", "t1", { n: 2 });
+  // What is taken over from two tabs that were closed in the middle of their resyncs.
+  const record = Object.assign(store.records.get(`edit/${editId}`), { sent: true });
+  store.records.set("edit/b", { ...record, editId: "b", data: { n: 2 } });
+  const shownByServer = { ...record, editId: "c", data: { n: 3 } };
+  store.records.set("edit/c", shownByServer);
+  server.push({ client_id: "tab", edits: [{ edit_id: "c", op: "put", collection: "todos", id: "t1", base_version: 0, data: { n: 3 } }] });
   const after = await client({ store });
   await clock.advance(3000);
   assert.equal(server.pushes().length, 0);
-  const [problem] = after.problems;
-  assert.deepEqual([problem.error.code, problem.mine, problem.theirs], ["outcome_unknown", { n: 1 }, { n: 2 }]);
+  assert.deepEqual([...after.problems].map(({ error, mine, theirs }) => [error.code, mine, theirs]), [
+    ["outcome_unknown", { n: 1 }, { n: 3 }],
+    ["outcome_unknown", { n: 2 }, { n: 3 }],
+  ]);
+  assert.equal(after.status.pending, 0);
 });
 
 test("a poll that brings nothing writes nothing and wakes nobody", async (t) => {
