@@ -302,6 +302,41 @@ func TestPush_announcesAfterTheCommit(t *testing.T) {
 	}
 }
 
+// committing is a store that only looks at the context it is given.
+type committing struct {
+	Store
+	ctx func(context.Context)
+}
+
+func (c committing) Commit(ctx context.Context, _ Touch, _ func(Locked) (Writes, error)) error {
+	c.ctx(ctx)
+	return ctx.Err()
+}
+
+// A push cut off in its commit is one more outcome that somebody must find out.
+func TestPush_clientGoes(t *testing.T) {
+	t.Parallel()
+	ctx, leave := context.WithCancel(t.Context())
+	begun := 0
+	e := New(committing{ctx: func(inner context.Context) {
+		begun++
+		leave()
+		if inner.Err() != nil {
+			t.Error("the client went, and took its push with it")
+		}
+		if _, bounded := inner.Deadline(); !bounded {
+			t.Error("a push may take for ever")
+		}
+	}}, &deaf{}, Options{})
+	req := &models.PushRequest{ClientID: "c1", Edits: []models.Edit{put("e1", "d", version(0), `{}`)}}
+	if _, err := e.Push(ctx, "s", "alice", req); err != nil {
+		t.Errorf("gone during the commit: %v", err)
+	}
+	if _, err := e.Push(ctx, "s", "alice", req); !errors.Is(err, context.Canceled) || begun != 1 {
+		t.Errorf("gone before it: %v, begun %d times, want not begun", err, begun)
+	}
+}
+
 // The client must learn what became of its edits, whatever happens to the page.
 func TestPush_pageThatFails(t *testing.T) {
 	t.Parallel()
