@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/api/auth"
-	"github.com/tidemark/tidemark/migrations"
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/memory"
@@ -62,7 +61,7 @@ func development(o *Options) { o.Verifier = nil }
 func newStore(t *testing.T) syncer.Store {
 	t.Helper()
 	url := "sqlite:" + filepath.Join(t.TempDir(), "tidemark.db")
-	m, err := migrations.Open(url)
+	m, err := store.OpenMigrator(url)
 	if err != nil {
 		t.Fatal(err)
 	}

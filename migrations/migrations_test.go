@@ -97,9 +97,9 @@ func each(t *testing.T, test func(*testing.T, database)) {
 }
 
 // openMigrator opens a Migrator that ends with the test.
-func openMigrator(t testing.TB, url string) *migrations.Migrator {
+func openMigrator(t testing.TB, url string) *store.Migrator {
 	t.Helper()
-	m, err := migrations.Open(url)
+	m, err := store.OpenMigrator(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func (d database) shape(t testing.TB, db *sql.DB) []string {
 	return slices.Concat(rows(t, db, d.columns), rows(t, db, d.keys), rows(t, db, d.indexes))
 }
 
-func wantVersion(t testing.TB, m *migrations.Migrator, version uint, dirty bool) {
+func wantVersion(t testing.TB, m *store.Migrator, version uint, dirty bool) {
 	t.Helper()
 	got, gotDirty, err := m.Version()
 	if err != nil || got != version || gotDirty != dirty {
@@ -397,7 +397,7 @@ func TestMigrator_nodesThatStartTogether(t *testing.T) {
 	for range nodes {
 		group.Go(func() {
 			<-start
-			m, err := migrations.Open(url)
+			m, err := store.OpenMigrator(url)
 			if err != nil {
 				t.Errorf("open: %v", err)
 				return
@@ -466,7 +466,7 @@ func TestMigrator_canceled(t *testing.T) {
 func TestOpen_refusesWhatIsNoDatabase(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"", "sqlite:", "mysql://127.0.0.1/x", "tidemark.db"} {
-		if m, err := migrations.Open(url); err == nil {
+		if m, err := store.OpenMigrator(url); err == nil {
 			m.Close()
 			t.Errorf("%q is opened", url)
 		}

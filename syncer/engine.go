@@ -14,7 +14,7 @@ import (
 type Options struct {
 	// PollMin and PollMax bound what clients are told to wait between pulls:
 	// PollMin while a space is active, up to PollMax when it is quiet. Defaults:
-	// one second and 15 seconds.
+	// one and five seconds.
 	PollMin, PollMax time.Duration
 
 	// Now is the clock, for pace and waiting only; it orders nothing. Default: time.Now.
@@ -50,7 +50,7 @@ func New(store Store, broker Broker, opts Options) *Engine {
 		opts.PollMin = time.Second
 	}
 	if opts.PollMax <= 0 {
-		opts.PollMax = 15 * time.Second
+		opts.PollMax = 5 * time.Second
 	}
 	opts.PollMax = max(opts.PollMin, opts.PollMax)
 	if opts.Now == nil {

@@ -22,13 +22,13 @@ func TestPollAfter(t *testing.T) {
 	}{
 		{"just changed", now.UnixMicro(), time.Second},
 		{"10 s ago", now.Add(-10 * time.Second).UnixMicro(), time.Second},
-		{"50 s ago", now.Add(-50 * time.Second).UnixMicro(), 5 * time.Second},
-		{"150 s ago", now.Add(-150 * time.Second).UnixMicro(), 15 * time.Second},
-		{"a day ago", now.AddDate(0, 0, -1).UnixMicro(), 15 * time.Second},
-		{"never", 0, 15 * time.Second},
+		{"30 s ago", now.Add(-30 * time.Second).UnixMicro(), 3 * time.Second},
+		{"150 s ago", now.Add(-150 * time.Second).UnixMicro(), 5 * time.Second},
+		{"a day ago", now.AddDate(0, 0, -1).UnixMicro(), 5 * time.Second},
+		{"never", 0, 5 * time.Second},
 		{"ahead of this clock", now.Add(time.Hour).UnixMicro(), time.Second},
 		{"as far ahead as can be", models.MaxVersion, time.Second},
-		{"nonsense", math.MinInt64, 15 * time.Second},
+		{"nonsense", math.MinInt64, 5 * time.Second},
 	} {
 		if got := e.pollAfter(test.head); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
@@ -42,7 +42,7 @@ func TestNew_defaults(t *testing.T) {
 		opts     Options
 		min, max time.Duration
 	}{
-		"none":                   {Options{}, time.Second, 15 * time.Second},
+		"none":                   {Options{}, time.Second, 5 * time.Second},
 		"both":                   {Options{PollMin: 2 * time.Second, PollMax: 4 * time.Second}, 2 * time.Second, 4 * time.Second},
 		"a least above the most": {Options{PollMin: time.Minute}, time.Minute, time.Minute},
 	} {

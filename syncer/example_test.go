@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/tidemark/tidemark/migrations"
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/memory"
@@ -20,7 +19,7 @@ func newEngine() (engine *syncer.Engine, cleanup func()) {
 	folder, err := os.MkdirTemp("", "tidemark")
 	must(err)
 	url := "sqlite:" + filepath.Join(folder, "tidemark.db")
-	migrator, err := migrations.Open(url)
+	migrator, err := store.OpenMigrator(url)
 	must(err)
 	must(migrator.Up(context.Background()))
 	must(migrator.Close())

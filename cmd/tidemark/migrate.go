@@ -7,7 +7,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/tidemark/tidemark/migrations"
 	"github.com/tidemark/tidemark/syncer/store"
 )
 
@@ -33,7 +32,7 @@ type (
 
 // Run applies what is missing and prints the version.
 func (migrateUp) Run(s *Settings, known variables, out output) error {
-	return withMigrator(s, known, func(ctx context.Context, m *migrations.Migrator) error {
+	return withMigrator(s, known, func(ctx context.Context, m *store.Migrator) error {
 		if err := m.Up(ctx); err != nil {
 			return err
 		}
@@ -46,7 +45,7 @@ func (c migrateDown) Run(s *Settings, known variables, out output) error {
 	if c.N < 1 {
 		return usagef("migrate down: N must be at least 1")
 	}
-	return withMigrator(s, known, func(ctx context.Context, m *migrations.Migrator) error {
+	return withMigrator(s, known, func(ctx context.Context, m *store.Migrator) error {
 		if err := m.Down(ctx, c.N); err != nil {
 			return err
 		}
@@ -56,14 +55,14 @@ func (c migrateDown) Run(s *Settings, known variables, out output) error {
 
 // Run prints the version.
 func (migrateVersion) Run(s *Settings, known variables, out output) error {
-	return withMigrator(s, known, func(_ context.Context, m *migrations.Migrator) error {
+	return withMigrator(s, known, func(_ context.Context, m *store.Migrator) error {
 		return printVersion(m, out)
 	})
 }
 
 // Run sets the version and prints it.
 func (c migrateForce) Run(s *Settings, known variables, out output) error {
-	return withMigrator(s, known, func(_ context.Context, m *migrations.Migrator) error {
+	return withMigrator(s, known, func(_ context.Context, m *store.Migrator) error {
 		if err := m.Force(c.Version); err != nil {
 			return err
 		}
@@ -71,7 +70,7 @@ func (c migrateForce) Run(s *Settings, known variables, out output) error {
 	})
 }
 
-func printVersion(m *migrations.Migrator, out output) error {
+func printVersion(m *store.Migrator, out output) error {
 	version, dirty, err := m.Version()
 	if err != nil {
 		return err
@@ -84,7 +83,7 @@ func printVersion(m *migrations.Migrator, out output) error {
 	return nil
 }
 
-func withMigrator(s *Settings, known variables, do func(context.Context, *migrations.Migrator) error) error {
+func withMigrator(s *Settings, known variables, do func(context.Context, *store.Migrator) error) error {
 	if err := errors.Join(known.check(), s.checkDatabase()); err != nil {
 		return err
 	}
@@ -94,7 +93,7 @@ func withMigrator(s *Settings, known variables, do func(context.Context, *migrat
 	if err != nil {
 		return err
 	}
-	m, err := migrations.Open(s.DatabaseURL)
+	m, err := store.OpenMigrator(s.DatabaseURL)
 	if err != nil {
 		return errors.Join(err, unlock())
 	}

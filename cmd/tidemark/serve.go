@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/api"
-	"github.com/tidemark/tidemark/migrations"
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/memory"
 	"github.com/tidemark/tidemark/syncer/store"
@@ -89,7 +88,7 @@ func openDatabase(ctx context.Context, s *Settings, log *slog.Logger) (db *store
 }
 
 func migrate(ctx context.Context, databaseURL string) error {
-	m, err := migrations.Open(databaseURL)
+	m, err := store.OpenMigrator(databaseURL)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ type Settings struct {
 	Retention time.Duration `env:"TIDEMARK_RETENTION" default:"720h" help:"How long a client may stay away without starting again."`
 
 	PollMin time.Duration `env:"TIDEMARK_POLL_MIN" default:"1s" help:"Shortest pause that clients are told to make between pulls."`
-	PollMax time.Duration `env:"TIDEMARK_POLL_MAX" default:"15s" help:"Longest pause that clients are told to make between pulls."`
+	PollMax time.Duration `env:"TIDEMARK_POLL_MAX" default:"5s" help:"Longest pause that clients are told to make between pulls."`
 }
 
 // development reports whether no authentication is configured.

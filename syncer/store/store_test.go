@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidemark/tidemark/migrations"
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/memory"
@@ -74,7 +73,7 @@ func sqliteURL(t testing.TB) string {
 // migrate brings the database to its newest schema.
 func migrate(t testing.TB, database string) {
 	t.Helper()
-	m, err := migrations.Open(database)
+	m, err := store.OpenMigrator(database)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,8 @@
-// Package migrations holds the schema of both databases and brings a database to
-// it. The files are the only place that makes schema. Each number exists for
-// both dialects, up and down, and means the same.
-package migrations
+package store
 
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"time"
@@ -17,13 +13,8 @@ import (
 	"github.com/golang-migrate/migrate/v4/database/sqlite"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 
-	"github.com/tidemark/tidemark/syncer/store"
+	"github.com/tidemark/tidemark/migrations"
 )
-
-// Files holds postgres/ and sqlite/, each NNNNNN_name.{up,down}.sql.
-//
-//go:embed postgres/*.sql sqlite/*.sql
-var Files embed.FS
 
 // Migrator brings one database to a version of the schema.
 type Migrator struct {
@@ -32,15 +23,15 @@ type Migrator struct {
 	migrate  *migrate.Migrate
 }
 
-// Open connects to the database that databaseURL names, in the form that
-// store.Open takes. On SQLite the caller holds store.Lock.
-func Open(databaseURL string) (*Migrator, error) {
+// OpenMigrator connects to the database that databaseURL names, in the form that
+// Open takes. On SQLite the caller holds Lock.
+func OpenMigrator(databaseURL string) (*Migrator, error) {
 	// golang-migrate closes the pool it is given, so it gets its own.
-	db, err := store.OpenSQL(databaseURL)
+	db, err := OpenSQL(databaseURL)
 	if err != nil {
 		return nil, err
 	}
-	m := &Migrator{db: db, postgres: store.IsPostgres(databaseURL)}
+	m := &Migrator{db: db, postgres: IsPostgres(databaseURL)}
 	if err := m.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the database for migrations: %w", err), db.Close())
 	}
@@ -60,7 +51,7 @@ func (m *Migrator) open() error {
 	if err != nil {
 		return err
 	}
-	source, err := iofs.New(Files, folder)
+	source, err := iofs.New(migrations.Files, folder)
 	if err != nil {
 		return err
 	}
