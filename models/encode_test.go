@@ -2,6 +2,7 @@ package models_test
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -170,7 +171,7 @@ func TestError(t *testing.T) {
 	if got := models.CodeOf(nil); got != models.CodeInternal {
 		t.Errorf("CodeOf(nil) = %s", got)
 	}
-	if err.Unwrap() != error(underneath) {
+	if !errors.Is(err, underneath) {
 		t.Error("Unwrap doesn't return what went wrong underneath")
 	}
 }

@@ -152,8 +152,10 @@ func (d *decision) tooLarge(after *models.Document) bool {
 }
 
 func pushTooLarge() *models.EditError {
-	return &models.EditError{Code: models.CodePushTooLarge,
-		Detail: fmt.Sprintf("the documents that one push writes hold at most %d bytes; send this edit in another push", models.MaxPushBytes)}
+	return &models.EditError{
+		Code:   models.CodePushTooLarge,
+		Detail: fmt.Sprintf("the documents that one push writes hold at most %d bytes; send this edit in another push", models.MaxPushBytes),
+	}
 }
 
 func compareKeys(a, b Key) int {

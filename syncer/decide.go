@@ -137,8 +137,10 @@ func (d *decision) state(key Key) *docState {
 // replay answers an edit that was applied before.
 func replay(e *edit, r receipt) models.EditResult {
 	if r.key != e.receipt.key || r.content != e.receipt.content {
-		return rejected(&models.EditError{Code: models.CodeEditIDReused, Pointer: "/edit_id",
-			Detail: "this edit_id was used for another edit; every edit needs its own"})
+		return rejected(&models.EditError{
+			Code: models.CodeEditIDReused, Pointer: "/edit_id",
+			Detail: "this edit_id was used for another edit; every edit needs its own",
+		})
 	}
 	return models.EditResult{Status: models.StatusApplied, Version: r.version, Replayed: true, Merged: r.merged}
 }
@@ -181,8 +183,10 @@ func (d *decision) base(e *edit) (on base, refusal *models.EditResult) {
 	}
 	switch {
 	case !sameDocument:
-		r := rejected(&models.EditError{Code: models.CodeInvalidEdit, Pointer: "/base_edit_id",
-			Detail: "base_edit_id names an edit of another document"})
+		r := rejected(&models.EditError{
+			Code: models.CodeInvalidEdit, Pointer: "/base_edit_id",
+			Detail: "base_edit_id names an edit of another document",
+		})
 		return base{}, &r
 	case !earlier.applied:
 		return base{}, &models.EditResult{Status: models.StatusSkipped, BlockedBy: e.BaseEditID}

@@ -47,7 +47,7 @@ func checkDocument(text []byte) *models.EditError {
 		}
 	}
 	switch _, err := dec.ReadToken(); {
-	case err != io.EOF:
+	case !errors.Is(err, io.EOF):
 		return documentError(models.CodeInvalidDocument, "", "a document is one JSON value, and nothing after it")
 	case !object:
 		return documentError(models.CodeInvalidDocument, "", "a document is a JSON object")

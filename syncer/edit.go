@@ -37,11 +37,15 @@ func newEdit(e models.Edit) edit {
 func checkName(e models.Edit) *models.EditError {
 	switch {
 	case !models.ValidName(e.Collection):
-		return &models.EditError{Code: models.CodeInvalidCollection, Pointer: "/collection",
-			Detail: "a collection is named by " + models.NamePattern}
+		return &models.EditError{
+			Code: models.CodeInvalidCollection, Pointer: "/collection",
+			Detail: "a collection is named by " + models.NamePattern,
+		}
 	case !models.ValidName(e.ID):
-		return &models.EditError{Code: models.CodeInvalidID, Pointer: "/id",
-			Detail: "a document is named by " + models.NamePattern}
+		return &models.EditError{
+			Code: models.CodeInvalidID, Pointer: "/id",
+			Detail: "a document is named by " + models.NamePattern,
+		}
 	}
 	return nil
 }
@@ -55,14 +59,20 @@ func checkBase(e models.Edit) *models.EditError {
 	}
 	switch {
 	case bases == 0:
-		return &models.EditError{Code: models.CodeBaseRequired,
-			Detail: "say what the edit was made on: base_version (0 for a new document), base_edit_id or force"}
+		return &models.EditError{
+			Code:   models.CodeBaseRequired,
+			Detail: "say what the edit was made on: base_version (0 for a new document), base_edit_id or force",
+		}
 	case bases > 1:
-		return &models.EditError{Code: models.CodeInvalidEdit,
-			Detail: "give one of base_version, base_edit_id and force"}
+		return &models.EditError{
+			Code:   models.CodeInvalidEdit,
+			Detail: "give one of base_version, base_edit_id and force",
+		}
 	case e.BaseEditID != "" && !models.ValidName(e.BaseEditID):
-		return &models.EditError{Code: models.CodeInvalidEdit, Pointer: "/base_edit_id",
-			Detail: "an edit is named by " + models.NamePattern}
+		return &models.EditError{
+			Code: models.CodeInvalidEdit, Pointer: "/base_edit_id",
+			Detail: "an edit is named by " + models.NamePattern,
+		}
 	}
 	return nil
 }
@@ -77,8 +87,10 @@ func (e *edit) checkData() {
 		e.problem = &models.EditError{Code: models.CodeInvalidEdit, Pointer: "/data", Detail: "a delete carries no data"}
 	case e.Op == models.OpDelete:
 	case e.Data == nil:
-		e.problem = &models.EditError{Code: models.CodeInvalidDocument, Pointer: "/data",
-			Detail: fmt.Sprintf("a %s carries data", e.Op)}
+		e.problem = &models.EditError{
+			Code: models.CodeInvalidDocument, Pointer: "/data",
+			Detail: fmt.Sprintf("a %s carries data", e.Op),
+		}
 	default:
 		e.problem = checkDocument(e.Data)
 	}

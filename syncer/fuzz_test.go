@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -82,11 +83,7 @@ func hasNUL(value any) bool {
 	case string:
 		return strings.Contains(v, "\x00")
 	case []any:
-		for _, one := range v {
-			if hasNUL(one) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, hasNUL)
 	case map[string]any:
 		for name, one := range v {
 			if hasNUL(name) || hasNUL(one) {

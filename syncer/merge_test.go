@@ -3,6 +3,7 @@ package syncer
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +134,7 @@ func TestMerge(t *testing.T) {
 // Compared are the shortest of several runs, one level down and thirty; reading
 // a document once a level takes thirty times as long.
 func TestMerge_readsADocumentOnce(t *testing.T) {
+	t.Parallel()
 	cost := func(depth int) time.Duration {
 		inner := func(text string) string {
 			return strings.Repeat(`{"a":`, depth) + text + strings.Repeat("}", depth)
@@ -197,9 +199,7 @@ func naivePatch(target, patch any) any {
 	}
 	result := map[string]any{}
 	if old, ok := target.(map[string]any); ok {
-		for name, value := range old {
-			result[name] = value
-		}
+		maps.Copy(result, old)
 	}
 	for name, value := range object {
 		if value == nil {

@@ -75,8 +75,7 @@ func TestWrite(t *testing.T) {
 				write.Data = []byte(test.text)
 			}
 			doc, created, err := w.engine().Write(t.Context(), "s", "alice", write)
-			var failure *models.Error
-			if errors.As(err, &failure) {
+			if failure, ok := errors.AsType[*models.Error](err); ok {
 				doc = failure.Current
 			}
 			if (err == nil) != (test.code == "") || err != nil && models.CodeOf(err) != test.code {

@@ -212,8 +212,8 @@ func runEnds(t *testing.T, a, b syncer.Broker) {
 	}
 	l.stop()
 	select {
-	case <-l.done:
-		t.Error("Run returned while deliver was running")
+	case err := <-l.done:
+		t.Errorf("Run returned %v while deliver was running", err)
 		l.done <- nil
 	default:
 	}
