@@ -320,6 +320,7 @@ function indexedDBStore(name) {
   function write(batch) {
     const records = open("readwrite");
     for (const [slot, key, record] of batch) record === undefined ? records.delete([slot, key]) : records.put(record, [slot, key]);
+    records.transaction.commit(); // else it waits for a word of the page, and a page that is being reloaded says no more
     return new Promise((resolve, reject) => {
       records.transaction.oncomplete = () => resolve();
       records.transaction.onabort = () => reject(records.transaction.error);

@@ -166,6 +166,22 @@ test('a reload in the middle of offline edits loses nothing', async (t) => {
   assert.equal(bob[3].done, true);
 });
 
+test('an edit is kept even if the page is reloaded in the same breath', async (t) => {
+  const page = await openBoard(await newProfile(t, world), 'breath');
+  await setOffline(page, 'alice', true);
+  for (let n = 1; n <= 10; n++) {
+    await Promise.all([
+      page.waitForEvent('load'),
+      page.evaluate((title) => {
+        document.querySelector('#alice .add input').value = title;
+        document.querySelector('#alice .add').requestSubmit();
+        location.reload();
+      }, `Edit ${n}`),
+    ]);
+    await state(page, 'alice', n === 1 ? 'Offline, 1 edit waiting' : `Offline, ${n} edits waiting`);
+  }
+});
+
 test('a reload while a push is on its way loses nothing and doubles nothing', async (t) => {
   const profile = await newProfile(t, world);
   const page = await openBoard(profile, 'reload-push');
