@@ -85,6 +85,46 @@ test("a pull overtaken by a push's page changes nothing back", async (t) => {
   assert.deepEqual(shown(sync), { t1: { n: 2 }, t2: {} });
 });
 
+test("a push overtaken by pulls changes nothing back, nor does it make us ask again", async (t) => {
+  const { client, clock, server } = world(t);
+  server.other("put", "todos", "t1", { a: 1, b: 1 });
+  const sync = await client();
+  server.other("patch", "todos", "t1", { b: 2 });
+  server.hold();
+  sync.collection("todos").merge("t1", { a: 2 }); // merged: the answer brings the document as it is now
+  await clock.advance(20);
+  server.other("patch", "todos", "t1", { b: 3 });
+  await clock.advance(2500);
+  assert.deepEqual(shown(sync), { t1: { a: 2, b: 3 } });
+  server.release();
+  await clock.advance(0);
+  assert.deepEqual(shown(sync), { t1: { a: 2, b: 3 } });
+  await clock.advance(3000);
+  const positions = server.pulls().slice(1).map(({ cursor }) => JSON.parse(atob(cursor)).position);
+  assert.deepEqual(positions, positions.toSorted((a, b) => a - b));
+  assert.deepEqual([sync.status.pending, positions.at(-1)], [0, server.head]);
+});
+
+test("a merged edit shows what it was merged with, before the rest of the changes is here", async (t) => {
+  const { client, clock, server } = world(t);
+  server.other("put", "todos", "t1", { a: 1, b: 1 });
+  const sync = await client();
+  server.limit = 1;
+  for (let i = 0; i < 3; i++) server.other("put", "todos", `o${i}`, {});
+  server.other("patch", "todos", "t1", { b: 2 });
+  server.hold(1);
+  sync.collection("todos").merge("t1", { a: 2 });
+  await clock.advance(20);
+  server.hold(1); // the next pull
+  server.release();
+  await clock.advance(0);
+  assert.equal(server.held, 1);
+  assert.deepEqual(shown(sync), { t1: { a: 2, b: 2 } });
+  server.release();
+  await clock.advance(20);
+  assert.equal(Object.keys(shown(sync)).length, 4);
+});
+
 test("only the collections asked for", async (t) => {
   const { client, clock, server } = world(t);
   server.other("put", "todos", "t1", {});
@@ -469,6 +509,23 @@ test("a pull's 410 while a push is under way waits for its answer", async (t) =>
   await clock.advance(2000);
   assert.equal((await outcome(edit)).status, "applied");
   assert.deepEqual([sync.problems.length, shown(sync)], [0, { t1: {} }]);
+});
+
+test("a page of the lost history that comes late is not taken for the new one", async (t) => {
+  const { client, clock, server } = world(t);
+  for (const id of ["t1", "t2"]) server.other("put", "todos", id, { id });
+  const sync = await client();
+  server.other("put", "todos", "t3", { id: "t3" });
+  server.hold(1);
+  await clock.advance(2000); // a pull of the old history is on its way back
+  assert.equal(server.held, 1);
+  server.epoch = "epoch-2";
+  sync.collection("todos").put("t4", { id: "t4" });
+  await clock.advance(20); // meets the 410
+  server.release();
+  await clock.advance(1000);
+  assert.deepEqual(Object.keys(shown(sync)), ["t1", "t2", "t3", "t4"]);
+  assert.equal(sync.events("resync").length, 1);
 });
 
 test("a server that refuses every cursor is not stormed", async (t) => {

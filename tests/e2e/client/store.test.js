@@ -107,6 +107,41 @@ test("an edit is in the store before it is sent, and so is the push", async (t) 
   assert.deepEqual([store.keys("edit"), store.keys("flight"), store.keys("document").length], [[], [], 1]);
 });
 
+test("nothing is sent while the store is still writing", async (t) => {
+  const { client, clock, server } = world(t);
+  const store = new KeptStore();
+  const sync = await client({ store });
+  const writes = [];
+  store.save = (batch) => new Promise((resolve) => writes.push({ batch, resolve }));
+  sync.collection("todos").put("t1", {});
+  await clock.advance(1000);
+  assert.equal(server.pushes().length, 0);
+  writes.shift().resolve();
+  await clock.advance(20);
+  assert.equal(server.pushes().length, 0, "the push itself is not stored yet");
+  assert.match(writes[0].batch[0][0], /^flight/);
+  store.save = async () => {};
+  writes.shift().resolve();
+  await clock.advance(20);
+  assert.equal(server.pushes().length, 1);
+});
+
+test("after a reload a stored push counts as one that may have arrived", async (t) => {
+  const { client, clock, server } = world(t);
+  const store = new KeptStore();
+  const before = await client({ store });
+  server.hold();
+  before.collection("todos").put("t1", { n: 1 });
+  await clock.advance(20);
+  await before.close();
+  server.epoch = "epoch-2";
+  server.documents.clear();
+  const after = await client({ store });
+  await clock.advance(5000);
+  assert.deepEqual([...after.problems].map(({ error, mine }) => [error.code, mine]), [["outcome_unknown", { n: 1 }]]);
+  assert.equal(server.documents.size, 0, "not sent again");
+});
+
 test("the store holds only states the replica once had, whenever it stops", async (t) => {
   const { client, clock, server, start } = world(t);
   const states = [];

@@ -81,6 +81,20 @@ test("a pull does not make a pending edit flicker away", async (t) => {
   assert.equal(todos.get("t1").pending, true);
 });
 
+test("nor when others delete the document, until that turns out to be a conflict", async (t) => {
+  const { client, clock, server, soon } = world(t);
+  server.other("put", "todos", "t1", { a: 1, b: 1 });
+  const sync = await client();
+  server.fault = ({ kind }) => kind === "push" && new Response("", { status: 503 });
+  sync.collection("todos").merge("t1", { a: 2 });
+  server.other("delete", "todos", "t1");
+  await soon(sync.pull());
+  assert.deepEqual(shown(sync), { t1: { a: 2, b: 1 } });
+  server.fault = () => undefined;
+  await clock.advance(5000);
+  assert.deepEqual([shown(sync), sync.problems.length], [{}, 1]);
+});
+
 test("a snapshot is a new object only if it differs, and so is each item", async (t) => {
   const { client, clock, server, soon } = world(t);
   const sync = await client();
