@@ -86,10 +86,11 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 		results[i] = result
 		d.fates[e.EditID] = fate{e.key, result.Status == models.StatusApplied, receipt}
 	}
-	if undone, err := d.undo(results); undone || err != nil {
-		return results, Writes{}, err
+	var w Writes
+	if !d.undo(results) {
+		w = d.writes(results)
 	}
-	return results, d.writes(results), nil
+	return results, w, d.showAsCommitted(results)
 }
 
 // decideEdit decides one edit; the receipt is that of an applied edit.
@@ -228,25 +229,37 @@ func (d *decision) receiptOf(e *edit, on base, before, after *models.Document) r
 }
 
 // undo takes an atomic push back if any edit failed, and says so in the results.
-func (d *decision) undo(results []models.EditResult) (bool, error) {
+func (d *decision) undo(results []models.EditResult) bool {
 	failed := slices.IndexFunc(results, func(r models.EditResult) bool { return r.Status != models.StatusApplied })
 	if !d.push.atomic || failed < 0 {
-		return false, nil
+		return false
 	}
 	for _, state := range d.docs {
 		state.now = state.before
 	}
 	for i := range results {
-		r := &results[i]
-		if r.Status == models.StatusApplied && !r.Replayed {
+		if r := &results[i]; r.Status == models.StatusApplied && !r.Replayed {
 			*r = models.EditResult{EditID: r.EditID, Status: models.StatusSkipped, BlockedBy: results[failed].EditID}
 		}
-		// A conflict may have met what an edit of this push had made.
+	}
+	return true
+}
+
+// showAsCommitted shows documents that this push made as it leaves them. Edits
+// further on may have changed them again at the same version, or they were taken
+// back. A client that has a version takes no other document of that version, so
+// of two it would keep the wrong one.
+func (d *decision) showAsCommitted(results []models.EditResult) error {
+	for i := range results {
+		r := &results[i]
+		if r.Current == nil || r.Current.Version != d.version {
+			continue
+		}
 		if err := d.show(&d.push.edits[i], r); err != nil {
-			return true, err
+			return err
 		}
 	}
-	return true, nil
+	return nil
 }
 
 // show adds the document as it is now to a result that brings it.

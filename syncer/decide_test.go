@@ -431,11 +431,11 @@ func TestDecide_fields(t *testing.T) {
 		patchOf("e6", "d", version(1), `{"b":{"z":3}}`),  // changed by e2 of this push
 		patchOf("e7", "d", after("e2"), `{"b":{"z":3}}`),
 	),
-		`e2: applied at 3 merged shows {"a":2,"b":{"x":1,"y":2},"n":1} at 3`,
-		`e3: conflict over a shows {"a":2,"b":{"x":1,"y":2},"n":1} at 3`,
-		`e4: conflict over c,n shows {"a":2,"b":{"x":1,"y":2},"n":1} at 3`,
-		`e5: conflict over never shows {"a":2,"b":{"x":1,"y":2},"n":1} at 3`,
-		`e6: conflict over b shows {"a":2,"b":{"x":1,"y":2},"n":1} at 3`,
+		`e2: applied at 3 merged shows {"a":2,"b":{"x":1,"y":2,"z":3},"n":1} at 3`,
+		`e3: conflict over a shows {"a":2,"b":{"x":1,"y":2,"z":3},"n":1} at 3`,
+		`e4: conflict over c,n shows {"a":2,"b":{"x":1,"y":2,"z":3},"n":1} at 3`,
+		`e5: conflict over never shows {"a":2,"b":{"x":1,"y":2,"z":3},"n":1} at 3`,
+		`e6: conflict over b shows {"a":2,"b":{"x":1,"y":2,"z":3},"n":1} at 3`,
 		`e7: applied at 3 merged shows {"a":2,"b":{"x":1,"y":2,"z":3},"n":1} at 3`,
 	)
 	wantResults(t, w.push(patchOf("e8", "d", version(3), `{}`), patchOf("e9", "d", version(2), `{"a":2}`)),
@@ -444,6 +444,45 @@ func TestDecide_fields(t *testing.T) {
 	if got, want := w.state.Documents[Key{"c", "d"}].FieldVersions, `{"all":1,"absent":2,"fields":{"a":2,"b":3,"n":2}}`; got != want {
 		t.Errorf("field versions %s, want %s", got, want)
 	}
+}
+
+// A client that has a version takes no other document of that version. Two
+// results of one push that showed two states of one document at one version left
+// it with the first.
+func TestDecide_oneVersionIsOneDocument(t *testing.T) {
+	t.Parallel()
+	setup := func() *world {
+		w := newWorld(t)
+		w.push(put("e0", "d", version(0), `{"a":1,"b":1,"c":1}`))
+		w.other(patchOf("o1", "d", version(1), `{"c":2}`))
+		return w
+	}
+	wantResults(t, setup().push(
+		put("e1", "d", version(1), `{}`), // meets what was there before the push
+		patchOf("e2", "d", version(1), `{"a":3}`),
+		patchOf("e3", "d", after("e2"), `{"b":3}`),
+		put("e4", "d", version(1), `{}`),
+	),
+		`e1: conflict shows {"a":1,"b":1,"c":2} at 2`,
+		`e2: applied at 3 merged shows {"a":3,"b":3,"c":2} at 3`,
+		`e3: applied at 3 merged shows {"a":3,"b":3,"c":2} at 3`,
+		`e4: conflict shows {"a":3,"b":3,"c":2} at 3`,
+	)
+	wantResults(t, setup().push(
+		patchOf("e1", "new", version(0), `{}`),
+		put("e2", "new", version(0), `{"x":1}`),
+		put("e3", "new", version(0), `{"x":2}`),
+		patchOf("e4", "new", after("e2"), `{"y":1}`),
+		patchOf("e5", "d", version(1), `{"a":3}`),
+		deletion("e6", "d", forced),
+	),
+		`e1: conflict`,
+		`e2: applied at 3`,
+		`e3: conflict shows {"x":1,"y":1} at 3`,
+		`e4: applied at 3`,
+		`e5: applied at 3 merged shows tombstone at 3`,
+		`e6: applied at 3`,
+	)
 }
 
 func TestDecide_replays(t *testing.T) {
@@ -457,7 +496,7 @@ func TestDecide_replays(t *testing.T) {
 		put("e5", "forced", forced, `{}`),
 	}
 	wantResults(t, w.push(edits...),
-		"e1: applied at 1", `e2: conflict shows {"a":1} at 1`, "e3: applied at 1", "e4: applied at 0", "e5: applied at 1")
+		"e1: applied at 1", `e2: conflict shows {"a":1,"b":1} at 1`, "e3: applied at 1", "e4: applied at 0", "e5: applied at 1")
 	w.other(put("o1", "d", version(1), `{"z":1}`), put("o2", "gone", version(0), `{}`)) // 2
 	wantResults(t, w.push(edits...),
 		"e1: applied at 1 replayed", `e2: conflict shows {"z":1} at 2`, "e3: applied at 1 replayed",

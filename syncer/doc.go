@@ -13,9 +13,8 @@
 //     loses it.
 //   - G2, no gap: a client that follows the feed sees every document's newest
 //     state. See "Why no change is missed".
-//   - G3, no phantom: a page shows only what was committed. Results of a push
-//     show a document as its own edits made it, and are answered only after the
-//     commit.
+//   - G3, no phantom: pages show only what was committed, and so do the results of
+//     a push: one version of a document is one text, wherever it is shown.
 //   - G4, forward only: a cursor that is given out lies at or after the one that
 //     was sent, and every cursor ever given out can be resumed from, on any node,
 //     or is answered with CodeCursorExpired.

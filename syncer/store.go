@@ -14,7 +14,7 @@ import (
 // to a COMMIT was lost. Everything else is a bug.
 type Store interface {
 	// Commit runs one push in one write transaction: it locks the space's row,
-	// reads what touch names, calls decide once and writes what decide returns.
+	// reads what touch names, calls decide and writes what decide returns.
 	//
 	// The lock is held until commit, so versions become visible in order; pull
 	// relies on it. Pushes to one space therefore run one after another, on

@@ -86,6 +86,12 @@ func (o *oracle) push(by writer, push harness.Push, version int64) (fates []fate
 		takeBack(fates, push.Edits, before, fates[failed].EditID)
 		return fates, false
 	}
+	for i := range fates {
+		// One version is one document: what the push made is shown as it leaves it.
+		if f := &fates[i]; f.current != nil && f.current.version == version {
+			f.current = after[keyOf(push.Edits[i])]
+		}
+	}
 	for _, f := range fates {
 		if f.Status == "applied" && !f.Replayed {
 			o.remember(by, f.receipt)
