@@ -3,12 +3,16 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 )
 
 // greet says where the server is. Its first line is for scripts too: it names
 // the address that the server really listens on.
 func greet(w io.Writer, s *Settings, url string) {
 	fmt.Fprintf(w, "tidemark: listening on %s\n\n", url)
+	// Every address of this machine: none that a browser or curl can open.
+	url = strings.Replace(url, "//[::]:", "//localhost:", 1)
+	url = strings.Replace(url, "//0.0.0.0:", "//localhost:", 1)
 	if s.development() {
 		fmt.Fprintf(w, development, url)
 		return

@@ -119,3 +119,15 @@ func TestGreet(t *testing.T) {
 		}
 	}
 }
+
+// On all addresses, what is to be pasted names one that can be connected to.
+func TestGreet_everywhere(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"http://[::]:4711", "http://0.0.0.0:4711"} {
+		var out bytes.Buffer
+		greet(&out, &Settings{AuthSecret: testSecret}, url)
+		if text := out.String(); strings.Count(text, url) != 1 || !strings.Contains(text, "http://localhost:4711/docs") {
+			t.Errorf("%s:\n%s", url, text)
+		}
+	}
+}
