@@ -6,6 +6,8 @@ set -eu
 
 CHROMIUM=$(sh scripts/chromium.sh)
 export CHROMIUM
+# A line a test, also where there is no terminal.
+export NODE_OPTIONS="${NODE_OPTIONS:-} --test-reporter=spec"
 
 npm_run() { npm --silent --prefix "$@"; }
 with_server() { sh scripts/with-server.sh bin/tidemark npm --silent --prefix "$@"; }
