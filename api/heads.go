@@ -49,8 +49,13 @@ func (s *Server) heads(c echo.Context) error {
 
 // bindHeads returns the spaces asked for, or those that the token names exactly.
 func (s *Server) bindHeads(c echo.Context) ([]string, error) {
-	q, err := query(c, "space")
+	q, err := query(c, "space", "min_version")
 	if err != nil {
+		return nil, err
+	}
+	// Heads come from the database, so they are never behind a push that was
+	// answered; there is nothing to do but to say what is no version.
+	if _, err = integer(q, "min_version", 0, models.MaxVersion); err != nil {
 		return nil, err
 	}
 	spaces := list(q, "space")

@@ -149,11 +149,11 @@ func replay(e *edit, r receipt) models.EditResult {
 // base is what an edit was made on.
 type base struct {
 	version int64
-	// loose: the edit was made on an own edit that was merged or forced, at
-	// version own. Its client has not seen the document as it was just before,
-	// so version stays the base, and only fields last changed at own don't count.
+	// loose: the edit was made on an own edit that was merged or forced. Its
+	// client has not seen the document as it was just before, so version stays
+	// the base, and only fields last changed at an own version don't count.
 	loose bool
-	own   int64
+	own   map[int64]bool
 	// force: no check is made.
 	force bool
 }
@@ -194,11 +194,21 @@ func (d *decision) base(e *edit) (on base, refusal *models.EditResult) {
 	case !earlier.receipt.loose():
 		return base{version: earlier.receipt.version}, nil
 	}
-	on = base{version: earlier.receipt.base, loose: true}
-	if !earlier.receipt.unchanged {
-		on.own = earlier.receipt.version
+	return base{version: earlier.receipt.base, loose: true, own: d.ownVersions(earlier.receipt.base)}, nil
+}
+
+// ownVersions returns the versions above base that this client made, as far as
+// its receipts go. All of them, not only that of the edit named: of a chain of
+// edits the first may have changed the field that the last one changes again. A
+// version belongs to one push, so what it changed, its client has written.
+func (d *decision) ownVersions(base int64) map[int64]bool {
+	own := map[int64]bool{d.version: true}
+	for _, r := range d.receipts {
+		if r.version > base && !r.unchanged {
+			own[r.version] = true
+		}
 	}
-	return on, nil
+	return own
 }
 
 func rejected(problem *models.EditError) models.EditResult {

@@ -446,6 +446,30 @@ func TestDecide_fields(t *testing.T) {
 	}
 }
 
+// A client never conflicts with itself, however long a chain of edits that it
+// has not heard of: not only the edit just before is its own.
+func TestDecide_chainOfMergedEdits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.push(put("e0", "d", version(0), `{"a":1,"b":1,"c":1}`))
+	w.other(patchOf("o1", "d", version(1), `{"c":2}`))       // 2
+	w.push(patchOf("e1", "d", version(1), `{"a":2}`))        // 3, merged
+	w.push(patchOf("e2", "d", after("e1"), `{"b":2}`))       // 4
+	w.push(patchOf("e3", "d", after("e2"), `{"b":2}`))       // changes nothing
+	w.other(patchOf("o2", "d", version(4), `{"b":3,"d":1}`)) // 5
+	wantResults(t, w.push(
+		patchOf("e4", "d", after("e3"), `{"a":3}`),
+		patchOf("e5", "d", after("e4"), `{"a":4}`),
+		patchOf("e6", "d", after("e2"), `{"b":4}`),
+		patchOf("e7", "d", after("e5"), `{"c":4}`),
+	),
+		`e4: applied at 6 merged shows {"a":4,"b":3,"c":2,"d":1} at 6`,
+		`e5: applied at 6 merged shows {"a":4,"b":3,"c":2,"d":1} at 6`,
+		`e6: conflict over b shows {"a":4,"b":3,"c":2,"d":1} at 6`,
+		`e7: conflict over c shows {"a":4,"b":3,"c":2,"d":1} at 6`,
+	)
+}
+
 // A client that has a version takes no other document of that version. Two
 // results of one push that showed two states of one document at one version left
 // it with the first.

@@ -53,13 +53,13 @@ func (f *fieldVersions) of(name string, present bool) int64 {
 }
 
 // changedSince returns, sorted, the names of p whose field in document changed
-// after base; a change at version own was the caller's and does not count.
-func (f *fieldVersions) changedSince(document *object, p *patch, base, own int64) []string {
+// after base; changes at own versions were the caller's and do not count.
+func (f *fieldVersions) changedSince(document *object, p *patch, base int64, own map[int64]bool) []string {
 	var names []string
 	for i := range p.members {
 		name := p.members[i].name
 		v := f.of(name, document.found[i] >= 0)
-		if v > base && v != own {
+		if v > base && !own[v] {
 			names = append(names, name)
 		}
 	}

@@ -237,25 +237,31 @@ func TestFieldVersions(t *testing.T) {
 	// a changed at 20, b at 30, d at 10 with the put; c and e are not there,
 	// and the newest removal was at 40.
 	for _, test := range []struct {
-		base, own int64
-		want      []string
+		base int64
+		own  []int64
+		want []string
 	}{
-		{9, 0, []string{"a", "b", "c", "d", "e"}},
-		{10, 0, []string{"a", "b", "c", "e"}},
-		{20, 0, []string{"b", "c", "e"}},
-		{30, 0, []string{"c", "e"}},
-		{40, 0, nil},
-		{9, 30, []string{"a", "c", "d", "e"}},
-		{9, 40, []string{"a", "b", "d"}},
-		{20, 30, []string{"c", "e"}},
+		{9, nil, []string{"a", "b", "c", "d", "e"}},
+		{10, nil, []string{"a", "b", "c", "e"}},
+		{20, nil, []string{"b", "c", "e"}},
+		{30, nil, []string{"c", "e"}},
+		{40, nil, nil},
+		{9, []int64{30}, []string{"a", "c", "d", "e"}},
+		{9, []int64{40}, []string{"a", "b", "d"}},
+		{20, []int64{30}, []string{"c", "e"}},
+		{9, []int64{20, 40}, []string{"b", "d"}},
 	} {
 		stored, err := parseFields(f.String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := stored.changedSince(document, p, test.base, test.own)
+		own := make(map[int64]bool)
+		for _, version := range test.own {
+			own[version] = true
+		}
+		got := stored.changedSince(document, p, test.base, own)
 		if diff := cmp.Diff(test.want, got); diff != "" {
-			t.Errorf("since %d, own %d (-want +got):\n%s", test.base, test.own, diff)
+			t.Errorf("since %d, own %v (-want +got):\n%s", test.base, test.own, diff)
 		}
 	}
 	if want := `{"all":10,"absent":40,"fields":{"a":20,"b":30}}`; f.String() != want {

@@ -210,10 +210,10 @@ func (o *oracle) receiptOf(by writer, editID string) (receipt, bool) {
 // base is what an edit was made on.
 type base struct {
 	version int64
-	// loose: on an own edit that was merged or forced. own is that edit's version
-	// if it changed something: fields last changed there do not count.
+	// loose: on an own edit that was merged or forced. own are the versions of the
+	// client's edits that changed something: fields last changed there do not count.
 	loose bool
-	own   int64
+	own   []int64
 }
 
 func (o *oracle) baseOf(by writer, edit harness.Edit, decided map[string]*fate) (base, *fate) {
@@ -240,8 +240,15 @@ func (o *oracle) baseOf(by writer, edit harness.Edit, decided map[string]*fate) 
 		return base{}, &f
 	case r.merged || r.forced:
 		on := base{version: r.base, loose: true}
-		if r.changed {
-			on.own = r.version
+		for _, own := range o.receipts[by] {
+			if own.changed {
+				on.own = append(on.own, own.version)
+			}
+		}
+		for _, own := range decided {
+			if own.Status == "applied" && own.receipt.changed {
+				on.own = append(on.own, own.receipt.version)
+			}
 		}
 		return on, nil
 	default:
@@ -337,7 +344,7 @@ func changedSince(doc *document, patch map[string]any, on base) (names []string)
 		if !present {
 			at = doc.absent
 		}
-		if at > on.version && at != on.own {
+		if at > on.version && !slices.Contains(on.own, at) {
 			names = append(names, name)
 		}
 	}

@@ -530,6 +530,9 @@ type ListHeadsParams struct {
 	// Space The spaces to look at. Repeat the parameter; values separated by commas are accepted too.
 	Space *[]string `form:"space,omitempty" json:"space,omitempty"`
 
+	// MinVersion The newest version that a push answered to this client. The answer is not older than that.
+	MinVersion *MinVersionQuery `form:"min_version,omitempty" json:"min_version,omitempty"`
+
 	// IfNoneMatch On GET: the `ETag` of the answer the client has; if it is still good the answer is 304. On PUT:
 	// `*`, the document must not exist.
 	IfNoneMatch *IfNoneMatchHeader `json:"If-None-Match,omitempty"`
@@ -876,7 +879,7 @@ type ClientInterface interface {
 	// **`base_edit_id`** names the same client's own earlier edit of the same document, in this push or an
 	// earlier one, so that several edits of one document can be queued without waiting for answers. If that
 	// edit was applied, its version is the base. (If it was merged or forced, its own base stays the base,
-	// and only fields whose newest change is that very edit do not count; a put or delete conflicts.) If it failed in this
+	// and fields whose newest change was made by this client do not count; a put or delete conflicts.) If it failed in this
 	// push, this edit is `skipped` with `blocked_by`. If the server knows nothing of it, this edit is `skipped` with
 	// error `base_unknown`: pull, rebase, and send it with a base version. If it was an edit of another
 	// document, this edit is rejected with `invalid_edit`.
@@ -916,7 +919,7 @@ type ClientInterface interface {
 	// **`base_edit_id`** names the same client's own earlier edit of the same document, in this push or an
 	// earlier one, so that several edits of one document can be queued without waiting for answers. If that
 	// edit was applied, its version is the base. (If it was merged or forced, its own base stays the base,
-	// and only fields whose newest change is that very edit do not count; a put or delete conflicts.) If it failed in this
+	// and fields whose newest change was made by this client do not count; a put or delete conflicts.) If it failed in this
 	// push, this edit is `skipped` with `blocked_by`. If the server knows nothing of it, this edit is `skipped` with
 	// error `base_unknown`: pull, rebase, and send it with a base version. If it was an edit of another
 	// document, this edit is rejected with `invalid_edit`.
@@ -1249,7 +1252,7 @@ func (c *Client) PutItem(ctx context.Context, space SpacePath, collection Collec
 // **`base_edit_id`** names the same client's own earlier edit of the same document, in this push or an
 // earlier one, so that several edits of one document can be queued without waiting for answers. If that
 // edit was applied, its version is the base. (If it was merged or forced, its own base stays the base,
-// and only fields whose newest change is that very edit do not count; a put or delete conflicts.) If it failed in this
+// and fields whose newest change was made by this client do not count; a put or delete conflicts.) If it failed in this
 // push, this edit is `skipped` with `blocked_by`. If the server knows nothing of it, this edit is `skipped` with
 // error `base_unknown`: pull, rebase, and send it with a base version. If it was an edit of another
 // document, this edit is rejected with `invalid_edit`.
@@ -1299,7 +1302,7 @@ func (c *Client) PushEditsWithBody(ctx context.Context, space SpacePath, content
 // **`base_edit_id`** names the same client's own earlier edit of the same document, in this push or an
 // earlier one, so that several edits of one document can be queued without waiting for answers. If that
 // edit was applied, its version is the base. (If it was merged or forced, its own base stays the base,
-// and only fields whose newest change is that very edit do not count; a put or delete conflicts.) If it failed in this
+// and fields whose newest change was made by this client do not count; a put or delete conflicts.) If it failed in this
 // push, this edit is `skipped` with `blocked_by`. If the server knows nothing of it, this edit is `skipped` with
 // error `base_unknown`: pull, rebase, and send it with a base version. If it was an edit of another
 // document, this edit is rejected with `invalid_edit`.
@@ -1472,6 +1475,18 @@ func NewListHeadsRequest(server string, params *ListHeadsParams) (*http.Request,
 		if params.Space != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "space", *params.Space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.MinVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "min_version", *params.MinVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -2285,7 +2300,7 @@ type ClientWithResponsesInterface interface {
 	// **`base_edit_id`** names the same client's own earlier edit of the same document, in this push or an
 	// earlier one, so that several edits of one document can be queued without waiting for answers. If that
 	// edit was applied, its version is the base. (If it was merged or forced, its own base stays the base,
-	// and only fields whose newest change is that very edit do not count; a put or delete conflicts.) If it failed in this
+	// and fields whose newest change was made by this client do not count; a put or delete conflicts.) If it failed in this
 	// push, this edit is `skipped` with `blocked_by`. If the server knows nothing of it, this edit is `skipped` with
 	// error `base_unknown`: pull, rebase, and send it with a base version. If it was an edit of another
 	// document, this edit is rejected with `invalid_edit`.
@@ -2325,7 +2340,7 @@ type ClientWithResponsesInterface interface {
 	// **`base_edit_id`** names the same client's own earlier edit of the same document, in this push or an
 	// earlier one, so that several edits of one document can be queued without waiting for answers. If that
 	// edit was applied, its version is the base. (If it was merged or forced, its own base stays the base,
-	// and only fields whose newest change is that very edit do not count; a put or delete conflicts.) If it failed in this
+	// and fields whose newest change was made by this client do not count; a put or delete conflicts.) If it failed in this
 	// push, this edit is `skipped` with `blocked_by`. If the server knows nothing of it, this edit is `skipped` with
 	// error `base_unknown`: pull, rebase, and send it with a base version. If it was an edit of another
 	// document, this edit is rejected with `invalid_edit`.
@@ -3358,7 +3373,7 @@ func (c *ClientWithResponses) PutItemWithResponse(ctx context.Context, space Spa
 // **`base_edit_id`** names the same client's own earlier edit of the same document, in this push or an
 // earlier one, so that several edits of one document can be queued without waiting for answers. If that
 // edit was applied, its version is the base. (If it was merged or forced, its own base stays the base,
-// and only fields whose newest change is that very edit do not count; a put or delete conflicts.) If it failed in this
+// and fields whose newest change was made by this client do not count; a put or delete conflicts.) If it failed in this
 // push, this edit is `skipped` with `blocked_by`. If the server knows nothing of it, this edit is `skipped` with
 // error `base_unknown`: pull, rebase, and send it with a base version. If it was an edit of another
 // document, this edit is rejected with `invalid_edit`.
@@ -3404,7 +3419,7 @@ func (c *ClientWithResponses) PushEditsWithBodyWithResponse(ctx context.Context,
 // **`base_edit_id`** names the same client's own earlier edit of the same document, in this push or an
 // earlier one, so that several edits of one document can be queued without waiting for answers. If that
 // edit was applied, its version is the base. (If it was merged or forced, its own base stays the base,
-// and only fields whose newest change is that very edit do not count; a put or delete conflicts.) If it failed in this
+// and fields whose newest change was made by this client do not count; a put or delete conflicts.) If it failed in this
 // push, this edit is `skipped` with `blocked_by`. If the server knows nothing of it, this edit is `skipped` with
 // error `base_unknown`: pull, rebase, and send it with a base version. If it was an edit of another
 // document, this edit is rejected with `invalid_edit`.

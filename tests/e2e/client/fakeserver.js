@@ -173,7 +173,7 @@ export class FakeServer {
     return result;
   }
 
-  /** The version an edit was made on; of a merged edit its own base, and the edits whose fields do not count. */
+  /** The version an edit was made on; of a merged edit its own base, and the client's edits, whose fields do not count. */
   #base(edit, push, receipts) {
     if (edit.base_edit_id === undefined) {
       if (edit.base_version === undefined) return { failure: rejected("base_required") };
@@ -185,7 +185,7 @@ export class FakeServer {
     const receipt = receipts.get(edit.base_edit_id);
     if (!receipt) return { failure: { status: "skipped", error: { code: "base_unknown", detail: "" } } };
     if (!receipt.merged) return { version: receipt.version, own: [] };
-    return { version: receipt.base, own: [edit.base_edit_id], ofMerge: true };
+    return { version: receipt.base, own: [...receipts.keys()], ofMerge: true };
   }
 
   #apply(edit, base, push) {
