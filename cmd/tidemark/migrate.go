@@ -26,7 +26,7 @@ type (
 	}
 	migrateVersion struct{}
 	migrateForce   struct {
-		Version int `arg:"" help:"The version; -1 for none."`
+		Version int `arg:"" help:"The version; 0 for none."`
 	}
 )
 
@@ -77,7 +77,7 @@ func printVersion(m *store.Migrator, out output) error {
 	}
 	note := ""
 	if dirty {
-		note = fmt.Sprintf(" (failed half-way; mend the schema, then: tidemark migrate force %d)", version)
+		note = fmt.Sprintf(" (failed half-way: undo by hand what it did, then: tidemark migrate force %d)", version-1)
 	}
 	fmt.Fprintf(out.stdout, "schema version %d%s\n", version, note)
 	return nil
