@@ -66,7 +66,7 @@ var layering = map[string]map[string]string{
 		module + "/cmd":           "cmd wires api, never the other way",
 	},
 	"migrations/...": {
-		module + "/":   "migrations are files; they depend on no code of today",
+		module + "/":  "migrations are files; they depend on no code of today",
 		"third party": "migrations are files; the store carries them out",
 	},
 }
