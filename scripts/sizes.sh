@@ -1,6 +1,7 @@
 #!/bin/sh
 # Where the code has grown: lines per package without tests, the longest files
-# and functions (tests/ and suites like storetest count as tests). Information, not a limit: quality shows in the tail.
+# and functions. tests/ and suites like storetest count as tests. Information,
+# not a limit: quality shows in the tail.
 set -eu
 
 files=$(mktemp)
