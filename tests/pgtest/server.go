@@ -78,6 +78,21 @@ func (s *Server) AdminURL() string {
 
 // Start starts a stopped server again on the same data and port.
 func (s *Server) Start() error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for deadline := time.Now().Add(startTimeout); ; <-tick.C {
+		err := s.launch()
+		if !errors.Is(err, errOrphans) || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// errOrphans: children of a postmaster that was killed have not ended yet.
+var errOrphans = errors.New("pre-existing shared memory block")
+
+// launch starts the server once.
+func (s *Server) launch() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process != nil {
@@ -105,7 +120,11 @@ func (s *Server) Start() error {
 		s.line.Forget(cmd.Process)
 		close(exited)
 	}()
-	return s.awaitReady()
+	err = s.awaitReady()
+	if errors.Is(err, errOrphans) {
+		s.process = nil // it has ended, and may be launched again
+	}
+	return err
 }
 
 // Stop ends the server as an administrator would (pg_ctl stop -m fast): open
@@ -116,8 +135,8 @@ func (s *Server) Stop() error { return s.end(syscall.SIGINT) }
 // immediate): the next start recovers from the log, as after a power cut.
 func (s *Server) StopImmediate() error { return s.end(syscall.SIGQUIT) }
 
-// Kill ends the postmaster with SIGKILL. Its children notice and follow, so a
-// Start right after it may have to wait for them.
+// Kill ends the postmaster with SIGKILL. Its children notice and follow; Start
+// waits for them.
 func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
 
 // Close ends the server if it is running and removes its folder.
@@ -206,7 +225,11 @@ func (s *Server) awaitReady() error {
 		}
 		select {
 		case <-s.exited:
-			return fmt.Errorf("postgres ended while starting:\n%s", s.logTail())
+			tail := s.logTail()
+			if strings.Contains(tail[strings.LastIndex(tail, "starting PostgreSQL")+1:], errOrphans.Error()) {
+				return fmt.Errorf("postgres did not start: %w", errOrphans)
+			}
+			return fmt.Errorf("postgres ended while starting:\n%s", tail)
 		case <-ctx.Done():
 			return fmt.Errorf("postgres not ready after %v: %w\n%s", startTimeout, err, s.logTail())
 		case <-tick.C:
