@@ -106,6 +106,9 @@ func (f *follower) follow(ctx context.Context, ended <-chan struct{}, seen *ackn
 		default:
 		}
 		page, err := f.client.Pull(ctx, "race", harness.Pull{Cursor: f.cursor, Limit: 1 + f.random.IntN(7), Wait: f.random.IntN(2)})
+		if err != nil && mayRetry(err) && ctx.Err() == nil {
+			continue // a busy server may say so; the cursor is where it was
+		}
 		if err != nil {
 			return fmt.Errorf("follower: %w", err)
 		}
