@@ -57,6 +57,7 @@ verify: lint test ## what to run before a push: lint and test
 .PHONY: test
 test: $(GOTESTSUM) ## every Go test, on SQLite and PostgreSQL (PKG=./syncer/... RUN=TestPush for some)
 	@race=$$(sh scripts/race.sh) && \
+	if [ -z "$$race" ]; then export CGO_ENABLED=0; fi && \
 	$(WITH_POSTGRES) $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- \
 		$$race -timeout $(TIMEOUT) $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
 

@@ -46,6 +46,7 @@ var routes = []route{
 	{http.MethodGet, "/docs", public, file("docs.html")},
 	{http.MethodGet, "/assets/{file}", public, (*Server).asset},
 	{http.MethodGet, "/favicon.svg", page, file("favicon.svg")},
+	{http.MethodGet, "/favicon.ico", page, file("favicon.svg")}, // asked for by browsers of pages that name none
 
 	// Only in development; otherwise they answer 404.
 	{http.MethodGet, "/", public, demo("index.html")},

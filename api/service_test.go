@@ -173,6 +173,7 @@ func TestPages(t *testing.T) {
 		"/demo.js":          "text/javascript; charset=utf-8",
 		"/demo.css":         "text/css; charset=utf-8",
 		"/favicon.svg":      "image/svg+xml",
+		"/favicon.ico":      "image/svg+xml",
 		"/docs":             "text/html; charset=utf-8",
 		"/assets/docs.js":   "text/javascript; charset=utf-8",
 		"/assets/scalar.js": "text/javascript; charset=utf-8",

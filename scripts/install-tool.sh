@@ -10,8 +10,9 @@ version=${target##*@}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# Settings that the caller keeps for this module (-mod, -tags) are not the tool's.
-if ! GOBIN=$PWD/bin/tools GOFLAGS='' go install "$command@$version" >"$log" 2>&1; then
+# Settings that the caller keeps for this module (-mod, -tags) are not the tool's,
+# and no tool needs C: a broken compiler must not keep it from being built.
+if ! GOBIN=$PWD/bin/tools GOFLAGS='' CGO_ENABLED=0 go install "$command@$version" >"$log" 2>&1; then
 	cat "$log" >&2
 	exit 1
 fi
