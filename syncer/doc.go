@@ -67,7 +67,7 @@
 // If anything changed, the push takes the next version, max(head + 1, clock), for
 // all its documents. An atomic push of which an edit failed is undone before
 // anything is written. Commit writes, commits and releases the lock, and only
-// then is a [Poke] published and the client answered. Once begun, a push is
+// then is a poke published and the client answered. Once begun, a push is
 // carried through even if its client goes.
 //
 // The function may run twice, because a Store may try again; so it changes

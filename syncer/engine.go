@@ -75,7 +75,7 @@ func New(store Store, broker Broker, opts Options) *Engine {
 
 // Run delivers pokes to the watchers until ctx ends.
 func (e *Engine) Run(ctx context.Context) error {
-	return e.broker.Run(ctx, func(p Poke) { e.watchers.wake(p.Space) })
+	return e.broker.Run(ctx, func(p Message) { e.watchers.wake(p.Space) })
 }
 
 // Drain ends all long polls at once, each with the page it has; later ones don't
@@ -97,7 +97,7 @@ func (e *Engine) Ready(ctx context.Context) error {
 
 // announce tells all engines that a space has a new version. The version is
 // committed; if the poke is lost, whoever waits looks for himself a little later.
-func (e *Engine) announce(ctx context.Context, p Poke) {
+func (e *Engine) announce(ctx context.Context, p Message) {
 	if err := e.broker.Publish(ctx, p); err != nil {
 		e.opts.Logger.WarnContext(ctx, "poke not published", "space", p.Space, "version", p.Version, "error", err)
 	}

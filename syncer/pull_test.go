@@ -32,14 +32,14 @@ func (s *scriptedStore) Commit(_ context.Context, _ Touch, decide func(Locked) (
 }
 
 // deaf is a broker on which no poke ever arrives.
-type deaf struct{ published []Poke }
+type deaf struct{ published []Message }
 
-func (d *deaf) Publish(_ context.Context, p Poke) error {
+func (d *deaf) Publish(_ context.Context, p Message) error {
 	d.published = append(d.published, p)
 	return nil
 }
 
-func (*deaf) Run(ctx context.Context, _ func(Poke)) error { <-ctx.Done(); return nil }
+func (*deaf) Run(ctx context.Context, _ func(Message)) error { <-ctx.Done(); return nil }
 
 // feed is a space's feed of one document, changed at head.
 func feed(head int64, r Range) Run {
@@ -272,9 +272,9 @@ func TestPush_announcesAfterTheCommit(t *testing.T) {
 	for name, test := range map[string]struct {
 		base   int64
 		failed error
-		want   []Poke
+		want   []Message
 	}{
-		"committed":       {0, nil, []Poke{{"s", 7}}},
+		"committed":       {0, nil, []Message{{Space: "s", Version: 7}}},
 		"nothing changed": {5, nil, nil},
 		"not committed":   {0, lost, nil},
 	} {

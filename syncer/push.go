@@ -128,7 +128,7 @@ func (e *Engine) commit(ctx context.Context, p *push) (results []models.EditResu
 		return nil, 0, err
 	}
 	if changed {
-		e.announce(ctx, Poke{p.space, head})
+		e.announce(ctx, Message{Space: p.space, Version: head})
 	}
 	return results, head, nil
 }

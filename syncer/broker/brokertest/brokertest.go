@@ -38,7 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) (a, b syncer.Broker)) {
 
 // listener is a Run and what it has heard.
 type listener struct {
-	heard chan syncer.Poke
+	heard chan syncer.Message
 	stop  context.CancelFunc
 	done  chan error // gets what Run returned
 }
@@ -46,19 +46,19 @@ type listener struct {
 // listen starts a Run that passes pokes on, and waits until it hears. Pokes may
 // be lost, most of all before a listener is in place, so it publishes until one
 // arrives.
-func listen(t *testing.T, b syncer.Broker, deliver func(syncer.Poke)) *listener {
+func listen(t *testing.T, b syncer.Broker, deliver func(syncer.Message)) *listener {
 	t.Helper()
 	l := run(t, b, deliver)
-	l.waitFor(t, b, syncer.Poke{Space: "ready", Version: 1})
+	l.waitFor(t, b, syncer.Message{Space: "ready", Version: 1})
 	return l
 }
 
-func run(t *testing.T, b syncer.Broker, deliver func(syncer.Poke)) *listener {
+func run(t *testing.T, b syncer.Broker, deliver func(syncer.Message)) *listener {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &listener{heard: make(chan syncer.Poke, 1024), stop: cancel, done: make(chan error, 1)}
+	l := &listener{heard: make(chan syncer.Message, 1024), stop: cancel, done: make(chan error, 1)}
 	go func() {
-		l.done <- b.Run(ctx, func(p syncer.Poke) {
+		l.done <- b.Run(ctx, func(p syncer.Message) {
 			if deliver != nil && p.Space != "ready" {
 				deliver(p)
 			}
@@ -88,7 +88,7 @@ func (l *listener) end(t *testing.T) {
 }
 
 // waitFor publishes p through b until l hears it or a newer one of its space.
-func (l *listener) waitFor(t *testing.T, b syncer.Broker, p syncer.Poke) {
+func (l *listener) waitFor(t *testing.T, b syncer.Broker, p syncer.Message) {
 	t.Helper()
 	deadline := time.After(patience)
 	again := time.NewTicker(20 * time.Millisecond)
@@ -110,7 +110,7 @@ func (l *listener) waitFor(t *testing.T, b syncer.Broker, p syncer.Poke) {
 	}
 }
 
-func publish(t *testing.T, b syncer.Broker, p syncer.Poke) {
+func publish(t *testing.T, b syncer.Broker, p syncer.Message) {
 	t.Helper()
 	if err := b.Publish(t.Context(), p); err != nil {
 		t.Fatalf("publish %v: %v", p, err)
@@ -119,7 +119,7 @@ func publish(t *testing.T, b syncer.Broker, p syncer.Poke) {
 
 func everyRunHears(t *testing.T, a, b syncer.Broker) {
 	own, other, third := listen(t, a, nil), listen(t, b, nil), listen(t, b, nil)
-	p := syncer.Poke{Space: "s1", Version: 7}
+	p := syncer.Message{Space: "s1", Version: 7}
 	own.waitFor(t, a, p)
 	other.waitFor(t, a, p)
 	third.waitFor(t, a, p)
@@ -128,30 +128,30 @@ func everyRunHears(t *testing.T, a, b syncer.Broker) {
 func severalSpaces(t *testing.T, a, b syncer.Broker) {
 	l := listen(t, b, nil)
 	for _, space := range []string{"s1", "s2", "a.b_c-d"} {
-		l.waitFor(t, a, syncer.Poke{Space: space, Version: 1<<53 - 1})
+		l.waitFor(t, a, syncer.Message{Space: space, Version: 1<<53 - 1})
 	}
 }
 
 func newestArrives(t *testing.T, a, b syncer.Broker) {
 	l := listen(t, b, nil)
 	for v := range int64(100) {
-		publish(t, a, syncer.Poke{Space: "s1", Version: v + 1})
+		publish(t, a, syncer.Message{Space: "s1", Version: v + 1})
 	}
-	l.waitFor(t, a, syncer.Poke{Space: "s1", Version: 100})
+	l.waitFor(t, a, syncer.Message{Space: "s1", Version: 100})
 }
 
 func oneAtATime(t *testing.T, a, b syncer.Broker) {
 	var inside, most atomic.Int32
-	l := listen(t, b, func(syncer.Poke) {
+	l := listen(t, b, func(syncer.Message) {
 		most.Store(max(most.Load(), inside.Add(1)))
 		inside.Add(-1)
 	})
 	for i := range int64(50) {
 		for _, space := range []string{"s1", "s2", "s3"} {
-			publish(t, a, syncer.Poke{Space: space, Version: i + 1})
+			publish(t, a, syncer.Message{Space: space, Version: i + 1})
 		}
 	}
-	l.waitFor(t, a, syncer.Poke{Space: "s3", Version: 50})
+	l.waitFor(t, a, syncer.Message{Space: "s3", Version: 50})
 	if most.Load() != 1 {
 		t.Errorf("%d delivers ran at a time, want 1", most.Load())
 	}
@@ -159,12 +159,12 @@ func oneAtATime(t *testing.T, a, b syncer.Broker) {
 
 func publishDoesNotWait(t *testing.T, a, b syncer.Broker) {
 	release := make(chan struct{})
-	l := listen(t, b, func(syncer.Poke) { <-release })
+	l := listen(t, b, func(syncer.Message) { <-release })
 	published := make(chan struct{})
 	go func() {
 		defer close(published)
 		for i := range int64(1000) {
-			if err := a.Publish(t.Context(), syncer.Poke{Space: "s1", Version: i + 1}); err != nil {
+			if err := a.Publish(t.Context(), syncer.Message{Space: "s1", Version: i + 1}); err != nil {
 				t.Errorf("publish: %v", err)
 				return
 			}
@@ -177,19 +177,19 @@ func publishDoesNotWait(t *testing.T, a, b syncer.Broker) {
 	}
 	close(release)
 	<-published
-	l.waitFor(t, a, syncer.Poke{Space: "s1", Version: 1001})
+	l.waitFor(t, a, syncer.Message{Space: "s1", Version: 1001})
 }
 
 func nobodyRuns(t *testing.T, a, b syncer.Broker) {
 	for i := range int64(100) {
-		publish(t, a, syncer.Poke{Space: "s1", Version: i + 1})
+		publish(t, a, syncer.Message{Space: "s1", Version: i + 1})
 	}
-	listen(t, b, nil).waitFor(t, a, syncer.Poke{Space: "s1", Version: 101})
+	listen(t, b, nil).waitFor(t, a, syncer.Message{Space: "s1", Version: 101})
 }
 
 func runEnds(t *testing.T, a, b syncer.Broker) {
 	entered, release := make(chan struct{}, 1), make(chan struct{})
-	l := listen(t, b, func(syncer.Poke) {
+	l := listen(t, b, func(syncer.Message) {
 		select {
 		case entered <- struct{}{}:
 		default:
@@ -200,7 +200,7 @@ func runEnds(t *testing.T, a, b syncer.Broker) {
 	defer again.Stop()
 	deadline := time.After(patience)
 	for inside := false; !inside; {
-		publish(t, a, syncer.Poke{Space: "s1", Version: 1})
+		publish(t, a, syncer.Message{Space: "s1", Version: 1})
 		select {
 		case <-entered:
 			inside = true
@@ -227,7 +227,7 @@ func endedHearsNothing(t *testing.T, a, b syncer.Broker) {
 	for len(gone.heard) > 0 {
 		<-gone.heard
 	}
-	stays.waitFor(t, a, syncer.Poke{Space: "s1", Version: 1})
+	stays.waitFor(t, a, syncer.Message{Space: "s1", Version: 1})
 	if len(gone.heard) > 0 {
 		t.Errorf("a Run that returned delivered %v", <-gone.heard)
 	}

@@ -32,7 +32,7 @@ func New() *Broker {
 }
 
 // Publish implements syncer.Broker. It never fails.
-func (b *Broker) Publish(_ context.Context, p syncer.Poke) error {
+func (b *Broker) Publish(_ context.Context, p syncer.Message) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for in := range b.inboxes {
@@ -42,7 +42,7 @@ func (b *Broker) Publish(_ context.Context, p syncer.Poke) error {
 }
 
 // Run implements syncer.Broker.
-func (b *Broker) Run(ctx context.Context, deliver func(syncer.Poke)) error {
+func (b *Broker) Run(ctx context.Context, deliver func(syncer.Message)) error {
 	in := &inbox{wake: make(chan struct{}, 1), pending: make(map[string]int64)}
 	b.mu.Lock()
 	b.inboxes[in] = struct{}{}
@@ -58,13 +58,13 @@ func (b *Broker) Run(ctx context.Context, deliver func(syncer.Poke)) error {
 			return nil
 		case <-in.wake:
 			for space, version := range in.take() {
-				deliver(syncer.Poke{Space: space, Version: version})
+				deliver(syncer.Message{Space: space, Version: version})
 			}
 		}
 	}
 }
 
-func (in *inbox) add(p syncer.Poke) {
+func (in *inbox) add(p syncer.Message) {
 	in.mu.Lock()
 	in.pending[p.Space] = max(in.pending[p.Space], p.Version)
 	in.mu.Unlock()

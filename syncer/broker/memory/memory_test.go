@@ -24,13 +24,13 @@ func TestBroker_losesNothing(t *testing.T) {
 	t.Parallel()
 	const spaces = 500
 	broker := memory.New()
-	heard := make(chan syncer.Poke, spaces)
+	heard := make(chan syncer.Message, spaces)
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() { done <- broker.Run(ctx, func(p syncer.Poke) { heard <- p }) }()
+	go func() { done <- broker.Run(ctx, func(p syncer.Message) { heard <- p }) }()
 	for ready := false; !ready; { // pokes from before Run listens are nobody's
-		if err := broker.Publish(ctx, syncer.Poke{Space: "ready", Version: 1}); err != nil {
+		if err := broker.Publish(ctx, syncer.Message{Space: "ready", Version: 1}); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -42,7 +42,7 @@ func TestBroker_losesNothing(t *testing.T) {
 	}
 
 	for i := range int64(spaces) {
-		if err := broker.Publish(ctx, syncer.Poke{Space: fmt.Sprint("s", i), Version: i + 1}); err != nil {
+		if err := broker.Publish(ctx, syncer.Message{Space: fmt.Sprint("s", i), Version: i + 1}); err != nil {
 			t.Fatal(err)
 		}
 	}

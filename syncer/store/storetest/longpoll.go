@@ -223,17 +223,17 @@ func longPollExpires(t *testing.T, w *world) {
 
 // prompt is a broker that has delivered a poke when Publish returns.
 type prompt struct {
-	deliver chan func(syncer.Poke)
+	deliver chan func(syncer.Message)
 }
 
-func (b prompt) Publish(_ context.Context, p syncer.Poke) error {
+func (b prompt) Publish(_ context.Context, p syncer.Message) error {
 	deliver := <-b.deliver
 	deliver(p)
 	b.deliver <- deliver
 	return nil
 }
 
-func (b prompt) Run(ctx context.Context, deliver func(syncer.Poke)) error {
+func (b prompt) Run(ctx context.Context, deliver func(syncer.Message)) error {
 	b.deliver <- deliver
 	<-ctx.Done()
 	return nil
@@ -252,7 +252,7 @@ func woken(wake <-chan struct{}) bool {
 // watcher makes alice's engine one whose pokes are prompt, and watches her space.
 func (w *world) watcher(t testing.TB) <-chan struct{} {
 	t.Helper()
-	w.alice.engine = newEngine(counting(w.store), prompt{make(chan func(syncer.Poke), 1)})
+	w.alice.engine = newEngine(counting(w.store), prompt{make(chan func(syncer.Message), 1)})
 	run(t, w.alice.engine)
 	wake, stop := w.alice.engine.Watch(w.space)
 	t.Cleanup(stop)

@@ -58,9 +58,9 @@ func newEngine(store syncer.Store, broker syncer.Broker) *syncer.Engine {
 // deaf is a broker that loses every poke, which is allowed.
 type deaf struct{}
 
-func (deaf) Publish(context.Context, syncer.Poke) error { return nil }
+func (deaf) Publish(context.Context, syncer.Message) error { return nil }
 
-func (deaf) Run(ctx context.Context, _ func(syncer.Poke)) error {
+func (deaf) Run(ctx context.Context, _ func(syncer.Message)) error {
 	<-ctx.Done()
 	return nil
 }
