@@ -31,6 +31,7 @@ const (
 	CodeURITooLong           Code = "uri_too_long"
 	CodeUnsupportedMedia     Code = "unsupported_media_type"
 	CodeUnsupportedEncoding  Code = "unsupported_encoding"
+	CodeSpaceBusy            Code = "space_busy"
 	CodePreconditionRequired Code = "precondition_required"
 	CodeInternal             Code = "internal"
 	CodeUnavailable          Code = "unavailable"
@@ -79,7 +80,7 @@ type Error struct {
 	Fields     []FieldError
 	Cause      Cause         // of CodeCursorExpired
 	Current    *Change       // of CodeVersionConflict
-	RetryAfter time.Duration // of CodeUnavailable and CodeOutcomeUnknown
+	RetryAfter time.Duration // of codes that say "try again"
 	Err        error
 }
 

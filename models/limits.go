@@ -39,5 +39,7 @@ const (
 
 	MaxWait = 25 * time.Second // longest long poll
 
+	MaxQueuedPushes = 256 // pushes that wait for one space on a node
+
 	MaxReceipts = 256 // applied edits that a client's row remembers; more than MaxEdits
 )

@@ -52,6 +52,8 @@ type push struct {
 	cursor                   *cursor // of the pull in the same round trip
 }
 
+func (p *push) client() Client { return Client{p.subject, p.clientID} }
+
 // decide returns the results of p and what to write. Error: CodeCursorExpired.
 func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 	if p.cursor != nil {
@@ -59,7 +61,7 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 			return nil, Writes{}, err
 		}
 	}
-	receipts, err := parseRing(locked.Receipts)
+	receipts, err := parseRing(locked.Receipts[p.client()])
 	if err != nil {
 		return nil, Writes{}, err
 	}
@@ -319,7 +321,7 @@ func (d *decision) writes(results []models.EditResult) Writes {
 		}
 	}
 	if len(receipts) > len(d.receipts) {
-		w.Receipts = receipts.encode()
+		w.Receipts = map[Client][]byte{d.push.client(): receipts.encode()}
 	}
 	return w
 }

@@ -27,6 +27,16 @@ type Options struct {
 	// Default: 62 random bits.
 	NewEpoch func() int64
 
+	// Committers is how many transactions may carry out pushes at a time. A space
+	// always goes to the same one. Default: one, which is right for a database with
+	// one writer.
+	Committers int
+
+	// TailMemory bounds what the newest changes of all spaces may take in memory,
+	// in bytes. Default: 64 MiB. Negative: nothing is kept, every pull asks the
+	// database.
+	TailMemory int
+
 	// Logger hears what no caller is told. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -38,7 +48,11 @@ type Engine struct {
 	broker Broker
 	opts   Options
 
-	watchers watchers
+	watchers   watchers
+	tails      *tails
+	committers []*committer
+	committing sync.WaitGroup // goroutines of committers
+	slowly     chan struct{}  // held by who waits for a slow space
 
 	drainOnce sync.Once
 	draining  chan struct{}
@@ -65,18 +79,52 @@ func New(store Store, broker Broker, opts Options) *Engine {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	return &Engine{
+	e := &Engine{
 		store:    store,
 		broker:   broker,
 		opts:     opts,
+		tails:    newTails(opts.TailMemory, time.Now),
+		slowly:   make(chan struct{}, maxSlowSpaces),
 		draining: make(chan struct{}),
+	}
+	for range max(opts.Committers, 1) {
+		e.committers = append(e.committers, newCommitter(e))
+	}
+	return e
+}
+
+// Run follows what other engines commit, until ctx ends: it keeps the tails true,
+// and delivers pokes. Without it an Engine works, but asks the database for
+// everything.
+func (e *Engine) Run(ctx context.Context) error {
+	var refresher sync.WaitGroup
+	refresher.Go(func() { e.refresh(ctx) })
+	err := e.broker.Run(ctx, e.deliver)
+	refresher.Wait()
+	return err
+}
+
+// deliver acts on what another engine, or this one, has published.
+func (e *Engine) deliver(m Message) {
+	switch {
+	case !m.IsPoke():
+	case m.Space == "":
+		for _, t := range e.tails.all() {
+			e.tails.look(t.name)
+		}
+		e.watchers.wakeAll()
+	default:
+		t := e.tails.find(m.Space)
+		if t == nil {
+			e.watchers.wake(m.Space) // they look for themselves
+		} else if m.Version == 0 || m.Version > t.head() {
+			e.tails.look(m.Space)
+		}
 	}
 }
 
-// Run delivers pokes to the watchers until ctx ends.
-func (e *Engine) Run(ctx context.Context) error {
-	return e.broker.Run(ctx, func(p Message) { e.watchers.wake(p.Space) })
-}
+// Close waits for the commits that are under way. Nothing may be pushed any more.
+func (e *Engine) Close() { e.committing.Wait() }
 
 // Drain ends all long polls at once, each with the page it has; later ones don't
 // wait. A server calls it before it shuts down.
@@ -95,26 +143,50 @@ func (e *Engine) Ready(ctx context.Context) error {
 	}
 }
 
-// announce tells all engines that a space has a new version. The version is
-// committed; if the poke is lost, whoever waits looks for himself a little later.
-func (e *Engine) announce(ctx context.Context, p Message) {
-	if err := e.broker.Publish(ctx, p); err != nil {
-		e.opts.Logger.WarnContext(ctx, "poke not published", "space", p.Space, "version", p.Version, "error", err)
+// announce tells whoever follows a space what was committed to it.
+func (e *Engine) announce(ctx context.Context, c *spaceCommit) {
+	if len(c.documents) == 0 {
+		return
+	}
+	e.tails.commit(c)
+	e.watchers.wake(c.space.ID)
+	// If the poke is lost, other nodes find the change by themselves a little later.
+	poke := Message{Space: c.space.ID, Version: c.space.Head}
+	if err := e.broker.Publish(ctx, poke); err != nil {
+		e.opts.Logger.WarnContext(ctx, "poke not published", "space", poke.Space, "version", poke.Version, "error", err)
 	}
 }
 
 // Heads returns the newest version of each space, 0 for a space never written,
-// and how long a client should wait before it asks again. Errors: those of Store.
-func (e *Engine) Heads(ctx context.Context, spaces []string) ([]models.Head, time.Duration, error) {
-	heads, err := e.store.Heads(ctx, spaces)
+// and how long a client should wait before it asks again. minVersion is the newest
+// version that a push answered to this client; a node that is behind it asks the
+// database. Errors: those of Store.
+func (e *Engine) Heads(ctx context.Context, spaces []string, minVersion int64) ([]models.Head, time.Duration, error) {
+	rows, err := e.heads(ctx, spaces, minVersion)
 	if err != nil {
 		return nil, 0, err
 	}
+	heads := make([]models.Head, len(rows))
 	var newest int64
-	for _, h := range heads {
-		newest = max(newest, h.Version)
+	for i, row := range rows {
+		heads[i] = models.Head{Space: spaces[i], Version: row.Head}
+		newest = max(newest, row.Head)
 	}
 	return heads, e.pollAfter(newest), nil
+}
+
+func (e *Engine) heads(ctx context.Context, spaces []string, minVersion int64) ([]models.Space, error) {
+	if rows, ok := e.tails.heads(spaces, minVersion); ok {
+		return rows, nil
+	}
+	started := e.tails.now()
+	rows, err := e.store.Heads(ctx, spaces)
+	if err == nil {
+		for i, row := range rows {
+			e.tails.learn(spaces[i], Range{After: row.Head}, Run{Space: row, Through: row.Head}, started)
+		}
+	}
+	return rows, err
 }
 
 // Document returns one document. Errors: CodeDocumentNotFound if there is none or

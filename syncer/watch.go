@@ -1,6 +1,10 @@
 package syncer
 
-import "sync"
+import (
+	"maps"
+	"slices"
+	"sync"
+)
 
 // watchers wakes whoever waits for news of a space.
 type watchers struct {
@@ -49,5 +53,15 @@ func (w *watchers) wake(space string) {
 		case ch <- struct{}{}:
 		default: // it has not looked since the last one
 		}
+	}
+}
+
+// wakeAll wakes everybody: nobody knows what has changed.
+func (w *watchers) wakeAll() {
+	w.mu.Lock()
+	spaces := slices.Collect(maps.Keys(w.spaces))
+	w.mu.Unlock()
+	for _, space := range spaces {
+		w.wake(space)
 	}
 }

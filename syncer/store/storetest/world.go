@@ -71,11 +71,17 @@ type timed struct {
 	micros func() int64
 }
 
-func (s timed) Commit(ctx context.Context, touch syncer.Touch, decide func(syncer.Locked) (syncer.Writes, error)) error {
-	return s.Store.Commit(ctx, touch, func(locked syncer.Locked) (syncer.Writes, error) {
-		locked.Now = s.micros()
-		return decide(locked)
-	})
+func (s timed) Commit(ctx context.Context, group syncer.Group) error {
+	decide := group.Decide
+	group.Decide = func(found []*syncer.Locked) []syncer.Writes {
+		for _, locked := range found {
+			if locked != nil {
+				locked.Now = s.micros()
+			}
+		}
+		return decide(found)
+	}
+	return s.Store.Commit(ctx, group)
 }
 
 // counting returns the store with a clock that stands at zero. The clock orders
@@ -151,7 +157,7 @@ func (c client) cursor(t testing.TB) string {
 // all returns every document and tombstone of the space.
 func (c client) all(t testing.TB, store syncer.Store) []models.Change {
 	t.Helper()
-	return changes(read(t, store, c.space, syncer.Range{Limit: models.MaxPageChanges}).Documents)
+	return ordered(read(t, store, c.space, syncer.Range{Limit: models.MaxPageChanges}).Changes)
 }
 
 // live is a document as c's edit left it. at is collection/id.
@@ -245,6 +251,7 @@ func same[T any](t testing.TB, what string, got, want T) {
 		cmp.FilterValues(func(a, b json.RawMessage) bool { return len(a)+len(b) > 0 },
 			cmp.Comparer(func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })),
 		cmpopts.EquateEmpty(),
+		cmpopts.IgnoreUnexported(models.Change{}),
 		cmpopts.IgnoreFields(models.EditError{}, "Detail"),
 		cmpopts.IgnoreFields(models.Error{}, "Detail", "Err"),
 		cmpopts.IgnoreFields(models.FieldError{}, "Detail"),
