@@ -165,6 +165,8 @@ func newFollower(client *harness.Client, space string, random *rand.Rand) *follo
 
 // follow pulls until the writers have ended and there is no more.
 func (f *follower) follow(ctx context.Context, ended <-chan struct{}, seen *acknowledged) error {
+	tick := time.NewTicker(retryEvery)
+	defer tick.Stop()
 	for {
 		over := false
 		select {
@@ -179,7 +181,8 @@ func (f *follower) follow(ctx context.Context, ended <-chan struct{}, seen *ackn
 		}
 		page, err := f.client.Pull(ctx, f.space, pull)
 		if err != nil && mayRetry(err) && ctx.Err() == nil {
-			continue // a busy server may say so; the cursor is where it was
+			<-tick.C
+			continue // a busy server may say so, or be away; the cursor is where it was
 		}
 		if err != nil {
 			return fmt.Errorf("follower: %w", err)

@@ -46,8 +46,8 @@ func TestServe_killedWhilePushing(t *testing.T) {
 type writers struct {
 	ctx      context.Context
 	counters []*counter
-	seen     acknowledged
-	answered chan struct{} // gets a value after each answer, unless it is full
+	seen     map[string]*acknowledged // by space
+	answered chan struct{}            // gets a value after each answer, unless it is full
 	stop     chan struct{}
 	group    *errgroup.Group
 }
@@ -56,18 +56,23 @@ func startWriters(t *testing.T, n int, writer func(i int) *counter) *writers {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), killTimeout)
 	t.Cleanup(cancel)
-	w := &writers{answered: make(chan struct{}, 1000), stop: make(chan struct{})}
+	w := &writers{answered: make(chan struct{}, 1000), stop: make(chan struct{}), seen: map[string]*acknowledged{}}
 	w.group, w.ctx = errgroup.WithContext(ctx)
 	for i := range n {
 		c := writer(i)
 		w.counters = append(w.counters, c)
+		if w.seen[c.space] == nil {
+			w.seen[c.space] = &acknowledged{}
+		}
+	}
+	for _, c := range w.counters {
 		w.group.Go(func() error { return c.write(w.ctx, w.heard, w.stop) })
 	}
 	return w
 }
 
-func (w *writers) heard(answer harness.PushAnswer) {
-	w.seen.add(answer.Results)
+func (w *writers) heard(space string, answer harness.PushAnswer) {
+	w.seen[space].add(answer.Results)
 	select {
 	case w.answered <- struct{}{}:
 	default: // nobody is counting
@@ -116,7 +121,7 @@ type counter struct {
 	retried     int
 }
 
-func (c *counter) write(ctx context.Context, heard func(harness.PushAnswer), stop <-chan struct{}) error {
+func (c *counter) write(ctx context.Context, heard func(string, harness.PushAnswer), stop <-chan struct{}) error {
 	for n := 0; ; n++ {
 		var base int64
 		if n > 0 {
@@ -139,7 +144,7 @@ func (c *counter) write(ctx context.Context, heard func(harness.PushAnswer), sto
 			}
 		}
 		c.acks = append(c.acks, answer.Results[0].Version)
-		heard(answer)
+		heard(c.space, answer)
 		select {
 		case <-stop:
 			return nil

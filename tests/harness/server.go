@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -77,8 +78,9 @@ type Server struct {
 	cluster      *Cluster
 	acknowledged *versions
 
+	url atomic.Value // string; not under mu, which a start holds to its end
+
 	mu      sync.Mutex
-	url     string
 	process *exec.Cmd
 	exited  chan struct{}
 	err     error // of Wait, once exited is closed
@@ -143,9 +145,8 @@ func (s *Server) URL() string {
 }
 
 func (s *Server) ownURL() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.url
+	url, _ := s.url.Load().(string)
+	return url
 }
 
 // Kill ends the server with SIGKILL: it has no chance to write or answer anything.
@@ -290,14 +291,14 @@ func (s *Server) awaitReady(first <-chan string) error {
 			s.process = nil
 			return fmt.Errorf("its first line on stdout is %q, want the address it listens on\n%s", line, s.Log())
 		}
-		s.url = match[1]
+		s.url.Store(match[1])
 	case <-deadline:
 		return fmt.Errorf("no address after %v", readyTimeout)
 	}
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		response, err := http.Get(s.url + "/readyz")
+		response, err := http.Get(s.ownURL() + "/readyz")
 		if err == nil {
 			response.Body.Close()
 			if response.StatusCode == http.StatusOK {
