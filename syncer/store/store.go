@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
@@ -120,7 +122,13 @@ func OpenSQL(url string) (*sql.DB, error) {
 	if !IsPostgres(url) {
 		return nil, errURL
 	}
-	return sql.Open("pgx", url)
+	// pgxpool's own settings (pool_max_conns) are in the URL too, and only pgxpool
+	// takes them out; PostgreSQL refuses what it does not know.
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", err)
+	}
+	return stdlib.OpenDB(*config.ConnConfig), nil
 }
 
 // Close closes the connections. It waits for statements that run.
