@@ -3,6 +3,8 @@
 package report
 
 import (
+	"slices"
+
 	"github.com/tidemark/tidemark/tests/load/measure"
 	"github.com/tidemark/tidemark/tests/load/scenario"
 )
@@ -44,6 +46,7 @@ type Row struct {
 
 	// AtMost bounds Value, in rows without a limit.
 	AtMost float64 `json:"at_most,omitempty"`
+	None   bool    `json:"none,omitempty"` // Value must be 0
 	// Met says whether the target was reached; absent if there is nothing to compare with.
 	Met *bool `json:"met,omitempty"`
 
@@ -56,13 +59,15 @@ type Row struct {
 func NewRow(c scenario.Case, row scenario.Row, ours, limits []scenario.Figures) Row {
 	r := Row{
 		Case: c.Name, Title: row.Title, Figure: row.Figure, Unit: row.Unit, LessIsBetter: row.LessIsBetter,
-		Rounds: column(ours, row.Figure), AtMost: row.AtMost, Ours: medians(ours),
+		Rounds: column(ours, row.Figure), AtMost: row.AtMost, None: row.None, Ours: medians(ours),
 	}
 	r.Value = measure.Median(r.Rounds)
 	if len(r.Rounds) == 0 {
 		return r
 	}
 	switch {
+	case row.None:
+		r.Met = ptr(slices.Max(r.Rounds) == 0)
 	case row.AtMost > 0:
 		r.Met = ptr(r.Value <= row.AtMost)
 	case row.AtLeast > 0 && len(column(limits, row.Figure)) == len(r.Rounds):

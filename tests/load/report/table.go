@@ -47,6 +47,8 @@ func (r *Row) cells() []string {
 
 func (r *Row) target() string {
 	switch {
+	case r.None:
+		return "none"
 	case r.AtMost > 0:
 		return "at most " + number(r.AtMost) + " " + r.Unit
 	case r.AtLeast > 0 && r.Aim > 0:
@@ -64,7 +66,7 @@ func (r *Row) verdict() string {
 		return ""
 	case *r.Met:
 		return "OK"
-	case r.AtMost > 0:
+	case r.AtMost > 0 || r.None:
 		return "ABOVE"
 	default:
 		return "BELOW"

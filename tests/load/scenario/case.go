@@ -43,6 +43,8 @@ type Row struct {
 	AtLeast, Aim float64
 	// AtMost bounds the figure itself, for rows without a limit.
 	AtMost float64
+	// None: the figure must be 0.
+	None bool
 }
 
 // Case is one thing that is measured.
@@ -65,7 +67,10 @@ type Case struct {
 func All() []Case {
 	var all []Case
 	all = append(all, pushCases()...)
-	all = append(all, loneCase(), sqliteCase(), idleCase(), deltaCase(), catchupCase())
+	all = append(all, loneCase(), sqliteCase(), idleCase(), deltaCase(), catchupCase(), pollersCase())
+	all = append(all, streamsCases()...)
+	all = append(all, crossnodeCases()...)
+	all = append(all, memoryCase())
 	return all
 }
 

@@ -30,6 +30,7 @@ type Env struct {
 	Prefix string
 
 	spaces atomic.Int64
+	frames frames
 }
 
 // warmup is how long a load runs before it is measured.
@@ -43,6 +44,7 @@ type deployment struct {
 	env      *Env
 	targets  []wire.Target
 	node     *stand.Process // nil: the user's own
+	second   *stand.Process // nil but where a case has two nodes
 	postgres *stand.Postgres
 }
 
@@ -72,8 +74,39 @@ func (e *Env) deploy(ctx context.Context, sqlite bool, options stand.NodeOptions
 	return d, nil
 }
 
-// end stops the node, if it is the bench's, and adds what goes wrong to err.
+// addNode starts a second node on the database of the first. In a deployment of
+// the user's own there must be one already.
+func (d *deployment) addNode(ctx context.Context, options stand.NodeOptions) (err error) {
+	if d.node == nil {
+		if len(d.targets) < 2 {
+			return errors.New("this needs the URLs of two nodes")
+		}
+		return nil
+	}
+	options.DatabaseURL = d.node.DatabaseURL
+	if d.second, err = d.env.Stand.Node(ctx, options); err != nil {
+		return err
+	}
+	target, err := wire.ParseTarget(d.second.URL)
+	d.targets = append(d.targets, target)
+	return err
+}
+
+// deployBare starts the bare server, as if it were a node.
+func (e *Env) deployBare(ctx context.Context) (*deployment, error) {
+	server, err := e.Stand.Bare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	target, err := wire.ParseTarget(server.URL)
+	return &deployment{env: e, targets: []wire.Target{target}, node: server}, err
+}
+
+// end stops the nodes, if they are the bench's, and adds what goes wrong to err.
 func (d *deployment) end(err *error) {
+	if d.second != nil {
+		*err = errors.Join(*err, d.second.Stop())
+	}
 	if d.node != nil {
 		*err = errors.Join(*err, d.node.Stop())
 	}

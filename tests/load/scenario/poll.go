@@ -2,14 +2,12 @@ package scenario
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark/tidemark/tests/load/stand"
-	"github.com/tidemark/tidemark/tests/load/wire"
 )
 
 const (
@@ -84,16 +82,11 @@ func (e *Env) poll(ctx context.Context, behind int) (f Figures, err error) {
 func bare(ctx context.Context, e *Env) (f Figures, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.Duration+time.Minute)
 	defer cancel()
-	server, err := e.Stand.Bare(ctx)
+	d, err := e.deployBare(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
-	target, err := wire.ParseTarget(server.URL)
-	if err != nil {
-		return nil, err
-	}
-	d := &deployment{env: e, targets: []wire.Target{target}, node: server}
+	defer d.end(&err)
 	steps := make([]step, pollConnections)
 	for i := range steps {
 		p, err := d.newPoller(ctx, i, e.space())

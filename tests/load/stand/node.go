@@ -48,7 +48,7 @@ func (s *Stand) Node(ctx context.Context, options NodeOptions) (*Process, error)
 	if err != nil {
 		return nil, err
 	}
-	p.countsPeak = options.CountsPeak
+	p.countsPeak, p.DatabaseURL = options.CountsPeak, options.DatabaseURL
 	if err := p.awaitReady(ctx); err != nil {
 		return nil, errors.Join(err, p.Stop())
 	}

@@ -23,7 +23,8 @@ const (
 
 // Process is a running server: a node or a bare one.
 type Process struct {
-	URL string
+	URL         string
+	DatabaseURL string // of a node
 
 	stand      *Stand
 	command    *exec.Cmd

@@ -61,6 +61,9 @@ func NewPush(t Target, space, token, client string) *Push {
 	return &Push{b: b, body: len(b), client: client}
 }
 
+// Count is the running number of the newest edit.
+func (p *Push) Count() uint64 { return p.total }
+
 // Begin starts the next push.
 func (p *Push) Begin() {
 	p.b = append(p.b[:p.body], `{"client_id":"`...)
