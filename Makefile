@@ -35,7 +35,7 @@ TIMEOUT  ?= 15m
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 
 .PHONY: run
@@ -85,8 +85,15 @@ e2e: build $(E2E_MODULES) $(SPEC_MODULES) ## browser client, demo page in Chromi
 	@sh scripts/e2e.sh
 
 .PHONY: bench
-bench: ## Go benchmarks, each as a ratio to the first of its group (BENCH=Push COUNT=6)
-	@sh scripts/bench.sh '$(or $(BENCH),.)' '$(or $(COUNT),1)'
+bench: build ## figures beside the limits of this machine (ONLY=push,idle ROUNDS=1 DURATION=2s; URL=… TOKEN=… for a deployment; PUBLISH=1)
+	@$(BUILD) -o bin/load ./tests/load
+	@bin/load $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(DURATION),--duration '$(DURATION)') \
+		$(if $(URL),--url '$(URL)') $(if $(TOKEN),--token '$(TOKEN)') $(if $(SECRET),--secret '$(SECRET)') \
+		$(if $(PUBLISH),--out tests/load/results) $(ARGS)
+
+.PHONY: microbench
+microbench: ## Go benchmarks, each as a ratio to the first of its group (BENCH=Push COUNT=6)
+	@sh scripts/microbench.sh '$(or $(BENCH),.)' '$(or $(COUNT),1)'
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (5s)

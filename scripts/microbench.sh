@@ -3,7 +3,7 @@
 # first benchmark of its group (the name up to the first /). Nanoseconds say
 # little on another machine; ratios travel.
 #
-#	scripts/bench.sh pattern count
+#	scripts/microbench.sh pattern count
 set -eu
 
 dirs=$(find . -name '*_test.go' -not -path '*/node_modules/*' -exec grep -l '^func Benchmark[A-Z0-9_]' {} + |

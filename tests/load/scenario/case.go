@@ -1,0 +1,91 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Figures are what one round of a case came to, by name. A figure that could
+// not be had is missing.
+type Figures map[string]float64
+
+// Names of figures. Each row of a case names the one it reports; all of them
+// are in bench.json.
+const (
+	EditsPerSecond    = "edits_per_s"
+	RequestsPerSecond = "requests_per_s"
+	P50               = "p50_ms"
+	P99               = "p99_ms"
+	ServerCPU         = "server_cpu_us"   // per edit or per request
+	PostgresCPU       = "postgres_cpu_us" // the same
+	ClientCores       = "client_cores"    // what the load client used, in cores
+	ServerCores       = "server_cores"
+	PostgresCores     = "postgres_cores"
+	Conflicts         = "conflicts_percent"
+	Refused           = "refused" // pushes that were answered 429 or 503
+	Wall              = "wall_ms"
+	Cores             = "cores_percent" // server and PostgreSQL, of one core
+	Lost              = "lost"
+	StreamMemory      = "kilobytes_per_stream"
+	PeakMemory        = "peak_megabytes"
+)
+
+// Row is one line of the report.
+type Row struct {
+	Figure       string
+	Title        string
+	Unit         string
+	LessIsBetter bool
+	// AtLeast is how near the figure must come to the same figure of the limit:
+	// 1 is as good. 0: the row has no limit. Aim is where it should be.
+	AtLeast, Aim float64
+	// AtMost bounds the figure itself, for rows without a limit.
+	AtMost float64
+	// None: the figure must be 0.
+	None bool
+}
+
+// Case is one thing that is measured.
+type Case struct {
+	Group string // by which it is chosen
+	Name  string
+	// LimitName says what Limit is, for the reader.
+	LimitName string
+	Rows      []Row
+	// Seconds is about how long a round takes, for the progress bar.
+	Seconds func(e *Env) float64
+	Ours    func(ctx context.Context, e *Env) (Figures, error)
+	// Limit may be nil.
+	Limit func(ctx context.Context, e *Env) (Figures, error)
+	// Own: it starts nodes of its own and cannot measure a deployment.
+	Own bool
+}
+
+// All returns the cases in the order they run in.
+func All() []Case {
+	var all []Case
+	all = append(all, pushCases()...)
+	all = append(all, loneCase(), sqliteCase(), idleCase(), deltaCase(), catchupCase(), pollersCase())
+	all = append(all, streamsCases()...)
+	all = append(all, crossnodeCases()...)
+	all = append(all, memoryCase())
+	return all
+}
+
+// twice is the time of a case that measures itself and its limit.
+func twice(e *Env) float64 { return 2 * (e.Duration + e.warmup()).Seconds() }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// Show is the figures of the case's rows, in short.
+func (c *Case) Show(f Figures) string {
+	var parts []string
+	for _, row := range c.Rows {
+		if value, ok := f[row.Figure]; ok {
+			parts = append(parts, fmt.Sprintf("%.4g %s", value, row.Unit))
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,41 @@
+package scenario
+
+import "fmt"
+
+// crossnodeCases: an edit is acknowledged by one node and seen on a stream of
+// another. The machine is otherwise idle, so this is the way of the poke and
+// not the queue before it.
+func crossnodeCases() []Case {
+	var cases []Case
+	for _, broker := range []struct {
+		name, title string
+		args        func(e *Env) (args []string, end func(), err error)
+	}{
+		{"notify", "LISTEN/NOTIFY", nil},
+		{"nats", "NATS", natsBroker},
+	} {
+		pair := audience{
+			streams: 1, rate: 10, edits: func(e *Env) int { return editsIn(2*e.Duration, 10) },
+			others: true, args: broker.args,
+		}
+		cases = append(cases, Case{
+			Group: "crossnode", Name: "crossnode-" + broker.name,
+			Rows: []Row{
+				{
+					Figure: P50, Title: fmt.Sprintf("a stream of another node, %s: acknowledged to seen, p50", broker.title),
+					Unit: "ms", LessIsBetter: true, AtMost: 15,
+				},
+				{Figure: Lost, Title: fmt.Sprintf("a stream of another node, %s: changes that did not arrive", broker.title), Unit: "lost", LessIsBetter: true, None: true},
+			},
+			Seconds: func(e *Env) float64 { return 2*e.Duration.Seconds() + 2 },
+			Ours:    pair.measure,
+			Own:     broker.args != nil,
+		})
+	}
+	return cases
+}
+
+func natsBroker(e *Env) (args []string, end func(), err error) {
+	url, end, err := e.Stand.NATS()
+	return []string{"--broker", url}, end, err
+}
