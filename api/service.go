@@ -74,6 +74,9 @@ type serverLimits struct {
 	Heads              int   `json:"heads"`
 	WaitS              int64 `json:"wait_s"`
 	Receipts           int   `json:"receipts"`
+	Present            int   `json:"present"`
+	PresenceStateBytes int   `json:"presence_state_bytes"`
+	PresenceTTLS       int64 `json:"presence_ttl_s"`
 }
 
 func (s *Server) config(c echo.Context) error {
@@ -104,6 +107,9 @@ func (s *Server) config(c echo.Context) error {
 			Heads:              models.MaxHeads,
 			WaitS:              int64(models.MaxWait / time.Second),
 			Receipts:           models.MaxReceipts,
+			Present:            models.MaxPresent,
+			PresenceStateBytes: models.MaxPresenceStateBytes,
+			PresenceTTLS:       int64(models.MaxPresenceTTL / time.Second),
 		},
 		RetentionS: int64(s.opts.Retention / time.Second),
 		PollMinMS:  s.opts.PollMin.Milliseconds(),

@@ -32,6 +32,8 @@ const (
 	CodeUnsupportedMedia     Code = "unsupported_media_type"
 	CodeUnsupportedEncoding  Code = "unsupported_encoding"
 	CodePreconditionRequired Code = "precondition_required"
+	CodePresenceTaken        Code = "presence_taken"
+	CodePresenceFull         Code = "presence_full"
 	CodeInternal             Code = "internal"
 	CodeUnavailable          Code = "unavailable"
 	CodeOutcomeUnknown       Code = "outcome_unknown"
@@ -79,7 +81,7 @@ type Error struct {
 	Fields     []FieldError
 	Cause      Cause         // of CodeCursorExpired
 	Current    *Change       // of CodeVersionConflict
-	RetryAfter time.Duration // of CodeUnavailable and CodeOutcomeUnknown
+	RetryAfter time.Duration // of CodeUnavailable, CodeOutcomeUnknown and CodePresenceFull
 	Err        error
 }
 

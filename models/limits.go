@@ -40,4 +40,10 @@ const (
 	MaxWait = 25 * time.Second // longest long poll
 
 	MaxReceipts = 256 // applied edits that a client's row remembers; more than MaxEdits
+
+	MaxPresent            = 1_000   // clients present in one space
+	MaxPresenceStateBytes = 1 << 10 // what each of them shows
+	MinPresenceTTL        = 5 * time.Second
+	DefaultPresenceTTL    = 30 * time.Second
+	MaxPresenceTTL        = 120 * time.Second
 )
