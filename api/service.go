@@ -77,6 +77,9 @@ type serverLimits struct {
 	Present            int   `json:"present"`
 	PresenceStateBytes int   `json:"presence_state_bytes"`
 	PresenceTTLS       int64 `json:"presence_ttl_s"`
+	StreamSpaces       int   `json:"stream_spaces"`
+	StreamsPerSubject  int   `json:"streams_per_subject"`
+	StreamsPerNode     int   `json:"streams_per_node"`
 }
 
 func (s *Server) config(c echo.Context) error {
@@ -110,6 +113,9 @@ func (s *Server) config(c echo.Context) error {
 			Present:            models.MaxPresent,
 			PresenceStateBytes: models.MaxPresenceStateBytes,
 			PresenceTTLS:       int64(models.MaxPresenceTTL / time.Second),
+			StreamSpaces:       models.MaxStreamSpaces,
+			StreamsPerSubject:  models.MaxStreamsPerSubject,
+			StreamsPerNode:     models.MaxStreamsPerNode,
 		},
 		RetentionS: int64(s.opts.Retention / time.Second),
 		PollMinMS:  s.opts.PollMin.Milliseconds(),

@@ -34,6 +34,7 @@ const (
 	CodePreconditionRequired Code = "precondition_required"
 	CodePresenceTaken        Code = "presence_taken"
 	CodePresenceFull         Code = "presence_full"
+	CodeTooManyStreams       Code = "too_many_streams"
 	CodeInternal             Code = "internal"
 	CodeUnavailable          Code = "unavailable"
 	CodeOutcomeUnknown       Code = "outcome_unknown"
@@ -81,7 +82,7 @@ type Error struct {
 	Fields     []FieldError
 	Cause      Cause         // of CodeCursorExpired
 	Current    *Change       // of CodeVersionConflict
-	RetryAfter time.Duration // of CodeUnavailable, CodeOutcomeUnknown and CodePresenceFull
+	RetryAfter time.Duration // of codes that are answered with 429 or 503
 	Err        error
 }
 

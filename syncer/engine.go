@@ -84,10 +84,13 @@ func New(store Store, broker Broker, opts Options) *Engine {
 // until ctx ends.
 func (e *Engine) Run(ctx context.Context) error {
 	return e.broker.Run(ctx, func(m Message) {
-		if m.IsPoke() {
-			e.watchers.wake(m.Space)
-		} else {
+		switch {
+		case !m.IsPoke():
 			e.opts.OnPresence(m)
+		case m.Space == "":
+			e.watchers.wakeAll()
+		default:
+			e.watchers.wake(m.Space)
 		}
 	})
 }
@@ -96,6 +99,17 @@ func (e *Engine) Run(ctx context.Context) error {
 // wait. A server calls it before it shuts down.
 func (e *Engine) Drain() {
 	e.drainOnce.Do(func() { close(e.draining) })
+}
+
+// Draining returns a channel that is closed when Drain is called: for streams,
+// which end then.
+func (e *Engine) Draining() <-chan struct{} { return e.draining }
+
+// CheckCursor tells what Pull would say of a cursor before it looks at the space.
+// Errors: CodeInvalidCursor, CodeCursorExpired for another filter.
+func (e *Engine) CheckCursor(text, space string, collections []string) error {
+	_, err := openCursor(text, space, filterOf(collections))
+	return err
 }
 
 // Ready returns nil if the engine can answer: the database does, and the engine
