@@ -10,6 +10,7 @@ import (
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/presence"
 )
 
 // Times that bound a connection. There is no http.Server.ReadTimeout: its
@@ -25,7 +26,8 @@ const (
 
 // Options set a Server.
 type Options struct {
-	Engine *syncer.Engine
+	Engine   *syncer.Engine
+	Presence *presence.Registry // who runs it and gives it messages is its owner
 
 	// Verifier checks tokens. Nil means development: no tokens, every space
 	// open to everybody who can connect, the demo page at /. THIS IS UNSAFE on
@@ -46,13 +48,14 @@ type Options struct {
 
 // Server answers Tidemark's requests.
 type Server struct {
-	opts   Options
-	engine *syncer.Engine
-	log    *slog.Logger
-	files  map[string]webFile
-	echo   *echo.Echo
-	open   map[string]bool // the routes, in echo's form, that need no token
-	gauges http.Handler
+	opts     Options
+	engine   *syncer.Engine
+	presence *presence.Registry
+	log      *slog.Logger
+	files    map[string]webFile
+	echo     *echo.Echo
+	open     map[string]bool // the routes, in echo's form, that need no token
+	gauges   http.Handler
 }
 
 // New returns a Server.
@@ -65,13 +68,14 @@ func New(opts Options) (*Server, error) {
 		opts.Logger = slog.Default()
 	}
 	s := &Server{
-		opts:   opts,
-		engine: opts.Engine,
-		log:    opts.Logger,
-		files:  files,
-		echo:   echo.New(),
-		open:   make(map[string]bool),
-		gauges: newMetrics(),
+		opts:     opts,
+		engine:   opts.Engine,
+		presence: opts.Presence,
+		log:      opts.Logger,
+		files:    files,
+		echo:     echo.New(),
+		open:     make(map[string]bool),
+		gauges:   newMetrics(),
 	}
 	s.echo.HTTPErrorHandler = s.writeError
 	s.echo.Pre(oneEscaping)

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/memory"
+	"github.com/tidemark/tidemark/syncer/presence"
 	"github.com/tidemark/tidemark/syncer/store"
 )
 
@@ -42,6 +43,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 	w.token = w.mint(map[string]string{"s1": "rw", "s2": "rw"})
 	opts := Options{
 		Engine:   newEngine(t, newStore(t)),
+		Presence: presence.New(memory.New(), presence.Options{}),
 		Verifier: verifier,
 		Logger:   slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Version:  "test",

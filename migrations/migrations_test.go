@@ -276,14 +276,18 @@ func write(t testing.TB, url string) []string {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	touch := syncer.Touch{Space: "s1", Subject: "alice", ClientID: "c1", Epoch: 7}
-	err = s.Commit(t.Context(), touch, func(locked syncer.Locked) (syncer.Writes, error) {
-		space, data := locked.Space, `{"a": 1}`
-		space.Head, space.Digest, space.LiveCount = 5, -1, 1
-		return syncer.Writes{Space: &space, Receipts: []byte("receipts"), Documents: []models.Document{{
-			SpaceID: "s1", Collection: "todos", ID: "t1", Version: 5, Data: &data, Size: int64(len(data)),
-			FieldVersions: `{"all":5}`, ClientID: "c1", EditID: "e1", UpdatedBy: "alice", UpdatedAt: 5,
-		}}}, nil
+	client := syncer.Client{Subject: "alice", ID: "c1"}
+	err = s.Commit(t.Context(), syncer.Group{
+		Touches: []syncer.Touch{{Space: "s1", Clients: []syncer.Client{client}, Epoch: 7}}, Wait: true,
+		Decide: func(found []*syncer.Locked) []syncer.Writes {
+			space, data := found[0].Space, `{"a": 1}`
+			space.Head, space.Digest, space.LiveCount = 5, -1, 1
+			receipts := map[syncer.Client][]byte{client: []byte("receipts")}
+			return []syncer.Writes{{Space: &space, Receipts: receipts, Documents: []models.Document{{
+				SpaceID: "s1", Collection: "todos", ID: "t1", Version: 5, Data: &data, Size: int64(len(data)),
+				FieldVersions: `{"all":5}`, ClientID: "c1", EditID: "e1", UpdatedBy: "alice", UpdatedAt: 5,
+			}}}}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

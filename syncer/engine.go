@@ -37,6 +37,10 @@ type Options struct {
 	// database.
 	TailMemory int
 
+	// OnPresence hears the news of presence that the broker brings; it is called
+	// by one goroutine and delays pokes while it runs. Default: nobody.
+	OnPresence func(Message)
+
 	// Logger hears what no caller is told. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -76,6 +80,9 @@ func New(store Store, broker Broker, opts Options) *Engine {
 	if opts.NewEpoch == nil {
 		opts.NewEpoch = func() int64 { return 1 + rand.Int64N(1<<62) }
 	}
+	if opts.OnPresence == nil {
+		opts.OnPresence = func(Message) {}
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
@@ -94,12 +101,14 @@ func New(store Store, broker Broker, opts Options) *Engine {
 }
 
 // Run follows what other engines commit, until ctx ends: it keeps the tails true,
-// and delivers pokes. Without it an Engine works, but asks the database for
+// and delivers pokes and news of presence. Without it an Engine works, but asks the database for
 // everything.
 func (e *Engine) Run(ctx context.Context) error {
+	ctx, end := context.WithCancel(ctx)
 	var refresher sync.WaitGroup
 	refresher.Go(func() { e.refresh(ctx) })
 	err := e.broker.Run(ctx, e.deliver)
+	end()
 	refresher.Wait()
 	return err
 }
@@ -108,6 +117,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) deliver(m Message) {
 	switch {
 	case !m.IsPoke():
+		e.opts.OnPresence(m)
 	case m.Space == "":
 		for _, t := range e.tails.all() {
 			e.tails.look(t.name)
@@ -130,6 +140,17 @@ func (e *Engine) Close() { e.committing.Wait() }
 // wait. A server calls it before it shuts down.
 func (e *Engine) Drain() {
 	e.drainOnce.Do(func() { close(e.draining) })
+}
+
+// Draining returns a channel that is closed when Drain is called: for streams,
+// which end then.
+func (e *Engine) Draining() <-chan struct{} { return e.draining }
+
+// CheckCursor tells what Pull would say of a cursor before it looks at the space.
+// Errors: CodeInvalidCursor, CodeCursorExpired for another filter.
+func (e *Engine) CheckCursor(text, space string, collections []string) error {
+	_, err := openCursor(text, space, filterOf(collections))
+	return err
 }
 
 // Ready returns nil if the engine can answer: the database does, and the engine

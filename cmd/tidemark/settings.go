@@ -39,6 +39,8 @@ type Settings struct {
 
 	Retention time.Duration `env:"TIDEMARK_RETENTION" default:"720h" help:"How long a client may stay away without starting again."`
 
+	TailMemory int `name:"tail-memory" env:"TIDEMARK_TAIL_MEMORY" default:"64" placeholder:"MIB" help:"Memory for the newest changes of active spaces, in MiB; pulls answered from it ask no database."`
+
 	PollMin time.Duration `env:"TIDEMARK_POLL_MIN" default:"1s" help:"Shortest pause that clients are told to make between pulls."`
 	PollMax time.Duration `env:"TIDEMARK_POLL_MAX" default:"5s" help:"Longest pause that clients are told to make between pulls."`
 }
@@ -48,7 +50,7 @@ func (s *Settings) development() bool { return s.AuthSecret == "" && s.AuthJWKS 
 
 // check returns what is wrong with the settings, in one sentence.
 func (s *Settings) check() error {
-	for _, check := range []func() error{s.checkListen, s.checkDatabase, s.checkAuth, s.checkOrigins, s.checkTimes} {
+	for _, check := range []func() error{s.checkListen, s.checkDatabase, s.checkAuth, s.checkOrigins, s.checkAmounts} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -107,10 +109,12 @@ func (s *Settings) checkOrigins() error {
 	return nil
 }
 
-func (s *Settings) checkTimes() error {
+func (s *Settings) checkAmounts() error {
 	switch {
 	case s.Retention <= 0:
 		return usagef("--retention must be longer than nothing")
+	case s.TailMemory <= 0:
+		return usagef("--tail-memory must be at least 1 (MiB)")
 	case s.PollMin <= 0:
 		return usagef("--poll-min must be longer than nothing")
 	case s.PollMax < s.PollMin:
