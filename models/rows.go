@@ -61,7 +61,9 @@ type Client struct {
 	SpaceID  string `gorm:"primaryKey"`
 	Subject  string `gorm:"primaryKey"`
 	ClientID string `gorm:"primaryKey"`
-	// Receipts is a ring of the newest MaxReceipts applied edits.
-	Receipts []byte
-	SeenAt   int64 // milliseconds of Unix time
+	// Receipts and OlderReceipts tell of the newest MaxReceipts applied edits. The
+	// newest of them are apart because every push adds to them.
+	Receipts      []byte
+	OlderReceipts []byte
+	SeenAt        int64 // milliseconds of Unix time
 }

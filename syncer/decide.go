@@ -61,7 +61,7 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 			return nil, Writes{}, err
 		}
 	}
-	receipts, err := parseRing(locked.Receipts[p.client()])
+	receipts, err := openRing(locked.Receipts[p.client()])
 	if err != nil {
 		return nil, Writes{}, err
 	}
@@ -205,8 +205,8 @@ func (d *decision) base(e *edit) (on base, refusal *models.EditResult) {
 // version belongs to one push, so what it changed, its client has written.
 func (d *decision) ownVersions(base int64) map[int64]bool {
 	own := map[int64]bool{d.version: true}
-	for _, r := range d.receipts {
-		if r.version > base && !r.unchanged {
+	for record := range d.receipts.records {
+		if r := readReceipt(record); r.version > base && !r.unchanged {
 			own[r.version] = true
 		}
 	}
@@ -314,14 +314,14 @@ func (d *decision) writes(results []models.EditResult) Writes {
 		space.Head = d.version
 		w.Space = &space
 	}
-	receipts := d.receipts
+	var added []receipt
 	for i, r := range results {
 		if e := &d.push.edits[i]; r.Status == models.StatusApplied && !r.Replayed && !e.unnamed {
-			receipts = append(receipts, d.fates[e.EditID].receipt)
+			added = append(added, d.fates[e.EditID].receipt)
 		}
 	}
-	if len(receipts) > len(d.receipts) {
-		w.Receipts = map[Client][]byte{d.push.client(): receipts.encode()}
+	if len(added) > 0 {
+		w.Receipts = map[Client]Receipts{d.push.client(): d.receipts.add(added)}
 	}
 	return w
 }

@@ -98,12 +98,12 @@ func (g *group) decide(found []*Locked) []Writes {
 func (s *spaceGroup) decide(locked *Locked) Writes {
 	before := locked.Space.Head
 	changed := make(map[Key]*models.Document)
-	receipts := make(map[Client][]byte)
+	receipts := make(map[Client]Receipts)
 	if locked.Documents == nil {
 		locked.Documents = make(map[Key]*models.Document)
 	}
 	if locked.Receipts == nil {
-		locked.Receipts = make(map[Client][]byte)
+		locked.Receipts = make(map[Client]Receipts)
 	}
 	for _, j := range s.jobs {
 		w := j.decide(*locked)
@@ -115,8 +115,9 @@ func (s *spaceGroup) decide(locked *Locked) Writes {
 			key := Key{d.Collection, d.ID}
 			locked.Documents[key], changed[key] = d, d
 		}
-		for client, ring := range w.Receipts {
-			locked.Receipts[client], receipts[client] = ring, ring
+		for client, r := range w.Receipts {
+			locked.Receipts[client] = r.onto(locked.Receipts[client])
+			receipts[client] = r.onto(receipts[client])
 		}
 	}
 	w := Writes{Receipts: receipts}

@@ -106,15 +106,15 @@ type Locked struct {
 	Now int64
 	// Documents holds the documents that exist. Data is nil where it was not needed.
 	Documents map[Key]*models.Document
-	// Receipts holds the rings of those clients that were seen before.
-	Receipts map[Client][]byte
+	// Receipts holds those of the clients that were seen before.
+	Receipts map[Client]Receipts
 }
 
 // Writes is what the pushes of one space change. The zero value writes nothing.
 type Writes struct {
-	Space     *models.Space     // new head, digest and live count; nil if no document changed
-	Documents []models.Document // no Key twice, in no particular order
-	Receipts  map[Client][]byte // of other clients they stay as they were
+	Space     *models.Space       // new head, digest and live count; nil if no document changed
+	Documents []models.Document   // no Key twice, in no particular order
+	Receipts  map[Client]Receipts // of other clients they stay as they were
 }
 
 // Empty reports whether there is nothing to write.

@@ -121,13 +121,13 @@ func TestWrite_retry(t *testing.T) {
 
 	// Without a key there is nothing to remember it by.
 	write.EditID, write.IfNoneMatch, write.IfMatchAny = "", false, true
-	receipts := len(w.state.Receipts[Client{"alice", "c1"}])
+	receipts := len(w.state.Receipts[Client{"alice", "c1"}].Newest)
 	for range 2 {
 		if _, _, err := e.Write(t.Context(), "s", "alice", write); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(w.state.Receipts[Client{"alice", "c1"}]) != receipts {
+	if len(w.state.Receipts[Client{"alice", "c1"}].Newest) != receipts {
 		t.Error("a write without a key has left a receipt")
 	}
 }

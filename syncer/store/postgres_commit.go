@@ -62,10 +62,10 @@ const lockFreeSpaces = lockSpaces + ` SKIP LOCKED`
 // a limit, here and below, because the plan of a plain one goes wrong on a table
 // that has just begun to grow.
 const touchedClients = `
-SELECT n.place, c.receipts
+SELECT n.place, c.receipts, c.older_receipts
 FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS n (space_id, subject, client_id, place)
 CROSS JOIN LATERAL (
-    SELECT receipts
+    SELECT receipts, older_receipts
     FROM clients
     WHERE space_id = n.space_id
       AND subject = n.subject
@@ -152,7 +152,7 @@ func (r *groupReader) spaces(rows pgx.Rows) error {
 			at++
 		}
 		l.Documents = make(map[syncer.Key]*models.Document, len(r.touches[at].Documents))
-		l.Receipts = make(map[syncer.Client][]byte, len(r.touches[at].Clients))
+		l.Receipts = make(map[syncer.Client]syncer.Receipts, len(r.touches[at].Clients))
 		r.found[at] = l
 	}
 	return rows.Err()
@@ -171,8 +171,8 @@ func (r *groupReader) clientArrays() []any {
 func (r *groupReader) receipts(rows pgx.Rows) error {
 	for rows.Next() {
 		var row int64
-		var receipts []byte
-		if err := rows.Scan(&row, &receipts); err != nil {
+		var receipts syncer.Receipts
+		if err := rows.Scan(&row, &receipts.Newest, &receipts.Older); err != nil {
 			return err
 		}
 		p := r.clients[row-1]

@@ -31,12 +31,15 @@ SET version = excluded.version, deleted = excluded.deleted, data = excluded.data
     field_versions = excluded.field_versions, client_id = excluded.client_id, edit_id = excluded.edit_id,
     updated_by = excluded.updated_by, updated_at = excluded.updated_at`
 
+// writeClients leaves older receipts where they are if none are given: outside of
+// the row, which then takes a new place without them.
 const writeClients = `
-INSERT INTO clients (space_id, subject, client_id, receipts, seen_at)
+INSERT INTO clients AS c (space_id, subject, client_id, receipts, older_receipts, seen_at)
 SELECT *
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[])
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[])
 ON CONFLICT (space_id, subject, client_id) DO UPDATE
-SET receipts = excluded.receipts, seen_at = excluded.seen_at`
+SET receipts = excluded.receipts, older_receipts = COALESCE(NULLIF(excluded.older_receipts, ''), c.older_receipts),
+    seen_at = excluded.seen_at`
 
 func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found []*syncer.Locked, writes []syncer.Writes) error {
 	var rows groupRows
@@ -63,7 +66,7 @@ func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found [
 	queue("spaces", writeSpaces, len(s.id), s.id, s.head, s.digest, s.live)
 	queue("documents", writeDocuments, len(d.id), d.space, d.collection, d.id, d.version, d.deleted, d.data, d.size,
 		d.fields, d.client, d.edit, d.by, d.at)
-	queue("clients", writeClients, len(c.id), c.space, c.subject, c.id, c.receipts, c.seen)
+	queue("clients", writeClients, len(c.id), c.space, c.subject, c.id, c.newest, c.older, c.seen)
 	batch.Queue("COMMIT").Fn = func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		if err == nil && tag.String() != "COMMIT" {
@@ -89,7 +92,7 @@ type groupRows struct {
 	}
 	clients struct {
 		space, subject, id []string
-		receipts           [][]byte
+		newest, older      [][]byte
 		seen               []int64
 	}
 }
@@ -123,7 +126,16 @@ func (r *groupRows) add(space string, found *syncer.Locked, w *syncer.Writes) {
 		c.space = append(c.space, space)
 		c.subject = append(c.subject, client.Subject)
 		c.id = append(c.id, client.ID)
-		c.receipts = append(c.receipts, receipts)
+		c.newest = append(c.newest, receipts.Newest)
+		c.older = append(c.older, orEmpty(receipts.Older))
 		c.seen = append(c.seen, found.Now/1000)
 	}
+}
+
+// orEmpty returns b for a column that may not be NULL.
+func orEmpty(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }

@@ -48,7 +48,7 @@ FROM spaces
 WHERE id = ?`
 
 	sqliteReadClient = `
-SELECT receipts
+SELECT receipts, older_receipts
 FROM clients
 WHERE space_id = ?
   AND subject = ?
@@ -78,10 +78,11 @@ SET version = excluded.version, deleted = excluded.deleted, data = excluded.data
     updated_by = excluded.updated_by, updated_at = excluded.updated_at`
 
 	sqliteWriteClient = `
-INSERT INTO clients (space_id, subject, client_id, receipts, seen_at)
-VALUES (?, ?, ?, ?, ?)
+INSERT INTO clients AS c (space_id, subject, client_id, receipts, older_receipts, seen_at)
+VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (space_id, subject, client_id) DO UPDATE
-SET receipts = excluded.receipts, seen_at = excluded.seen_at`
+SET receipts = excluded.receipts, older_receipts = COALESCE(NULLIF(excluded.older_receipts, x''), c.older_receipts),
+    seen_at = excluded.seen_at`
 )
 
 // sqliteTx is a write transaction. BEGIN IMMEDIATE takes the lock of the whole
@@ -121,7 +122,7 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 	l := &syncer.Locked{
 		Now:       now.UnixMicro(),
 		Documents: make(map[syncer.Key]*models.Document, len(touch.Documents)),
-		Receipts:  make(map[syncer.Client][]byte, len(touch.Clients)),
+		Receipts:  make(map[syncer.Client]syncer.Receipts, len(touch.Clients)),
 	}
 	s := &l.Space
 	err := tx.tx.StmtContext(ctx, tx.writer.readSpace).QueryRowContext(ctx, touch.Space).
@@ -134,8 +135,8 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 	}
 	clients := tx.tx.StmtContext(ctx, tx.writer.readClient)
 	for _, c := range touch.Clients {
-		var receipts []byte
-		err := clients.QueryRowContext(ctx, touch.Space, c.Subject, c.ID).Scan(&receipts)
+		var receipts syncer.Receipts
+		err := clients.QueryRowContext(ctx, touch.Space, c.Subject, c.ID).Scan(&receipts.Newest, &receipts.Older)
 		if err == nil {
 			l.Receipts[c] = receipts
 		} else if !errors.Is(err, sql.ErrNoRows) {
@@ -199,7 +200,7 @@ func (tx *sqliteTx) writeOne(ctx context.Context, found *syncer.Locked, w *synce
 	}
 	clients := tx.tx.StmtContext(ctx, tx.writer.writeClient)
 	for c, receipts := range w.Receipts {
-		if _, err := clients.ExecContext(ctx, s.ID, c.Subject, c.ID, receipts, found.Now/1000); err != nil {
+		if _, err := clients.ExecContext(ctx, s.ID, c.Subject, c.ID, receipts.Newest, orEmpty(receipts.Older), found.Now/1000); err != nil {
 			return err
 		}
 	}

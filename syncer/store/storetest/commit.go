@@ -177,9 +177,9 @@ func commitNothingToWrite(t *testing.T, w *world) {
 }
 
 func commitReceiptsAlone(t *testing.T, w *world) {
-	w.remember(t, c1, []byte("receipts"))
+	w.remember(t, c1, syncer.Receipts{Newest: []byte("receipts")})
 	got := w.locked(t, w.touch())
-	if string(got.Receipts[c1]) != "receipts" || got.Space.Head != 0 || got.Space.Epoch != epoch {
+	if string(got.Receipts[c1].Newest) != "receipts" || got.Space.Head != 0 || got.Space.Epoch != epoch {
 		t.Errorf("found %+v", got)
 	}
 	run := w.read(t, syncer.Range{Limit: 10})
@@ -189,12 +189,12 @@ func commitReceiptsAlone(t *testing.T, w *world) {
 }
 
 // remember commits receipts and nothing else.
-func (w *world) remember(t testing.TB, client syncer.Client, receipts []byte) {
+func (w *world) remember(t testing.TB, client syncer.Client, receipts syncer.Receipts) {
 	t.Helper()
 	touch := w.touch()
 	touch.Clients = []syncer.Client{client}
 	err := commit(t.Context(), w.store, touch, func(syncer.Locked) (syncer.Writes, error) {
-		return syncer.Writes{Receipts: map[syncer.Client][]byte{client: receipts}}, nil
+		return syncer.Writes{Receipts: map[syncer.Client]syncer.Receipts{client: receipts}}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -202,9 +202,9 @@ func (w *world) remember(t testing.TB, client syncer.Client, receipts []byte) {
 }
 
 func commitKeepsReceipts(t *testing.T, w *world) {
-	w.remember(t, c1, []byte("receipts"))
+	w.remember(t, c1, syncer.Receipts{Newest: []byte("receipts")})
 	w.write(t, row(1, "todos/t1", `{}`))
-	if got := w.locked(t, w.touch()).Receipts[c1]; string(got) != "receipts" {
+	if got := w.locked(t, w.touch()).Receipts[c1]; string(got.Newest) != "receipts" {
 		t.Errorf("receipts %q", got)
 	}
 }
@@ -215,8 +215,12 @@ func commitReceiptBytes(t *testing.T, w *world) {
 		ring[i] = byte(i * 7)
 	}
 	for _, receipts := range [][]byte{{0}, {0xff, 0, '\'', '\\'}, ring, []byte("shorter again")} {
-		w.remember(t, c1, receipts)
-		same(t, "receipts", w.locked(t, w.touch()).Receipts[c1], receipts)
+		w.remember(t, c1, syncer.Receipts{Newest: receipts, Older: receipts})
+		want := syncer.Receipts{Newest: receipts, Older: receipts}
+		same(t, "receipts", w.locked(t, w.touch()).Receipts[c1], want)
+		w.remember(t, c1, syncer.Receipts{Newest: []byte("other")})
+		want.Newest = []byte("other")
+		same(t, "receipts of which one part was written", w.locked(t, w.touch()).Receipts[c1], want)
 	}
 }
 
@@ -233,12 +237,12 @@ func commitReceiptKeys(t *testing.T, w *world) {
 		{Subject: "https://login.example/x?y=1&z='", ID: "c1"},
 	}
 	for _, k := range keys {
-		w.remember(t, k, []byte(k.Subject+"\n"+k.ID))
+		w.remember(t, k, syncer.Receipts{Newest: []byte(k.Subject + "\n" + k.ID)})
 	}
 	for _, k := range keys {
 		touch := w.touch()
 		touch.Clients = []syncer.Client{k}
-		same(t, "receipts of "+k.Subject, string(w.locked(t, touch).Receipts[k]), k.Subject+"\n"+k.ID)
+		same(t, "receipts of "+k.Subject, string(w.locked(t, touch).Receipts[k].Newest), k.Subject+"\n"+k.ID)
 	}
 	touch := w.touch()
 	touch.Clients = keys

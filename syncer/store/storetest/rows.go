@@ -52,8 +52,8 @@ func (w *world) touch(wants ...syncer.Want) syncer.Touch {
 var c1 = syncer.Client{Subject: "alice", ID: "c1"}
 
 // ring is receipts of c1.
-func ring(receipts string) map[syncer.Client][]byte {
-	return map[syncer.Client][]byte{c1: []byte(receipts)}
+func ring(receipts string) map[syncer.Client]syncer.Receipts {
+	return map[syncer.Client]syncer.Receipts{c1: {Newest: []byte(receipts)}}
 }
 
 // commit commits a group of one push, which waits for its space.
