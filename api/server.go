@@ -78,7 +78,6 @@ func New(opts Options) (*Server, error) {
 		gauges:   newMetrics(),
 	}
 	s.echo.HTTPErrorHandler = s.writeError
-	s.echo.Pre(oneEscaping)
 	s.echo.Use(s.middleware()...)
 	for _, r := range routes {
 		handler := func(c echo.Context) error { return r.handler(s, c) }
@@ -92,8 +91,14 @@ func New(opts Options) (*Server, error) {
 	return s, nil
 }
 
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+// ServeHTTP answers one request. It makes the router see the path as it was sent:
+// net/http keeps the escaped form only where it is not what Go would have chosen,
+// so that a parameter would come unescaped in one request and escaped in another;
+// now it always comes escaped, and param undoes that once.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.URL.RawPath = r.URL.EscapedPath()
+	s.echo.ServeHTTP(w, r)
+}
 
 // HTTPServer returns an http.Server for s with all its limits set.
 func (s *Server) HTTPServer() *http.Server {
