@@ -31,9 +31,9 @@ func (s *Server) middleware() []echo.MiddlewareFunc {
 		list = append(list, s.cors())
 	}
 	if s.development() {
-		return append(list, before(loopbackOnly))
+		return append(list, before(loopbackOnly, s.acceptTickets))
 	}
-	return append(list, before(s.authenticate))
+	return append(list, before(s.acceptTickets, s.authenticate))
 }
 
 // A step is done before the handler; its error ends the request.
@@ -187,7 +187,7 @@ func (s *Server) cors() echo.MiddlewareFunc {
 		AllowMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowHeaders: []string{
 			echo.HeaderAuthorization, echo.HeaderContentType, echo.HeaderContentEncoding,
-			"If-Match", "If-None-Match", "Idempotency-Key", "Tidemark-Client", echo.HeaderXRequestID,
+			"If-Match", "If-None-Match", "Last-Event-ID", "Idempotency-Key", "Tidemark-Client", echo.HeaderXRequestID,
 		},
 		ExposeHeaders: []string{"ETag", echo.HeaderLocation, echo.HeaderRetryAfter, echo.HeaderXRequestID},
 		MaxAge:        600, // seconds
@@ -220,7 +220,7 @@ func Loopback(hostport string) bool {
 // authenticate demands a token for everything that is not public.
 func (s *Server) authenticate(c echo.Context) error {
 	// The route, not the path: what is going to run is what is judged.
-	if s.open[c.Path()] {
+	if a := s.access[c.Path()]; a == public || a == page || a == byTicket && principal(c) != nobody {
 		return nil
 	}
 	token, err := bearer(c)

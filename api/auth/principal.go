@@ -17,7 +17,7 @@ type Principal struct {
 	// goes on for long, a stream, must end then.
 	Expires time.Time
 
-	grants  []grant // the most specific first
+	grants []grant // the most specific first
 }
 
 // grant is one entry of the claim `spaces`.
