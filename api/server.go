@@ -26,8 +26,11 @@ const (
 
 // Options set a Server.
 type Options struct {
-	Engine   *syncer.Engine
-	Presence *presence.Registry // who runs it and gives it messages is its owner
+	Engine *syncer.Engine
+
+	// Presence knows who is present; its owner runs it. Default: one that hears of
+	// no other node and tells streams nothing.
+	Presence *presence.Registry
 
 	// Verifier checks tokens. Nil means development: no tokens, every space
 	// open to everybody who can connect, the demo page at /. THIS IS UNSAFE on
@@ -69,6 +72,9 @@ func New(opts Options) (*Server, error) {
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
+	}
+	if opts.Presence == nil {
+		opts.Presence = presence.New(nil, presence.Options{})
 	}
 	s := &Server{
 		opts:     opts,

@@ -81,8 +81,8 @@ type entry struct {
 	expires time.Time
 }
 
-// New returns a Registry that tells the others through publisher. What they tell
-// goes to Receive, and Run tells watchers.
+// New returns a Registry that tells the others through publisher, which is nil for
+// a node that is alone. What they tell goes to Receive, and Run tells watchers.
 func New(publisher Publisher, opts Options) *Registry {
 	if opts.MaxClients <= 0 {
 		opts.MaxClients = 100_000
@@ -341,6 +341,9 @@ func (r *Registry) remove(s *space, clientID string, at stamp, now time.Time) {
 // publish tells the other nodes. It goes on when the client hangs up: a page that
 // is closed sends its farewell and is gone.
 func (r *Registry) publish(ctx context.Context, m syncer.Message) {
+	if r.publisher == nil {
+		return
+	}
 	if err := r.publisher.Publish(context.WithoutCancel(ctx), m); err != nil {
 		r.opts.Logger.WarnContext(ctx, "news of presence not published", "space", m.Space, "error", err)
 	}
