@@ -1152,11 +1152,18 @@ type ClientInterface interface {
 	// |---|---|---|
 	// | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
 	// | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
-	// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+	// | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 	//
-	// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
-	// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
-	// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+	// Let other events pass. The reasons of `bye`, an open list:
+	//
+	// - `shutdown`: the server ends; another may answer
+	// - `max_age`: streams are renewed after about 15 minutes
+	// - `token_expired`: get a new token first
+	// - `access_lost`: the caller may no longer read the space
+	// - `unavailable`: the database does not answer
+	//
+	// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+	// connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
 	// connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
 	//
 	// **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
@@ -1704,11 +1711,18 @@ func (c *Client) PushEdits(ctx context.Context, space SpacePath, body PushEditsJ
 // |---|---|---|
 // | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
 // | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
-// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+// | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 //
-// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
-// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
-// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+// Let other events pass. The reasons of `bye`, an open list:
+//
+// - `shutdown`: the server ends; another may answer
+// - `max_age`: streams are renewed after about 15 minutes
+// - `token_expired`: get a new token first
+// - `access_lost`: the caller may no longer read the space
+// - `unavailable`: the database does not answer
+//
+// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+// connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
 // connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
 //
 // **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
@@ -3329,11 +3343,18 @@ type ClientWithResponsesInterface interface {
 	// |---|---|---|
 	// | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
 	// | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
-	// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+	// | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 	//
-	// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
-	// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
-	// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+	// Let other events pass. The reasons of `bye`, an open list:
+	//
+	// - `shutdown`: the server ends; another may answer
+	// - `max_age`: streams are renewed after about 15 minutes
+	// - `token_expired`: get a new token first
+	// - `access_lost`: the caller may no longer read the space
+	// - `unavailable`: the database does not answer
+	//
+	// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+	// connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
 	// connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
 	//
 	// **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
@@ -5041,11 +5062,18 @@ func (c *ClientWithResponses) PushEditsWithResponse(ctx context.Context, space S
 // |---|---|---|
 // | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
 // | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
-// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+// | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 //
-// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
-// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
-// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+// Let other events pass. The reasons of `bye`, an open list:
+//
+// - `shutdown`: the server ends; another may answer
+// - `max_age`: streams are renewed after about 15 minutes
+// - `token_expired`: get a new token first
+// - `access_lost`: the caller may no longer read the space
+// - `unavailable`: the database does not answer
+//
+// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+// connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
 // connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
 //
 // **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
