@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
+	"net/url"
 
 	"github.com/labstack/echo/v4"
 
@@ -47,8 +48,8 @@ func (s *Server) heads(c echo.Context) error {
 	return write(c, http.StatusOK, &headList{Heads: heads, PollAfterMS: pollAfter.Milliseconds()})
 }
 
-// bindHeads returns the spaces asked for, or those that the token names exactly,
-// and the newest version that a push answered to the client.
+// bindHeads returns the spaces asked for, and the newest version that a push
+// answered to the client.
 func (s *Server) bindHeads(c echo.Context) (spaces []string, minVersion int64, err error) {
 	q, err := query(c, "space", "min_version")
 	if err != nil {
@@ -57,23 +58,30 @@ func (s *Server) bindHeads(c echo.Context) (spaces []string, minVersion int64, e
 	if minVersion, err = integer(q, "min_version", 0, models.MaxVersion); err != nil {
 		return nil, 0, err
 	}
-	spaces = list(q, "space")
+	spaces, err = s.bindSpaces(c, q, models.MaxHeads)
+	return spaces, minVersion, err
+}
+
+// bindSpaces returns the spaces that the parameter names, or those that the token
+// names exactly, if the sender may see all of them.
+func (s *Server) bindSpaces(c echo.Context, q url.Values, most int) ([]string, error) {
+	spaces := list(q, "space")
 	switch {
 	case q.Has("space"):
 	case s.development():
-		return nil, 0, invalid("space", "must be there: without tokens nothing else says which spaces are meant")
+		return nil, invalid("space", "must be there: without tokens nothing else says which spaces are meant")
 	default:
 		spaces = principal(c).Spaces()
 	}
-	if len(spaces) > models.MaxHeads {
-		return nil, 0, invalid("space", fmt.Sprintf("at most %d at once", models.MaxHeads))
+	if len(spaces) > most {
+		return nil, invalid("space", fmt.Sprintf("at most %d at once", most))
 	}
 	for _, space := range spaces {
 		if err := mayRead(c, space); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 	}
-	return spaces, minVersion, nil
+	return spaces, nil
 }
 
 // headsTag is the same as long as no head moves. It says nothing about pace.

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/presence"
 )
 
 // listPresence tells who is present.
@@ -77,4 +78,31 @@ func bindPresence(c echo.Context) (space, clientID string, err error) {
 // the ttl between heartbeats, two in a row may be lost.
 func (s *Server) writePresent(c echo.Context, space string, ttl time.Duration) error {
 	return write(c, http.StatusOK, &models.PresenceList{Present: s.presence.List(space), PollAfter: ttl / 3})
+}
+
+// presenceNews is what a stream waits for to hear who is present: nothing as long
+// as the answer has not begun, because the first pull decides whether it does.
+func (st *stream) presenceNews(watch *presence.Watch) <-chan struct{} {
+	if !st.context.Response().Committed {
+		return nil
+	}
+	return watch.C
+}
+
+// showPresence sends who is present where that has changed. The events have no id:
+// a client that comes back is shown all of it anyway.
+func (st *stream) showPresence(watch *presence.Watch) error {
+	if reason := st.reasonToEnd(""); reason != "" {
+		return st.bye(reason, spread(0, time.Second))
+	}
+	for _, e := range watch.Events() {
+		if err := st.out.write(e.Text(presenceFrame)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func presenceFrame(e *models.PresenceEvent) []byte {
+	return event{name: "presence", data: e.AppendJSON(nil)}.append(nil)
 }

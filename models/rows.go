@@ -67,3 +67,9 @@ type Client struct {
 	OlderReceipts []byte
 	SeenAt        int64 // milliseconds of Unix time
 }
+
+// Setting is the row of something on which all nodes agree.
+type Setting struct {
+	Name  string `gorm:"primaryKey"`
+	Value []byte
+}

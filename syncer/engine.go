@@ -223,6 +223,12 @@ func (e *Engine) Document(ctx context.Context, space, collection, id string) (*m
 	return doc.Change(), nil
 }
 
+// Setting returns the value of a setting, the same on every node; fresh, unless
+// there is one already. Errors: those of Store.
+func (e *Engine) Setting(ctx context.Context, name string, fresh []byte) ([]byte, error) {
+	return e.store.Setting(ctx, name, fresh)
+}
+
 // pollAfter is the server's word on pace: a tenth of the time since the space
 // last changed. Versions come from a clock in microseconds, so the head tells
 // when that was.

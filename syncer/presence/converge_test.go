@@ -30,7 +30,8 @@ type flying struct {
 	message syncer.Message
 }
 
-func newNetwork(t *rapid.T, tb testing.TB, skew time.Duration) *network {
+func newNetwork(tb testing.TB, t *rapid.T, skew time.Duration) *network {
+	tb.Helper()
 	n := &network{t: t}
 	for i := range rapid.IntRange(2, 4).Draw(t, "nodes") {
 		ahead := time.Duration(rapid.Int64Range(-int64(skew), int64(skew)).Draw(t, "ahead"))
@@ -123,7 +124,7 @@ func (n *network) trouble() {
 func TestNodes_agree(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		n := newNetwork(rt, t, time.Hour)
+		n := newNetwork(t, rt, time.Hour)
 		n.trouble()
 		n.arrive() // what is late
 
@@ -164,7 +165,7 @@ func TestNodes_agree(t *testing.T) {
 func TestNodes_noResurrection(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		n := newNetwork(rt, t, 0)
+		n := newNetwork(t, rt, 0)
 		for range rapid.IntRange(1, 20).Draw(rt, "heartbeats") {
 			if err := n.beat(n.node(), "c1", "alice"); err != nil {
 				rt.Fatal(err)

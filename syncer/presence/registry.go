@@ -19,6 +19,10 @@ const (
 	// never late.
 	sweepEvery = time.Second
 
+	// tellEvery is how long changes are collected before watchers hear of them. All
+	// of a space are told at once, so that what they then ask for is made once.
+	tellEvery = 100 * time.Millisecond
+
 	// fullPause is when to try again where there is no room.
 	fullPause = 10 * time.Second
 )
@@ -54,14 +58,19 @@ type Registry struct {
 	clients  int   // entries over all spaces
 	newest   int64 // time of the newest stamp made or seen here
 	departed departed
+	untold   []*space // those with that mark
+
+	changed chan struct{} // holds one value: there is something in untold
 }
 
 // space is what is known of a space that has clients or watchers.
 type space struct {
-	name     string
-	entries  map[string]*entry // by client id
-	next     time.Time         // nobody expires before
-	watchers map[chan struct{}]struct{}
+	name    string
+	entries map[string]*entry // by client id
+	next    time.Time         // nobody expires before
+	watches map[*Watch]int    // the space's place in each
+	event   *Event            // the newest, if somebody has asked for it
+	untold  bool              // its watches are still to be told of a change
 }
 
 type entry struct {
@@ -72,8 +81,8 @@ type entry struct {
 	expires time.Time
 }
 
-// New returns a Registry that tells the others through publisher. What they tell
-// goes to Receive, and Run lets watchers hear who has expired.
+// New returns a Registry that tells the others through publisher, which is nil for
+// a node that is alone. What they tell goes to Receive, and Run tells watchers.
 func New(publisher Publisher, opts Options) *Registry {
 	if opts.MaxClients <= 0 {
 		opts.MaxClients = 100_000
@@ -87,7 +96,7 @@ func New(publisher Publisher, opts Options) *Registry {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	return &Registry{publisher: publisher, opts: opts, spaces: make(map[string]*space)}
+	return &Registry{publisher: publisher, opts: opts, spaces: make(map[string]*space), changed: make(chan struct{}, 1)}
 }
 
 // Enter is a heartbeat: clientID is present in the space, for subject, until the
@@ -212,6 +221,10 @@ func (r *Registry) List(spaceName string) []models.Presence {
 	now := r.opts.Now()
 	s := r.open(spaceName, now)
 	defer r.close(s)
+	return s.list(now)
+}
+
+func (s *space) list(now time.Time) []models.Presence {
 	list := make([]models.Presence, 0, len(s.entries))
 	for id, e := range s.entries {
 		list = append(list, models.Presence{
@@ -224,35 +237,24 @@ func (r *Registry) List(spaceName string) []models.Presence {
 	return list
 }
 
-// Watch returns a channel that gets a value after each change of who is present
-// in a space, or of a state; a mere heartbeat is none. The channel holds one
-// value: subscribe first, then List, and List again for each value. stop ends the
-// watch.
-func (r *Registry) Watch(spaceName string) (wake <-chan struct{}, stop func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	ch := make(chan struct{}, 1)
-	r.open(spaceName, r.opts.Now()).watchers[ch] = struct{}{}
-	return ch, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if s := r.spaces[spaceName]; s != nil {
-			delete(s.watchers, ch)
-			r.close(s)
-		}
-	}
-}
-
-// Run wakes watchers of those who expire, until ctx ends.
+// Run tells watchers what has changed and who has expired, until ctx ends.
 func (r *Registry) Run(ctx context.Context) error {
-	ticker := time.NewTicker(sweepEvery)
-	defer ticker.Stop()
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
+	var due <-chan time.Time // when what has changed is told
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-sweep.C:
 			r.sweep()
+		case <-r.changed:
+			if due == nil { // the first; if others put it off, it might never be told
+				due = time.After(tellEvery)
+			}
+		case <-due:
+			due = nil
+			r.tell()
 		}
 	}
 }
@@ -272,7 +274,7 @@ func (r *Registry) sweep() {
 func (r *Registry) open(name string, now time.Time) *space {
 	s := r.spaces[name]
 	if s == nil {
-		s = &space{name: name, entries: make(map[string]*entry), watchers: make(map[chan struct{}]struct{})}
+		s = &space{name: name, entries: make(map[string]*entry), watches: make(map[*Watch]int)}
 		r.spaces[name] = s
 	}
 	r.expire(s, now)
@@ -280,7 +282,7 @@ func (r *Registry) open(name string, now time.Time) *space {
 }
 
 func (r *Registry) close(s *space) {
-	if len(s.entries) == 0 && len(s.watchers) == 0 {
+	if len(s.entries) == 0 && len(s.watches) == 0 {
 		delete(r.spaces, s.name)
 	}
 }
@@ -321,7 +323,7 @@ func (r *Registry) put(s *space, n *news, now time.Time) {
 	}
 	if changed {
 		e.state = bytes.Clone(n.State) // what was sent is a part of a larger body
-		s.wake()
+		r.note(s)
 	}
 }
 
@@ -333,21 +335,15 @@ func (r *Registry) remove(s *space, clientID string, at stamp, now time.Time) {
 	}
 	delete(s.entries, clientID)
 	r.clients--
-	s.wake()
-}
-
-func (s *space) wake() {
-	for ch := range s.watchers {
-		select {
-		case ch <- struct{}{}:
-		default: // it has not looked since the last one
-		}
-	}
+	r.note(s)
 }
 
 // publish tells the other nodes. It goes on when the client hangs up: a page that
 // is closed sends its farewell and is gone.
 func (r *Registry) publish(ctx context.Context, m syncer.Message) {
+	if r.publisher == nil {
+		return
+	}
 	if err := r.publisher.Publish(context.WithoutCancel(ctx), m); err != nil {
 		r.opts.Logger.WarnContext(ctx, "news of presence not published", "space", m.Space, "error", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -239,89 +238,6 @@ func TestEnter_fullNode(t *testing.T) {
 	n.beat("c3", `{}`, 0)
 	n.Receive(other.sent.messages[0])
 	n.want("c2", "c3")
-}
-
-func TestWatch(t *testing.T) {
-	t.Parallel()
-	n := newNode(t, &clock{start}, Options{NodeID: "a"})
-	other := newNode(t, n.clock, Options{NodeID: "b"})
-	wake, stop := n.Watch("s1")
-	elsewhere, stopElsewhere := n.Watch("s2")
-	told := func(want bool, what string) {
-		t.Helper()
-		select {
-		case <-wake:
-			if !want {
-				t.Errorf("%s: woken", what)
-			}
-		default:
-			if want {
-				t.Errorf("%s: not woken", what)
-			}
-		}
-	}
-	told(false, "nothing")
-	n.beat("c1", `{}`, 30*time.Second)
-	n.beat("c2", `{}`, 30*time.Second)
-	told(true, "two came")
-	told(false, "one value for both")
-	n.beat("c1", `{}`, 30*time.Second)
-	told(false, "a mere heartbeat")
-	n.beat("c1", `{"a":1}`, 30*time.Second)
-	told(true, "another state")
-	n.leaves("c1")
-	told(true, "one left")
-	n.leaves("c1")
-	told(false, "left again")
-	other.beat("c3", `{}`, 60*time.Second)
-	other.beat("c3", `{}`, 60*time.Second)
-	n.Receive(other.sent.messages[0])
-	told(true, "one came to another node")
-	n.Receive(other.sent.messages[1])
-	told(false, "a mere heartbeat there")
-	n.clock.advance(30 * time.Second)
-	n.sweep()
-	told(true, "c2 expired")
-	n.sweep()
-	told(false, "nobody else")
-	select {
-	case <-elsewhere:
-		t.Error("woken by another space")
-	default:
-	}
-	stop()
-	stop()
-	stopElsewhere()
-	n.leaves("c3")
-	told(false, "ended")
-	if len(n.spaces) != 0 {
-		t.Errorf("%d spaces are remembered", len(n.spaces))
-	}
-}
-
-// Run tells watchers of a space for which nobody asks.
-func TestRun(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := New(&sent{}, Options{})
-		ctx, end := context.WithCancel(t.Context())
-		ended := make(chan error)
-		go func() { ended <- r.Run(ctx) }()
-		if err := r.Enter(ctx, "s1", "c1", "alice", models.PresenceRequest{TTL: 5 * time.Second}); err != nil {
-			t.Fatal(err)
-		}
-		wake, stop := r.Watch("s1")
-		defer stop()
-		began := time.Now()
-		<-wake
-		if late := time.Since(began) - 5*time.Second; late < 0 || late > sweepEvery {
-			t.Errorf("woken %v after the end of the ttl", late)
-		}
-		end()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 // A page that is closed has sent its farewell and is gone before it is published.
