@@ -43,7 +43,7 @@ func (d *oneDocument) Changes(_ context.Context, _ string, r syncer.Range) (sync
 	defer d.mu.Unlock()
 	run := syncer.Run{Through: d.head, Space: models.Space{Head: d.head, Epoch: 1}}
 	if d.head > r.After && len(r.Collections) == 0 {
-		run.Documents = []models.Document{{Collection: "c", ID: fmt.Sprint("d", d.head), Version: d.head, Data: &d.text}}
+		run.Changes = []models.Change{{Collection: "c", ID: fmt.Sprint("d", d.head), Version: d.head, Data: []byte(d.text)}}
 	}
 	return run, d.err
 }

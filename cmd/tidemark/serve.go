@@ -13,7 +13,6 @@ import (
 
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/syncer"
-	"github.com/tidemark/tidemark/syncer/broker/memory"
 	"github.com/tidemark/tidemark/syncer/presence"
 	"github.com/tidemark/tidemark/syncer/store"
 )
@@ -50,7 +49,12 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	}
 	defer closeDatabase()
 
-	broker := memory.New()
+	broker, closeBroker, err := openBroker(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeBroker() }() // nobody is left to hear what it could not send
+
 	registry := presence.New(broker, presence.Options{})
 	engine := syncer.New(database, broker, syncer.Options{
 		PollMin:    s.PollMin,
