@@ -13,7 +13,6 @@ import (
 
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/syncer"
-	"github.com/tidemark/tidemark/syncer/broker/memory"
 	"github.com/tidemark/tidemark/syncer/store"
 )
 
@@ -49,7 +48,13 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	}
 	defer closeDatabase()
 
-	engine := syncer.New(database, memory.New(), syncer.Options{PollMin: s.PollMin, PollMax: s.PollMax})
+	broker, closeBroker, err := openBroker(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeBroker() }() // nobody is left to hear what it could not send
+
+	engine := syncer.New(database, broker, syncer.Options{PollMin: s.PollMin, PollMax: s.PollMax})
 	server, err := api.New(api.Options{
 		Engine:      engine,
 		Verifier:    verifier,

@@ -25,6 +25,9 @@ type Settings struct {
 	DatabaseURL      string `name:"database-url" env:"TIDEMARK_DATABASE_URL" default:"sqlite:data/tidemark.db" placeholder:"URL" help:"sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE."`
 	UnsafeDurability bool   `env:"TIDEMARK_UNSAFE_DURABILITY" help:"Accept a PostgreSQL with fsync=off or synchronous_commit=off. THIS LOSES ACKNOWLEDGED EDITS in a crash."`
 
+	// Broker is how nodes tell each other of changes; empty means by database.
+	Broker string `env:"TIDEMARK_BROKER" placeholder:"KIND|URL" help:"memory (one node) or postgres (LISTEN/NOTIFY). Default: postgres with a PostgreSQL database, memory with SQLite. What a broker doesn't tell, each node finds in the database a little later."`
+
 	// AuthSecret or AuthJWKS turns authentication on.
 	AuthSecret   string        `env:"TIDEMARK_AUTH_SECRET" placeholder:"SECRET" help:"Secret that tokens are signed with (HS256), at least 32 bytes."`
 	AuthJWKS     string        `name:"auth-jwks" env:"TIDEMARK_AUTH_JWKS" placeholder:"URL|FILE" help:"JWK Set that tokens are signed with (RS256, ES256, EdDSA)."`
@@ -48,7 +51,7 @@ func (s *Settings) development() bool { return s.AuthSecret == "" && s.AuthJWKS 
 
 // check returns what is wrong with the settings, in one sentence.
 func (s *Settings) check() error {
-	for _, check := range []func() error{s.checkListen, s.checkDatabase, s.checkAuth, s.checkOrigins, s.checkTimes} {
+	for _, check := range []func() error{s.checkListen, s.checkDatabase, s.checkBroker, s.checkAuth, s.checkOrigins, s.checkTimes} {
 		if err := check(); err != nil {
 			return err
 		}
