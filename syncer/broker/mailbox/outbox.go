@@ -68,8 +68,7 @@ func (o *Outbox) Close() {
 
 func (o *Outbox) run(ctx context.Context) {
 	defer o.sender.Close()
-	var pause retry.Pause
-	away := false
+	failures := 0
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -79,19 +78,18 @@ func (o *Outbox) run(ctx context.Context) {
 		batch := o.box.Take()
 		if err := o.send(ctx, batch); err != nil {
 			o.putBack(batch)
-			if !away && ctx.Err() == nil {
+			if failures == 0 && ctx.Err() == nil {
 				o.log.WarnContext(ctx, "broker can't send", "error", err)
 			}
-			away = true
-			pause.Wait(ctx)
+			retry.Wait(ctx, retry.After(failures))
+			failures++
 			continue
 		}
-		if away {
+		if failures > 0 {
 			o.log.InfoContext(ctx, "broker sends again")
 		}
-		away = false
-		pause.Reset()
-		wait(ctx, between)
+		failures = 0
+		retry.Wait(ctx, between)
 	}
 	o.flush(ctx)
 }
@@ -127,14 +125,5 @@ func (o *Outbox) putBack(batch []syncer.Message) {
 		if m.IsPoke() {
 			o.box.Put(m)
 		}
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/mailbox"
-	"github.com/tidemark/tidemark/syncer/broker/retry"
 )
 
 const (
@@ -31,32 +30,9 @@ type listener struct {
 	quiet  time.Duration // as the constant; tests are less patient
 }
 
-// run listens until ctx ends, on one connection after another.
-func (l *listener) run(ctx context.Context) {
-	var pause retry.Pause
-	away := false
-	for {
-		err := l.listen(ctx, func() {
-			if away {
-				l.log.InfoContext(ctx, "broker hears again")
-			}
-			away = false
-			pause.Reset()
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		if !away {
-			l.log.WarnContext(ctx, "broker hears nothing", "error", err)
-		}
-		away = true
-		pause.Wait(ctx)
-	}
-}
-
-// listen listens on one connection until that breaks or ctx ends. It calls heard
+// listen listens on one connection until that breaks or ctx ends. It calls begun
 // when it begins to hear.
-func (l *listener) listen(ctx context.Context, heard func()) error {
+func (l *listener) listen(ctx context.Context, begun func()) error {
 	conn, err := pgx.ConnectConfig(ctx, l.config)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -65,7 +41,7 @@ func (l *listener) listen(ctx context.Context, heard func()) error {
 	if err := begin(ctx, conn); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	heard()
+	begun()
 	// What was sent before was not heard.
 	l.in.Put(syncer.Message{})
 	for {

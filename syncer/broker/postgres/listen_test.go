@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/mailbox"
+	"github.com/tidemark/tidemark/syncer/broker/retry"
 	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
@@ -54,7 +55,7 @@ func TestListener_silentDeath(t *testing.T) {
 	heard, ended := make(chan syncer.Message, 16), make(chan struct{})
 	go func() {
 		defer close(ended)
-		l.run(ctx)
+		retry.Forever(ctx, l.log, l.listen)
 	}()
 	go in.Deliver(ctx, func(m syncer.Message) { heard <- m })
 	<-heard

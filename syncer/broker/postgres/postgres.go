@@ -22,6 +22,7 @@ import (
 
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/mailbox"
+	"github.com/tidemark/tidemark/syncer/broker/retry"
 )
 
 // Options set a Broker. The zero value works.
@@ -67,7 +68,7 @@ func (b *Broker) Run(ctx context.Context, deliver func(syncer.Message)) error {
 	in := mailbox.New()
 	l := listener{config: b.config, log: b.log, in: in, quiet: quiet}
 	var listening sync.WaitGroup
-	listening.Go(func() { l.run(ctx) })
+	listening.Go(func() { retry.Forever(ctx, b.log, l.listen) })
 	in.Deliver(ctx, deliver)
 	listening.Wait()
 	return nil

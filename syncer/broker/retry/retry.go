@@ -1,8 +1,9 @@
-// Package retry is the pause between attempts to reach a server that is away.
+// Package retry is how brokers come back to a server that is away.
 package retry
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 )
@@ -12,31 +13,45 @@ const (
 	longest  = 5 * time.Second
 )
 
-// Pause grows from 100 ms to 5 s, with jitter, so that nodes which lost the same
-// server don't come back to it at the same moment. The zero value is ready.
-type Pause struct {
-	attempts int
-}
-
-// Next returns how long to wait now: between half and all of 100 ms, 200 ms and
-// so on.
-func (p *Pause) Next() time.Duration {
-	wait := min(shortest<<min(p.attempts, 16), longest)
-	p.attempts++
+// After returns how long to wait after this many attempts that failed before:
+// from 100 ms, doubled each time, to 5 s, less up to a half, so that nodes which
+// lost the same server don't come back to it at the same moment.
+func After(attempts int) time.Duration {
+	wait := min(shortest<<min(attempts, 16), longest)
 	return wait/2 + rand.N(wait/2)
 }
 
-// Wait waits for the next pause, or until ctx ends; then it reports false.
-func (p *Pause) Wait(ctx context.Context) bool {
-	timer := time.NewTimer(p.Next())
+// Wait waits for d, or until ctx ends.
+func Wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return false
 	case <-timer.C:
-		return true
 	}
 }
 
-// Reset begins with short pauses again, after a success.
-func (p *Pause) Reset() { p.attempts = 0 }
+// Forever calls hear again and again until ctx ends, with pauses. hear connects
+// and hears until the connection breaks, and calls begun when it begins to hear.
+// log is told when the connection is lost and found again, not of each attempt.
+func Forever(ctx context.Context, log *slog.Logger, hear func(ctx context.Context, begun func()) error) {
+	attempts, away := 0, false
+	begun := func() {
+		if away {
+			log.InfoContext(ctx, "broker hears again")
+		}
+		attempts, away = 0, false
+	}
+	for {
+		err := hear(ctx, begun)
+		if ctx.Err() != nil {
+			return
+		}
+		if !away {
+			log.WarnContext(ctx, "broker hears nothing", "error", err)
+		}
+		away = true
+		Wait(ctx, After(attempts))
+		attempts++
+	}
+}
