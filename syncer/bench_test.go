@@ -95,9 +95,8 @@ func BenchmarkPage(b *testing.B) {
 // What an edit costs that wakes a thousand streams: each for itself, and shared.
 func BenchmarkStreams(b *testing.B) {
 	const streams = 1000
-	text := todo
-	run := Run{Through: 2, Space: models.Space{Head: 2, Epoch: 1}, Documents: []models.Document{{
-		Collection: "todos", ID: "t1", Version: 2, Data: &text, ClientID: "c1", EditID: "e1", UpdatedBy: "alice",
+	run := Run{Through: 2, Space: models.Space{Head: 2, Epoch: 1}, Changes: []models.Change{{
+		Collection: "todos", ID: "t1", Version: 2, Data: []byte(todo), ClientID: "c1", EditID: "e1", UpdatedBy: "alice",
 	}}}
 	e := New(&scriptedStore{changes: func(Range) (Run, error) { return run, nil }}, &deaf{}, Options{})
 	req := PullRequest{Cursor: at(1)}

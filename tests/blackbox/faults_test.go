@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark/tidemark/tests/harness"
@@ -138,21 +139,19 @@ func cutOff(databaseURL string) fault {
 	return fault{"pg_terminate_backend of everybody", func(t *testing.T, w *writers) {
 		t.Helper()
 		for range 3 {
-			terminateAll(t, databaseURL, "")
+			terminate(t, databaseURL)
 			w.await(t, 10)
 		}
 	}}
 }
 
-// terminateAll ends the connections to the database whose last statement begins
-// as given.
-func terminateAll(t *testing.T, databaseURL, statement string) {
+func terminate(t *testing.T, databaseURL string) {
 	t.Helper()
 	err := onDatabase(t.Context(), databaseURL, func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, `
 SELECT pg_terminate_backend(pid)
 FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND starts_with(query, $1)`, statement)
+WHERE datname = current_database() AND pid <> pg_backend_pid()`)
 		return err
 	})
 	if err != nil {
@@ -164,7 +163,11 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND starts_with(q
 func onDatabase(ctx context.Context, databaseURL string, do func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, databaseURL)
+	config, err := pgxpool.ParseConfig(databaseURL) // takes pool_max_conns out
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
 		return err
 	}

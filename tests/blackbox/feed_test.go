@@ -25,7 +25,7 @@ func TestFeed_followersSeeEveryVersion(t *testing.T) {
 	seed := harness.Seed(t)
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		server := harness.Start(t, harness.Options{Store: store})
-		raceFeed(t, seed, func(int) *harness.Client { return server.Client("") }, nil)
+		raceFeed(t, seed, feedRace{}, func(int) *harness.Client { return server.Client("") })
 	})
 }
 
@@ -36,13 +36,9 @@ func TestFeed_followersSeeEveryVersion(t *testing.T) {
 func TestFeed_followersSeeEveryVersionOnAllNodes(t *testing.T) {
 	t.Parallel()
 	seed := harness.Seed(t)
-	for _, broker := range append([]harness.Broker{harness.BrokerNone}, harness.Brokers...) {
-		t.Run(string(broker), func(t *testing.T) {
-			t.Parallel()
-			cluster := harness.StartCluster(t, harness.ClusterOptions{Broker: broker})
-			raceFeed(t, seed, spread(cluster), nil)
-		})
-	}
+	eachLink(t, func(t *testing.T, cluster *harness.Cluster) {
+		raceFeed(t, seed, feedRace{}, spread(cluster))
+	})
 }
 
 // spread gives every other client a node of its own, in turn, and lets the rest
@@ -56,28 +52,38 @@ func spread(cluster *harness.Cluster) func(i int) *harness.Client {
 	}
 }
 
+// feedRace is the size of a race and what happens during it. The zero value is the
+// full size and a quiet race.
+type feedRace struct {
+	writers, followers, pushes int
+	// disturb may do what it likes to the servers until its context ends, which is
+	// when the writers have.
+	disturb func(context.Context) error
+}
+
 // raceFeed runs the race with client(i) for the i-th writer or follower. Each
 // push writes both documents of a pair, so a follower that has caught up must
-// hold two equal halves of every pair. disturb, if not nil, may do what it likes
-// to the servers until its context ends, which is when the writers have ended.
-func raceFeed(t *testing.T, seed uint64, client func(i int) *harness.Client, disturb func(context.Context) error) {
+// hold two equal halves of every pair.
+func raceFeed(t *testing.T, seed uint64, race feedRace, client func(i int) *harness.Client) {
 	t.Helper()
-	const writers, followers, pairs = 64, 8, 40
-	pushes := harness.Size(6, 200)
+	const pairs = 40
+	if race.writers == 0 {
+		race.writers, race.followers, race.pushes = 64, 8, harness.Size(6, 200)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), raceTimeout)
 	defer cancel()
 	seen := &acknowledged{}
 	following, followCtx := errgroup.WithContext(ctx)
 	ended := make(chan struct{})
-	for f := range followers {
+	for f := range race.followers {
 		follower := newFollower(client(f), "race", harness.Random(seed, fmt.Sprint("follower ", f)))
 		following.Go(func() error { return follower.follow(followCtx, ended, seen) })
 	}
 	writing, writeCtx := errgroup.WithContext(followCtx) // a follower that fails ends the writers
-	for w := range writers {
+	for w := range race.writers {
 		client, random := client(w), harness.Random(seed, fmt.Sprint("writer ", w))
 		writing.Go(func() error {
-			for n := range pushes {
+			for n := range race.pushes {
 				push := pairPush(fmt.Sprintf("w%d", w), n, random.IntN(pairs))
 				answer, _, err := pushUntilAnswered(writeCtx, client, "race", push)
 				if err != nil {
@@ -88,7 +94,7 @@ func raceFeed(t *testing.T, seed uint64, client func(i int) *harness.Client, dis
 			return nil
 		})
 	}
-	disturbing, stopDisturbing := disturbUntilStopped(ctx, disturb)
+	disturbing, stopDisturbing := disturbUntilStopped(ctx, race.disturb)
 	wrote := writing.Wait()
 	stopDisturbing()
 	disturbed := <-disturbing

@@ -45,8 +45,9 @@ func startFront(ctx context.Context, line *lifeline.Line, dir, listen string, no
 }
 
 // nginxConf is what a user would write who reads no manual: that streams and long
-// polls go through it is for the server to see to. Only what keeps nginx inside
-// its folder and in one process, which can be ended, is added.
+// polls go through it is for the server to see to. The Host is passed on because
+// without auth the server wants to be asked for localhost. The rest keeps nginx in
+// its folder, and in one process, which can be ended.
 const nginxConf = `
 daemon off;
 master_process off;
@@ -66,6 +67,7 @@ http {
 		listen %[3]s;
 		location / {
 			proxy_pass http://tidemark;
+			proxy_set_header Host $http_host;
 		}
 	}
 }

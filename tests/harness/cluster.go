@@ -3,7 +3,6 @@ package harness
 import (
 	"net/url"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tidemark/tidemark/tests/natstest"
 	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
@@ -23,18 +23,20 @@ const (
 	EnvBroker = "TIDEMARK_TEST_BROKER"
 )
 
-// Broker is how the nodes of a cluster hear each other.
+// Broker is how the nodes of a cluster hear each other: one of the kinds below, or
+// what --broker is to be, if it is a URL.
 type Broker string
 
 // The brokers. BrokerNone gives each node one of its own, so that every poke
 // between nodes is lost.
 const (
 	BrokerPostgres Broker = "postgres"
+	BrokerNATS     Broker = "nats"
 	BrokerNone     Broker = "none"
 )
 
 // Brokers are all that connect nodes.
-var Brokers = []Broker{BrokerPostgres}
+var Brokers = []Broker{BrokerPostgres, BrokerNATS}
 
 // clusterPool is how many connections a node of a cluster may have: few, because
 // many clusters share one PostgreSQL while the tests run.
@@ -71,7 +73,7 @@ func StartCluster(t testing.TB, options ClusterOptions) *Cluster {
 	if node.DatabaseURL == "" {
 		node.DatabaseURL = WithSetting(t, pgtest.URL(t), "pool_max_conns", clusterPool)
 	}
-	node.Env = append(brokerEnv(t, options.Broker), node.Env...)
+	node.Env = append([]string{"TIDEMARK_BROKER=" + options.Broker.setting(t)}, node.Env...)
 	c := &Cluster{t: t}
 	for range options.Nodes {
 		c.nodes = append(c.nodes, New(t, node))
@@ -102,23 +104,28 @@ func envBroker() Broker {
 	return BrokerPostgres
 }
 
-// brokerEnv is what tells a node its broker.
-func brokerEnv(t testing.TB, broker Broker) []string {
+// natsServer is the one that all clusters of this process share.
+var natsServer = sync.OnceValues(natstest.Launch)
+
+// setting is what --broker is to be.
+func (b Broker) setting(t testing.TB) string {
 	t.Helper()
-	switch broker {
+	switch b {
 	case BrokerPostgres:
-		return nil // the default on PostgreSQL
+		return string(b)
 	case BrokerNone:
-		if bin, err := binary(); err == nil {
-			if help, _ := exec.Command(bin, "serve", "--help").CombinedOutput(); !strings.Contains(string(help), "--broker") {
-				return nil
-			}
+		return "memory"
+	case BrokerNATS:
+		server, err := natsServer()
+		if err != nil {
+			t.Fatal(err)
 		}
-		return []string{"TIDEMARK_BROKER=memory"}
-	default:
-		t.Fatalf("there is no broker %q", broker)
-		return nil
+		return server.URL()
 	}
+	if !strings.Contains(string(b), "://") {
+		t.Fatalf("there is no broker %q", b)
+	}
+	return string(b)
 }
 
 // Node returns one of the nodes, counted from 0; numbers go round.
