@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tidemark/tidemark/tests/load/limits"
@@ -39,7 +40,7 @@ func pushCases() []Case {
 		l := load{clients: pushClients, batch: target.batch, spaces: target.spaces}
 		cases = append(cases, Case{
 			Group:     "push",
-			Name:      fmt.Sprintf("push-%d-spaces-batch-%d", target.spaces, target.batch),
+			Name:      fmt.Sprintf("push-%s-batch-%d", strings.ReplaceAll(plural(target.spaces, "space"), " ", "-"), target.batch),
 			LimitName: "pgbench, bare multi-row upsert of the same batch",
 			Rows: []Row{{
 				Figure: EditsPerSecond, Unit: "edits/s", AtLeast: target.atLeast, Aim: target.aim,
@@ -149,7 +150,7 @@ func (e *Env) pgbench(ctx context.Context, l load) (f Figures, err error) {
 	run := limits.Pgbench{
 		Program: program, DatabaseURL: databaseURL, Clients: l.clients, Batch: l.batch, Spaces: l.spaces > 1,
 		Prefilled: l.clients * documentsOfClient, Duration: e.Duration, Latencies: l.clients == 1,
-		Name: fmt.Sprintf("%d-clients-%d-spaces-batch-%d", l.clients, l.spaces, l.batch), Dir: filepath.Clean(e.Dir),
+		Name: strings.ReplaceAll(fmt.Sprintf("%s-%s-batch-%d", plural(l.clients, "client"), plural(l.spaces, "space"), l.batch), " ", "-"), Dir: filepath.Clean(e.Dir),
 	}
 	if err := limits.Prepare(ctx, databaseURL, run.Prefilled, run.Clients, run.Spaces); err != nil {
 		return nil, err
