@@ -1,10 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +40,12 @@ func run(ctx context.Context, settings *Settings) (err error) {
 	r := &report.Report{
 		Started: time.Now().UTC().Format(time.RFC3339), Machine: measure.ThisMachine(),
 		Deployment: strings.Join(settings.URL, " "), Seconds: settings.Duration.Seconds(),
+	}
+	if r.Machine.Busy() {
+		fmt.Fprintf(os.Stderr, "bench: this machine is busy (load averages %s): the figures will mean little\n", r.Machine.Load)
+	}
+	if env.Stand == nil {
+		fmt.Fprintln(os.Stderr, "bench: limits need the database and the processes of the deployment, so there are none; nor is there processor time")
 	}
 	b := bench{settings: settings, env: env, report: r}
 	if err := b.all(ctx, cases); err != nil {
@@ -84,9 +91,12 @@ type bench struct {
 	settings *Settings
 	env      *scenario.Env
 	report   *report.Report
+	progress *progress
 }
 
 func (b *bench) all(ctx context.Context, cases []scenario.Case) error {
+	b.progress = newProgress(cases, b.settings.Rounds, b.env)
+	defer b.progress.end()
 	for _, c := range cases {
 		if err := b.measure(ctx, c); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
@@ -99,21 +109,25 @@ func (b *bench) all(ctx context.Context, cases []scenario.Case) error {
 // both see the same minutes of a machine that is never quite the same.
 func (b *bench) measure(ctx context.Context, c scenario.Case) error {
 	var ours, limits []scenario.Figures
+	limited := c.Limit != nil && b.env.Stand != nil && b.settings.Limits
 	for round := range b.settings.Rounds {
+		b.progress.begin(c, round)
 		figures, err := c.Ours(ctx, b.env)
 		if err != nil {
 			return err
 		}
 		ours = append(ours, figures)
 		line := fmt.Sprintf("%s, round %d: %s", c.Name, round+1, c.Show(figures))
-		if c.Limit != nil && b.env.Stand != nil && b.settings.Limits {
+		b.progress.done(c.Seconds(b.env) / 2)
+		if limited {
 			if figures, err = c.Limit(ctx, b.env); err != nil {
-				return fmt.Errorf("limit (%s): %w", c.LimitName, err)
+				return fmt.Errorf("its limit, %s: %w", c.LimitName, err)
 			}
 			limits = append(limits, figures)
-			line += "; limit " + c.Show(figures)
+			line += "; the limit " + c.Show(figures)
 		}
-		fmt.Println(line)
+		b.progress.done(c.Seconds(b.env) / 2)
+		b.progress.line(line)
 	}
 	for _, row := range c.Rows {
 		b.report.Rows = append(b.report.Rows, report.NewRow(c, row, ours, limits))
@@ -121,13 +135,33 @@ func (b *bench) measure(ctx context.Context, c scenario.Case) error {
 	return nil
 }
 
+// write writes bench.json and bench.svg, and the table to stdout.
 func (b *bench) write(ctx context.Context) error {
-	encoded, err := json.MarshalIndent(b.report, "", "  ")
-	if err != nil {
+	if err := b.addVersions(ctx); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(b.settings.Out, "bench.json"), append(encoded, '\n'), 0o644); err != nil {
+	for name, write := range map[string]func(io.Writer) error{"bench.json": b.report.WriteJSON, "bench.svg": b.report.WriteChart} {
+		var text bytes.Buffer
+		if err := write(&text); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(b.settings.Out, name), text.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := b.report.WriteTable(os.Stdout); err != nil {
 		return err
 	}
-	return b.report.WriteTable(os.Stdout)
+	fmt.Printf("\nall figures, the chart, and what pgbench was asked and said: %s\n", b.settings.Out)
+	return nil
+}
+
+// addVersions adds what was measured to the report.
+func (b *bench) addVersions(ctx context.Context) error {
+	if b.env.Stand == nil {
+		return nil
+	}
+	version, err := b.env.Stand.Version(ctx)
+	b.report.Tidemark, b.report.Postgres = version, b.env.Stand.PostgresVersion()
+	return err
 }

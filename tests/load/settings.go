@@ -17,8 +17,8 @@ type Settings struct {
 	Duration time.Duration `default:"5s" help:"Length of each measurement."`
 
 	URL    []string `name:"url" placeholder:"URL" help:"Measure this deployment instead of starting one; several nodes are used in turn. It is written to, in spaces that begin with --prefix."`
-	Token  string   `placeholder:"TOKEN" help:"Token for --url; it must be good for all those spaces."`
-	Secret string   `placeholder:"SECRET" help:"HS256 secret of --url: signs a token for each client (a subject may have few streams)."`
+	Token  string   `env:"BENCH_TOKEN" placeholder:"TOKEN" help:"Token for --url; it must be good for all those spaces."`
+	Secret string   `env:"BENCH_SECRET" placeholder:"SECRET" help:"HS256 secret of --url: signs a token for each client (a subject may have few streams)."`
 	Prefix string   `placeholder:"NAME" help:"What the names of all spaces begin with (default: bench- and something random)."`
 
 	Server string `default:"bin/tidemark" placeholder:"FILE" help:"Binary of the server that is started."`

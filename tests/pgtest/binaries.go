@@ -35,19 +35,40 @@ var installers = []string{
 
 // findBinaries returns a folder that holds initdb and postgres.
 func findBinaries() (string, error) {
-	if dir := inPath(); dir != "" {
+	if dir := installed(); dir != "" {
 		return dir, nil
-	}
-	for _, pattern := range installers {
-		if dir := newest(pattern); dir != "" {
-			return dir, nil
-		}
 	}
 	dir, err := fetch()
 	if err != nil {
 		return "", fmt.Errorf("no PostgreSQL server for the tests: %s, or set %s (fetching an archive failed: %w)", howToInstall(), EnvURL, err)
 	}
 	return dir, nil
+}
+
+// Program is the path of another of PostgreSQL's programs, psql or pgbench: of
+// the installation that the servers come from, else from PATH. An archive that
+// was fetched holds the server alone.
+func Program(name string) (string, error) {
+	if dir := installed(); dir != "" {
+		beside := filepath.Join(dir, name)
+		if _, err := os.Stat(beside); err == nil {
+			return beside, nil
+		}
+	}
+	return exec.LookPath(name)
+}
+
+// installed returns the folder of the server that is installed, "" without one.
+func installed() string {
+	if dir := inPath(); dir != "" {
+		return dir
+	}
+	for _, pattern := range installers {
+		if dir := newest(pattern); dir != "" {
+			return dir
+		}
+	}
+	return ""
 }
 
 // inPath follows symbolic links, because only the real folder holds all programs

@@ -3,6 +3,8 @@
 package report
 
 import (
+	"encoding/json"
+	"io"
 	"slices"
 
 	"github.com/tidemark/tidemark/tests/load/measure"
@@ -105,4 +107,12 @@ func medians(rounds []scenario.Figures) scenario.Figures {
 		all[figure] = measure.Median(column(rounds, figure))
 	}
 	return all
+}
+
+// WriteJSON writes bench.json.
+func (r *Report) WriteJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(r)
 }

@@ -12,36 +12,54 @@ import (
 
 // WriteTable writes the report as text.
 func (r *Report) WriteTable(w io.Writer) error {
-	fmt.Fprintf(w, "\nTidemark %s on %s, %d cores, %.1f GB; %s; %s", r.Tidemark, r.Machine.CPU, r.Machine.Cores,
+	fmt.Fprintln(w)
+	if r.Deployment != "" {
+		fmt.Fprintf(w, "%s, measured from ", r.Deployment)
+	} else {
+		fmt.Fprintf(w, "Tidemark %s on ", r.Tidemark)
+	}
+	fmt.Fprintf(w, "%s, %d cores, %.1f GB; %s; %s", r.Machine.CPU, r.Machine.Cores,
 		float64(r.Machine.Memory)/(1<<30), r.Machine.System, r.Machine.Go)
 	if r.Postgres != "" {
 		fmt.Fprintf(w, "; PostgreSQL %s", r.Postgres)
 	}
-	fmt.Fprint(w, "\nserver, database and load client share the machine; medians of the rounds\n\n")
+	fmt.Fprint(w, "\nload averages before: ", r.Machine.Load)
+	if r.Deployment == "" {
+		fmt.Fprint(w, "; server, database and load client share the machine")
+	}
+	fmt.Fprint(w, "; medians of the rounds\n\n")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "measure\tfigure\tlimit\tshare\ttarget\t\tp50\tp99\tCPU/op\tPostgreSQL/op\tclient")
-	fmt.Fprintln(table, "-------\t------\t-----\t-----\t------\t\t---\t---\t------\t-------------\t------")
-	for _, row := range r.Rows {
-		fmt.Fprintln(table, strings.Join(row.cells(), "\t"))
+	for i, row := range r.Rows {
+		cells := row.cells()
+		if i == 0 || r.Rows[i-1].Case != row.Case { // the same for all rows of a case
+			cells = append(cells, row.costs()...)
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
 	return table.Flush()
 }
 
 func (r *Row) cells() []string {
-	share, limit := "", ""
+	share, limit, figure := "", "", "–"
 	if r.Limit > 0 {
-		limit = number(r.Limit) + " " + r.Unit
-		share = fmt.Sprintf("%.2f", r.Share)
+		limit, share = number(r.Limit)+" "+r.Unit, fmt.Sprintf("%.2f", r.Share)
 	}
-	figure := "–"
 	if len(r.Rounds) > 0 {
 		figure = number(r.Value) + " " + r.Unit
 	}
+	return []string{r.Title, figure, limit, share, r.target(), r.verdict()}
+}
+
+// costs are what an edit or a poll took: time of its client, and processor time.
+func (r *Row) costs() []string {
+	client := ""
+	if cores, ok := r.Ours[scenario.ClientCores]; ok {
+		client = fmt.Sprintf("%.2f cores", cores)
+	}
 	return []string{
-		r.Title, figure, limit, share, r.target(), r.verdict(),
 		figureCell(r.Ours, scenario.P50, " ms"), figureCell(r.Ours, scenario.P99, " ms"),
-		figureCell(r.Ours, scenario.ServerCPU, " µs"), figureCell(r.Ours, scenario.PostgresCPU, " µs"),
-		clientCell(r.Ours),
+		figureCell(r.Ours, scenario.ServerCPU, " µs"), figureCell(r.Ours, scenario.PostgresCPU, " µs"), client,
 	}
 }
 
@@ -79,15 +97,6 @@ func figureCell(f scenario.Figures, name, unit string) string {
 		return ""
 	}
 	return number(value) + unit
-}
-
-// clientCell says how much of the machine the load client itself took.
-func clientCell(f scenario.Figures) string {
-	cores, ok := f[scenario.ClientCores]
-	if !ok {
-		return ""
-	}
-	return fmt.Sprintf("%.2f cores", cores)
 }
 
 // number shows three digits or more: 0.123, 12.3, 12,345.

@@ -9,6 +9,7 @@ import (
 	"github.com/tidemark/tidemark/tests/load/limits"
 	"github.com/tidemark/tidemark/tests/load/measure"
 	"github.com/tidemark/tidemark/tests/load/stand"
+	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
 const (
@@ -79,7 +80,7 @@ func copyOut(ctx context.Context, e *Env) (f Figures, err error) {
 	if err != nil {
 		return nil, err
 	}
-	program, err := postgres.Program("psql")
+	program, err := pgtest.Program("psql")
 	if err != nil {
 		return nil, fmt.Errorf("the limit needs psql: %w", err)
 	}

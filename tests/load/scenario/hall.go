@@ -170,5 +170,8 @@ func (h *hall) addLatencies(f Figures) {
 			}
 		}
 	}
+	if len(all) == 0 {
+		return
+	}
 	f[P50], f[P99] = milliseconds(measure.Quantile(all, 0.50)), milliseconds(measure.Quantile(all, 0.99))
 }

@@ -24,7 +24,7 @@ func idleCase() Case {
 			Figure: ServerCPU, Title: "idle poll (304), CPU per request", Unit: "µs", LessIsBetter: true, AtLeast: 0.75,
 		}},
 		Seconds: twice,
-		Ours:    func(ctx context.Context, e *Env) (Figures, error) { return e.poll(ctx, 0) },
+		Ours:    func(ctx context.Context, e *Env) (Figures, error) { return e.poll(ctx, pollConnections, 0) },
 		Limit:   bare,
 	}
 }
@@ -36,14 +36,14 @@ func deltaCase() Case {
 			Figure: ServerCPU, Title: "delta poll of 10 changes, CPU per request", Unit: "µs", LessIsBetter: true, AtLeast: 0.60,
 		}},
 		Seconds: twice,
-		Ours:    func(ctx context.Context, e *Env) (Figures, error) { return e.poll(ctx, deltaChanges) },
+		Ours:    func(ctx context.Context, e *Env) (Figures, error) { return e.poll(ctx, pollConnections, deltaChanges) },
 		Limit:   bare,
 	}
 }
 
-// poll measures polls whose client is so many changes behind the head of its
-// space. Each client has a space and a token of its own.
-func (e *Env) poll(ctx context.Context, behind int) (f Figures, err error) {
+// poll measures polls of clients that are so many changes behind the head of
+// their space. Each has a connection, a space and a token of its own.
+func (e *Env) poll(ctx context.Context, connections, behind int) (f Figures, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.Duration+2*time.Minute)
 	defer cancel()
 	d, err := e.deploy(ctx, e.SQLite, stand.NodeOptions{CountsPeak: true})
@@ -51,7 +51,7 @@ func (e *Env) poll(ctx context.Context, behind int) (f Figures, err error) {
 		return nil, err
 	}
 	defer d.end(&err)
-	clients := make([]*poller, pollConnections)
+	clients := make([]*poller, connections)
 	defer func() { closePollers(clients) }()
 	setup, setupCtx := errgroup.WithContext(ctx)
 	setup.SetLimit(8)

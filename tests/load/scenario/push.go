@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tidemark/tidemark/tests/load/limits"
 	"github.com/tidemark/tidemark/tests/load/measure"
 	"github.com/tidemark/tidemark/tests/load/stand"
+	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
 const (
@@ -20,6 +22,7 @@ const (
 // load is a shape of pushes.
 type load struct {
 	clients, batch, spaces int
+	documents              int // of each client, there before the measurement
 	sqlite                 bool
 }
 
@@ -36,10 +39,10 @@ func pushCases() []Case {
 		{1, 10, 0.40, 0},
 		{1, 100, 0.28, 0},
 	} {
-		l := load{clients: pushClients, batch: target.batch, spaces: target.spaces}
+		l := load{clients: pushClients, batch: target.batch, spaces: target.spaces, documents: documentsOfClient}
 		cases = append(cases, Case{
 			Group:     "push",
-			Name:      fmt.Sprintf("push-%d-spaces-batch-%d", target.spaces, target.batch),
+			Name:      fmt.Sprintf("push-%s-batch-%d", strings.ReplaceAll(plural(target.spaces, "space"), " ", "-"), target.batch),
 			LimitName: "pgbench, bare multi-row upsert of the same batch",
 			Rows: []Row{{
 				Figure: EditsPerSecond, Unit: "edits/s", AtLeast: target.atLeast, Aim: target.aim,
@@ -55,7 +58,7 @@ func pushCases() []Case {
 
 // loneCase: what one client waits for an acknowledgement when nobody else writes.
 func loneCase() Case {
-	l := load{clients: 1, batch: 1, spaces: 1}
+	l := load{clients: 1, batch: 1, spaces: 1, documents: documentsOfClient}
 	return Case{
 		Group: "push-lone", Name: "push-lone", LimitName: "pgbench, one client, the same upsert",
 		Rows: []Row{{
@@ -68,7 +71,7 @@ func loneCase() Case {
 }
 
 func sqliteCase() Case {
-	l := load{clients: pushClients, batch: 10, spaces: 32, sqlite: true}
+	l := load{clients: pushClients, batch: 10, spaces: 32, documents: documentsOfClient, sqlite: true}
 	return Case{
 		Group: "push-sqlite", Name: "push-sqlite", LimitName: "the same prepared upserts, 100 a transaction",
 		Rows:    []Row{{Figure: EditsPerSecond, Title: "push, SQLite, 32 spaces, batch 10", Unit: "edits/s", AtLeast: 0.50}},
@@ -80,7 +83,7 @@ func sqliteCase() Case {
 			if err != nil {
 				return nil, err
 			}
-			rate, err := limits.SQLite(ctx, file, l.clients*documentsOfClient, l.spaces, e.Duration)
+			rate, err := limits.SQLite(ctx, file, l.clients*l.documents, l.spaces, e.Duration)
 			return Figures{EditsPerSecond: rate}, err
 		},
 	}
@@ -99,7 +102,7 @@ func (e *Env) push(ctx context.Context, l load) (f Figures, err error) {
 	for i := range spaces {
 		spaces[i] = e.space()
 	}
-	writers, err := d.writers(ctx, l.clients, spaces, documentsOfClient)
+	writers, err := d.writers(ctx, l.clients, spaces, l.documents)
 	defer closeAll(writers)
 	if err != nil {
 		return nil, err
@@ -137,7 +140,7 @@ func (e *Env) pgbench(ctx context.Context, l load) (f Figures, err error) {
 	if err != nil {
 		return nil, err
 	}
-	program, err := postgres.Program("pgbench")
+	program, err := pgtest.Program("pgbench")
 	if err != nil {
 		return nil, fmt.Errorf("the limit needs pgbench: %w", err)
 	}
@@ -148,8 +151,8 @@ func (e *Env) pgbench(ctx context.Context, l load) (f Figures, err error) {
 	defer func() { err = errors.Join(err, drop()) }()
 	run := limits.Pgbench{
 		Program: program, DatabaseURL: databaseURL, Clients: l.clients, Batch: l.batch, Spaces: l.spaces > 1,
-		Prefilled: l.clients * documentsOfClient, Duration: e.Duration, Latencies: l.clients == 1,
-		Name: fmt.Sprintf("%d-clients-%d-spaces-batch-%d", l.clients, l.spaces, l.batch), Dir: filepath.Clean(e.Dir),
+		Prefilled: l.clients * l.documents, Duration: e.Duration, Latencies: l.clients == 1,
+		Name: strings.ReplaceAll(fmt.Sprintf("%s-%s-batch-%d", plural(l.clients, "client"), plural(l.spaces, "space"), l.batch), " ", "-"), Dir: filepath.Clean(e.Dir),
 	}
 	if err := limits.Prepare(ctx, databaseURL, run.Prefilled, run.Clients, run.Spaces); err != nil {
 		return nil, err

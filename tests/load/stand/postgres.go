@@ -64,9 +64,6 @@ func (p *Postgres) checkSettings(ctx context.Context) error {
 // PID is the postmaster's process id.
 func (p *Postgres) PID() int { return p.server.PID() }
 
-// Program is the path of psql, pgbench and the like.
-func (p *Postgres) Program(name string) (string, error) { return p.server.Program(name) }
-
 // Database makes an empty database, and the function that drops it. A fresh one
 // for every run: else the later runs would be measured on larger tables.
 func (p *Postgres) Database(ctx context.Context) (databaseURL string, drop func() error, err error) {

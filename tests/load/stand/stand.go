@@ -1,10 +1,13 @@
 package stand
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/tidemark/tidemark/tests/lifeline"
@@ -68,4 +71,22 @@ func (s *Stand) notePeak(bytes int64) {
 func (s *Stand) File(name string) (string, error) {
 	dir, err := os.MkdirTemp(s.dir, "file-")
 	return filepath.Join(dir, name), err
+}
+
+// Version is the version of the server that is measured.
+func (s *Stand) Version(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, s.binary, "version").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask the server for its version: %w", err)
+	}
+	version, _, _ := strings.Cut(strings.TrimPrefix(string(out), "tidemark "), " (")
+	return strings.TrimSpace(version), nil
+}
+
+// PostgresVersion is empty if no PostgreSQL was needed.
+func (s *Stand) PostgresVersion() string {
+	if s.postgres == nil {
+		return ""
+	}
+	return s.postgres.Version
 }
