@@ -11,6 +11,7 @@ CREATE TABLE inbox (
     data         json,  -- so that text which is no JSON fails where it is written
     base_version bigint, -- NULL: whatever the version is
     created_at   bigint NOT NULL DEFAULT CAST(extract(epoch FROM now()) * 1000 AS bigint),
+    CONSTRAINT inbox_named CHECK (space <> ''),
     CONSTRAINT inbox_op CHECK (op IN ('put', 'patch', 'delete'))
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000); -- a queue: its front is made of deleted rows
 

@@ -11,6 +11,7 @@ CREATE TABLE inbox (
     data         text,
     base_version integer, -- NULL: whatever the version is
     created_at   integer NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS integer)),
+    CONSTRAINT inbox_named CHECK (space <> ''),
     CONSTRAINT inbox_op CHECK (op IN ('put', 'patch', 'delete')),
     CONSTRAINT inbox_data CHECK (data IS NULL OR json_valid(data)) -- text that is no JSON fails where it is written
 ) STRICT;

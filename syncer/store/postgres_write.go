@@ -59,6 +59,9 @@ func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found [
 			return err
 		}
 	}
+	if len(rows.inbox.id) > 0 {
+		batch.Queue(takeInbox+allTaken, rows.inbox.arguments()...)
+	}
 	s, d, c := &rows.spaces, &rows.documents, &rows.clients
 	queue("spaces", writeSpaces, len(s.id), s.id, s.head, s.digest, s.live)
 	queue("documents", writeDocuments, len(d.id), d.space, d.collection, d.id, d.version, d.deleted, d.data, d.size,
@@ -92,6 +95,7 @@ type groupRows struct {
 		receipts           [][]byte
 		seen               []int64
 	}
+	inbox inboxFates
 }
 
 func (r *groupRows) add(space string, found *syncer.Locked, w *syncer.Writes) {
@@ -125,5 +129,8 @@ func (r *groupRows) add(space string, found *syncer.Locked, w *syncer.Writes) {
 		c.id = append(c.id, client.ID)
 		c.receipts = append(c.receipts, receipts)
 		c.seen = append(c.seen, found.Now/1000)
+	}
+	for _, fate := range w.Inbox {
+		r.inbox.add(fate.ID, fate.Problem)
 	}
 }
