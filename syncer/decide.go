@@ -50,6 +50,9 @@ type push struct {
 	edits                    []edit
 	atomic                   bool
 	cursor                   *cursor // of the pull in the same round trip
+	// inbox holds, for each edit, the number of the row of the inbox that it is. It
+	// is nil for the push of a client.
+	inbox []int64
 }
 
 func (p *push) client() Client { return Client{p.subject, p.clientID} }

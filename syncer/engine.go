@@ -56,7 +56,8 @@ type Engine struct {
 	tails      *tails
 	committers []*committer
 	committing sync.WaitGroup // goroutines of committers
-	slowly     chan struct{}  // held by who waits for a slow space
+	collector  *collector
+	slowly     chan struct{} // held by who waits for a slow space
 
 	drainOnce sync.Once
 	draining  chan struct{}
@@ -97,24 +98,29 @@ func New(store Store, broker Broker, opts Options) *Engine {
 	for range max(opts.Committers, 1) {
 		e.committers = append(e.committers, newCommitter(e))
 	}
+	e.collector = newCollector(e)
 	return e
 }
 
-// Run follows what other engines commit, until ctx ends: it keeps the tails true,
-// and delivers pokes and news of presence. Without it an Engine works, but asks the database for
-// everything.
+// Run follows what others do, until ctx ends: it keeps the tails true, delivers
+// pokes and news of presence, and has the rows of the inbox carried out. Without it
+// an Engine works, but asks the database for everything and leaves the inbox alone.
 func (e *Engine) Run(ctx context.Context) error {
 	ctx, end := context.WithCancel(ctx)
-	var refresher sync.WaitGroup
-	refresher.Go(func() { e.refresh(ctx) })
+	var running sync.WaitGroup
+	running.Go(func() { e.refresh(ctx) })
+	running.Go(func() { e.collector.run(ctx) })
 	err := e.broker.Run(ctx, e.deliver)
 	end()
-	refresher.Wait()
+	running.Wait()
 	return err
 }
 
 // deliver acts on what another engine, or this one, has published.
 func (e *Engine) deliver(m Message) {
+	if m.IsPoke() && m.Version == 0 {
+		e.collector.look() // its sender may have written to the inbox
+	}
 	switch {
 	case !m.IsPoke():
 		e.opts.OnPresence(m)

@@ -56,7 +56,8 @@ func newGroup(jobs []*job, newEpoch func() int64) *group {
 
 func (s *spaceGroup) add(j *job) {
 	s.jobs = append(s.jobs, j)
-	if client := j.push.client(); !slices.Contains(s.touch.Clients, client) {
+	s.touch.Inbox = append(s.touch.Inbox, j.push.inbox...)
+	if client := j.push.client(); j.push.inbox == nil && !slices.Contains(s.touch.Clients, client) {
 		s.touch.Clients = append(s.touch.Clients, client)
 	}
 	for _, w := range wants(j.push.edits) {
@@ -105,6 +106,7 @@ func (s *spaceGroup) decide(locked *Locked) Writes {
 	if locked.Receipts == nil {
 		locked.Receipts = make(map[Client]Receipts)
 	}
+	var inbox []InboxFate
 	for _, j := range s.jobs {
 		w := j.decide(*locked)
 		if w.Space != nil {
@@ -119,8 +121,12 @@ func (s *spaceGroup) decide(locked *Locked) Writes {
 			locked.Receipts[client] = r.onto(locked.Receipts[client])
 			receipts[client] = r.onto(receipts[client])
 		}
+		for _, fate := range w.Inbox {
+			delete(locked.Inbox, fate.ID)
+			inbox = append(inbox, fate)
+		}
 	}
-	w := Writes{Receipts: receipts}
+	w := Writes{Receipts: receipts, Inbox: inbox}
 	for _, key := range slices.SortedFunc(maps.Keys(changed), compareKeys) {
 		w.Documents = append(w.Documents, *changed[key])
 	}
@@ -140,7 +146,11 @@ func (j *job) decide(locked Locked) (w Writes) {
 			j.answer = answer{err: fmt.Errorf("panic while a push was decided: %v\n%s", r, debug.Stack())}
 		}
 	}()
-	results, w, err := j.push.decide(locked)
+	decide := j.push.decide
+	if j.push.inbox != nil {
+		decide = j.push.decideInbox
+	}
+	results, w, err := decide(locked)
 	if err != nil {
 		w = Writes{}
 	}

@@ -45,6 +45,15 @@ type Store interface {
 	// first has made.
 	Setting(ctx context.Context, name string, fresh []byte) ([]byte, error)
 
+	// Inbox returns rows of the inbox: of some spaces, in the order of their names,
+	// the first rows of each, in the order of their numbers, as many as one push may
+	// hold. It locks nothing: another node may carry them out meanwhile.
+	Inbox(ctx context.Context, want InboxRange) ([]models.Inbox, error)
+
+	// RefuseInbox moves those rows of the inbox that are still there to the refused
+	// ones, in a transaction of its own.
+	RefuseInbox(ctx context.Context, ids []int64, problem models.EditError) error
+
 	// Ping returns nil if the database answers.
 	Ping(ctx context.Context) error
 }
@@ -74,6 +83,8 @@ type Touch struct {
 	Space     string
 	Clients   []Client // none twice
 	Documents []Want   // no Key twice
+	// Inbox holds the numbers of the rows of the inbox that these pushes carry out.
+	Inbox []int64
 	// Epoch is the epoch of the space if these pushes create it.
 	Epoch int64
 }
@@ -113,6 +124,9 @@ type Locked struct {
 	Documents map[Key]*models.Document
 	// Receipts holds those of the clients that were seen before.
 	Receipts map[Client]Receipts
+	// Inbox tells which rows of the inbox are still there. No other push to the
+	// space can take them away before this one has ended.
+	Inbox map[int64]bool
 }
 
 // Writes is what the pushes of one space change. The zero value writes nothing.
@@ -120,10 +134,27 @@ type Writes struct {
 	Space     *models.Space       // new head, digest and live count; nil if no document changed
 	Documents []models.Document   // no Key twice, in no particular order
 	Receipts  map[Client]Receipts // of other clients they stay as they were
+	// Inbox are rows of the inbox that are done with. They must be there, or nothing
+	// at all is written.
+	Inbox []InboxFate
 }
 
 // Empty reports whether there is nothing to write.
-func (w *Writes) Empty() bool { return w.Space == nil && len(w.Receipts) == 0 }
+func (w *Writes) Empty() bool { return w.Space == nil && len(w.Receipts) == 0 && len(w.Inbox) == 0 }
+
+// InboxFate takes a row out of the inbox.
+type InboxFate struct {
+	ID int64
+	// Problem moves the row to the refused ones; nil: it was carried out.
+	Problem *models.EditError
+}
+
+// InboxRange asks for rows of the inbox.
+type InboxRange struct {
+	After  string   // spaces whose names come after this one, byte by byte
+	Skip   []string // but none of these
+	Spaces int      // at most so many
+}
 
 // Range asks for a part of a space's feed.
 type Range struct {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -125,9 +126,11 @@ func migrate(ctx context.Context, databaseURL string) error {
 func serve(ctx context.Context, stop func(), engine *syncer.Engine, registry *presence.Registry, server *http.Server, listener net.Listener, log *slog.Logger) error {
 	// What runs must outlive ctx: it has to finish when that ends.
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	var engineRuns sync.WaitGroup
+	defer engineRuns.Wait() // it may be in a commit, and its database is closed next
 	defer end()
 	failed := make(chan error, 3)
-	go func() { failed <- engine.Run(running) }()
+	engineRuns.Go(func() { failed <- engine.Run(running) })
 	go func() { failed <- registry.Run(running) }()
 	go func() { failed <- server.Serve(listener) }()
 

@@ -90,6 +90,17 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS d`
 
+// touchedInbox tells which rows of the inbox are there, by primary key.
+const touchedInbox = `
+SELECT n.place
+FROM unnest($1::bigint[]) WITH ORDINALITY AS n (inbox_id, place)
+CROSS JOIN LATERAL (
+    SELECT 1
+    FROM inbox
+    WHERE inbox_id = n.inbox_id
+    LIMIT 1
+) AS i`
+
 func (tx *postgresTx) lock(ctx context.Context, group *syncer.Group) ([]*syncer.Locked, error) {
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
@@ -104,6 +115,9 @@ func (tx *postgresTx) lock(ctx context.Context, group *syncer.Group) ([]*syncer.
 	}
 	if len(reader.documents) > 0 {
 		batch.Queue(touchedDocuments, reader.documentArrays()...).Query(reader.states)
+	}
+	if len(reader.inbox) > 0 {
+		batch.Queue(touchedInbox, reader.inboxArray()).Query(reader.waiting)
 	}
 	if err := tx.conn.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, err
@@ -121,6 +135,7 @@ type groupReader struct {
 	found     []*syncer.Locked
 	clients   []place // of all touches, one after another
 	documents []place
+	inbox     []place
 }
 
 // place says that something is at index of the touch.
@@ -135,6 +150,9 @@ func newReader(touches []syncer.Touch) *groupReader {
 		}
 		for j := range touches[i].Documents {
 			r.documents = append(r.documents, place{i, j})
+		}
+		for j := range touches[i].Inbox {
+			r.inbox = append(r.inbox, place{i, j})
 		}
 	}
 	return r
@@ -153,6 +171,7 @@ func (r *groupReader) spaces(rows pgx.Rows) error {
 		}
 		l.Documents = make(map[syncer.Key]*models.Document, len(r.touches[at].Documents))
 		l.Receipts = make(map[syncer.Client]syncer.Receipts, len(r.touches[at].Clients))
+		l.Inbox = make(map[int64]bool, len(r.touches[at].Inbox))
 		r.found[at] = l
 	}
 	return rows.Err()
@@ -209,6 +228,28 @@ func (r *groupReader) states(rows pgx.Rows) error {
 		d.SpaceID, d.Collection, d.ID = r.touches[p.touch].Space, key.Collection, key.ID
 		if l := r.found[p.touch]; l != nil {
 			l.Documents[key] = d
+		}
+	}
+	return rows.Err()
+}
+
+func (r *groupReader) inboxArray() []int64 {
+	ids := make([]int64, len(r.inbox))
+	for i, p := range r.inbox {
+		ids[i] = r.touches[p.touch].Inbox[p.index]
+	}
+	return ids
+}
+
+func (r *groupReader) waiting(rows pgx.Rows) error {
+	for rows.Next() {
+		var row int64
+		if err := rows.Scan(&row); err != nil {
+			return err
+		}
+		p := r.inbox[row-1]
+		if l := r.found[p.touch]; l != nil {
+			l.Inbox[r.touches[p.touch].Inbox[p.index]] = true
 		}
 	}
 	return rows.Err()

@@ -62,6 +62,9 @@ func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found [
 			return err
 		}
 	}
+	if len(rows.inbox.id) > 0 {
+		batch.Queue(takeInbox+allTaken, rows.inbox.arguments()...)
+	}
 	s, d, c := &rows.spaces, &rows.documents, &rows.clients
 	queue("spaces", writeSpaces, len(s.id), s.id, s.head, s.digest, s.live)
 	queue("documents", writeDocuments, len(d.id), d.space, d.collection, d.id, d.version, d.deleted, d.data, d.size,
@@ -95,6 +98,7 @@ type groupRows struct {
 		newest, older      [][]byte
 		seen               []int64
 	}
+	inbox inboxFates
 }
 
 func (r *groupRows) add(space string, found *syncer.Locked, w *syncer.Writes) {
@@ -129,6 +133,9 @@ func (r *groupRows) add(space string, found *syncer.Locked, w *syncer.Writes) {
 		c.newest = append(c.newest, receipts.Newest)
 		c.older = append(c.older, orEmpty(receipts.Older))
 		c.seen = append(c.seen, found.Now/1000)
+	}
+	for _, fate := range w.Inbox {
+		r.inbox.add(fate.ID, fate.Problem)
 	}
 }
 

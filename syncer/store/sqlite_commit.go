@@ -16,8 +16,9 @@ type sqliteWriter struct {
 	db  *sql.DB
 	now func() time.Time
 
-	readSpace, readClient, readDocument    *sql.Stmt
-	writeSpace, writeDocument, writeClient *sql.Stmt
+	readSpace, readClient, readDocument, readInboxRow *sql.Stmt
+	writeSpace, writeDocument, writeClient            *sql.Stmt
+	refuseInboxRow, deleteInboxRow                    *sql.Stmt
 }
 
 func (w *sqliteWriter) prepare(ctx context.Context) error {
@@ -31,6 +32,9 @@ func (w *sqliteWriter) prepare(ctx context.Context) error {
 		{&w.writeSpace, sqliteWriteSpace},
 		{&w.writeDocument, sqliteWriteDocument},
 		{&w.writeClient, sqliteWriteClient},
+		{&w.readInboxRow, sqliteReadInbox},
+		{&w.refuseInboxRow, sqliteRefuseInbox},
+		{&w.deleteInboxRow, sqliteDeleteInbox},
 	} {
 		var err error
 		if *statement.into, err = w.db.PrepareContext(ctx, statement.text); err != nil {
@@ -123,6 +127,7 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 		Now:       now.UnixMicro(),
 		Documents: make(map[syncer.Key]*models.Document, len(touch.Documents)),
 		Receipts:  make(map[syncer.Client]syncer.Receipts, len(touch.Clients)),
+		Inbox:     make(map[int64]bool, len(touch.Inbox)),
 	}
 	s := &l.Space
 	err := tx.tx.StmtContext(ctx, tx.writer.readSpace).QueryRowContext(ctx, touch.Space).
@@ -154,6 +159,15 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 			return nil, err
 		}
 	}
+	inbox := tx.tx.StmtContext(ctx, tx.writer.readInboxRow)
+	for _, id := range touch.Inbox {
+		var there bool
+		if err := inbox.QueryRowContext(ctx, id).Scan(&there); err == nil {
+			l.Inbox[id] = there
+		} else if !errors.Is(err, sql.ErrNoRows) {
+			return nil, err
+		}
+	}
 	return l, nil
 }
 
@@ -180,7 +194,13 @@ func (e *commitError) Unwrap() error { return e.error }
 
 // writeOne writes what belongs to one space.
 func (tx *sqliteTx) writeOne(ctx context.Context, found *syncer.Locked, w *syncer.Writes) error {
+	if err := tx.takeInbox(ctx, w.Inbox); err != nil {
+		return err
+	}
 	s := w.Space
+	if s == nil && len(w.Receipts) == 0 {
+		return nil
+	}
 	if s == nil {
 		s = &found.Space // its row may not be there yet
 	}

@@ -17,7 +17,7 @@ import (
 type sqliteReader struct {
 	db *sql.DB
 
-	head, feed *sql.Stmt
+	head, feed, inboxSpace, inboxRows *sql.Stmt
 }
 
 const (
@@ -35,11 +35,22 @@ WHERE space_id = ? AND version > ?
 ORDER BY version, collection, id`
 )
 
-func (r *sqliteReader) prepare(ctx context.Context) (err error) {
-	if r.head, err = r.db.PrepareContext(ctx, sqliteHead); err == nil {
-		r.feed, err = r.db.PrepareContext(ctx, sqliteFeed)
+func (r *sqliteReader) prepare(ctx context.Context) error {
+	for _, statement := range []struct {
+		into **sql.Stmt
+		text string
+	}{
+		{&r.head, sqliteHead},
+		{&r.feed, sqliteFeed},
+		{&r.inboxSpace, sqliteInboxSpace},
+		{&r.inboxRows, sqliteInbox},
+	} {
+		var err error
+		if *statement.into, err = r.db.PrepareContext(ctx, statement.text); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // changes reads in one transaction, and so from one snapshot.

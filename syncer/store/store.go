@@ -64,6 +64,10 @@ type dialect interface {
 	changes(ctx context.Context, space string, r syncer.Range) (syncer.Run, error)
 	// heads reads the rows of the spaces called names into a list of zero values.
 	heads(ctx context.Context, names []string, into []models.Space) error
+	// inbox reads rows of the inbox.
+	inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inbox, error)
+	// refuseInbox moves rows of the inbox that are there to the refused ones.
+	refuseInbox(ctx context.Context, ids []int64, problem *models.EditError) error
 
 	// temporary reports whether err says that the database can't answer now, as
 	// opposed to a wrong statement.

@@ -35,7 +35,8 @@ type world struct {
 }
 
 func newWorld(db Database, nodes [2]syncer.Store) *world {
-	w := &world{db: db, store: nodes[0], other: nodes[1], space: newSpace()}
+	w := &world{db: db, space: newSpace()}
+	w.store, w.other = own{nodes[0], w.space}, own{nodes[1], w.space}
 	w.engine = newEngine(counting(w.store), nil)
 	w.alice = client{w.engine, w.space, "alice", "c1"}
 	w.bob = client{w.engine, w.space, "bob", "c2"}
@@ -53,6 +54,27 @@ func newEngine(store syncer.Store, broker syncer.Broker) *syncer.Engine {
 		broker = deaf{}
 	}
 	return syncer.New(store, broker, syncer.Options{NewEpoch: func() int64 { return epoch }})
+}
+
+// own is a store in whose inbox there are only the rows of one space: the engine of
+// one test must not carry out what another test has put there.
+type own struct {
+	syncer.Store
+	space string
+}
+
+func (s own) Inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inbox, error) {
+	if want.After >= s.space {
+		return nil, nil
+	}
+	// After the names that end in one character less, however long they are.
+	last := len(s.space) - 1
+	want.After, want.Spaces = s.space[:last]+string(s.space[last]-1)+"~", 1
+	rows, err := s.Store.Inbox(ctx, want)
+	if err != nil || len(rows) == 0 || rows[0].Space != s.space {
+		return nil, err
+	}
+	return rows, nil
 }
 
 // deaf is a broker that loses every poke, which is allowed.
