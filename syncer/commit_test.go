@@ -213,6 +213,24 @@ func TestCommit_aPushSentTwiceInOneGroup(t *testing.T) {
 	})
 }
 
+// Neither push alone needs the text for what it expects; together they do, because
+// the first one is undone.
+func TestCommit_twoBasesOfOneDocument(t *testing.T) {
+	t.Parallel()
+	atDesk(t, func(d *desk) {
+		d.version(d.send(d.t.Context(), "s", "c1", put("x1", "d", version(0), `{"a":1}`)))
+		d.shut()
+		d.one("other")
+		undone := d.request(d.t.Context(), "s", &models.PushRequest{ClientID: "c1", Atomic: true, Edits: []models.Edit{
+			put("x2", "d", version(1), `{"a":2}`), put("x3", "none", version(1), `{}`),
+		}})
+		stale := d.send(d.t.Context(), "s", "c2", put("x4", "d", version(0), `{"a":3}`))
+		d.open()
+		d.wants(undone, 1, "x2: skipped by x3", "x3: conflict")
+		d.wants(stale, 1, `x4: conflict shows {"a":1} at 1`)
+	})
+}
+
 func TestCommit_groupsAreBounded(t *testing.T) {
 	t.Parallel()
 	atDesk(t, func(d *desk) {
