@@ -8,10 +8,10 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -231,7 +231,7 @@ var texts = gocmp.Options{
 }
 
 // ascends fails where changes don't come by version.
-func ascends(t testing.TB, what string, changes []models.Change) {
+func ascends(t rapid.TB, what string, changes []models.Change) {
 	t.Helper()
 	if !slices.IsSortedFunc(changes, func(a, b models.Change) int { return cmp.Compare(a.Version, b.Version) }) {
 		t.Errorf("%s: the changes are out of order", what)
