@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,9 +83,10 @@ type committer struct {
 	waiting []*job
 	busy    bool           // a goroutine is draining waiting
 	queue   map[string]int // pushes not yet begun, by space
-	// slow holds the pushes to spaces that somebody else had locked, or that are
-	// not there yet, when their group came. Each is followed by a goroutine of its
-	// own that may wait, and gets what comes meanwhile, in order.
+	// slow holds the pushes to spaces that somebody else had locked, or that were
+	// not there yet, when their group came. Each space is followed by a goroutine of
+	// its own that may wait, and gets what comes meanwhile: none of its pushes is in
+	// waiting, or a later one could overtake an earlier one.
 	slow map[string][]*job
 }
 
@@ -130,13 +132,13 @@ func (c *committer) add(j *job) error {
 			Code: models.CodeSpaceBusy, RetryAfter: time.Second,
 			Detail: "Too many pushes are waiting for this space. Nothing was changed; try again.",
 		}
-	case len(c.waiting) >= maxQueuedPushes:
+	case c.engine.queued.Load() >= maxQueuedPushes:
 		return &models.Error{
 			Code: models.CodeUnavailable, RetryAfter: time.Second,
 			Detail: "Too many pushes are waiting. Nothing was changed; try again.",
 		}
 	}
-	c.queue[space]++
+	c.count(space, 1)
 	if list, ok := c.slow[space]; ok {
 		c.slow[space] = append(list, j)
 		return nil
@@ -147,6 +149,14 @@ func (c *committer) add(j *job) error {
 		c.engine.committing.Go(c.drain)
 	}
 	return nil
+}
+
+// count counts pushes that have not begun.
+func (c *committer) count(space string, n int) {
+	c.engine.queued.Add(int64(n))
+	if c.queue[space] += n; c.queue[space] == 0 {
+		delete(c.queue, space)
+	}
 }
 
 // drain commits group after group until nothing is queued.
@@ -172,17 +182,13 @@ func (c *committer) take() []*job {
 	return jobs
 }
 
-// cut takes the jobs of one group off list. Those that nobody waits for any more
-// are left out; those of slow spaces go behind what is there.
+// cut takes the jobs of one group off list, without those that nobody waits for any
+// more. There is a rest only if there are jobs.
 func (c *committer) cut(list []*job) (jobs, rest []*job) {
 	edits, size := 0, 0
 	for i, j := range list {
 		if len(jobs) > 0 && (edits+j.edits > maxGroupEdits || size+j.bytes > maxGroupBytes) {
 			return jobs, list[i:]
-		}
-		if slow, ok := c.slow[j.push.space]; ok && j.state.Load() == queued {
-			c.slow[j.push.space] = append(slow, j)
-			continue
 		}
 		if c.begin(j) {
 			jobs = append(jobs, j)
@@ -194,10 +200,7 @@ func (c *committer) cut(list []*job) (jobs, rest []*job) {
 
 // begin reports whether j is to be run.
 func (c *committer) begin(j *job) bool {
-	space := j.push.space
-	if c.queue[space]--; c.queue[space] == 0 {
-		delete(c.queue, space)
-	}
+	c.count(j.push.space, -1)
 	if !j.state.CompareAndSwap(queued, taken) {
 		return false
 	}
@@ -212,17 +215,31 @@ func (c *committer) begin(j *job) bool {
 }
 
 // follow has the pushes to a space that was left out of its group committed by a
-// goroutine that may wait for the space.
+// goroutine that may wait for the space. They have not begun after all, so they wait
+// once more, in front of what came meanwhile.
 func (c *committer) follow(space string, jobs []*job) {
 	c.mu.Lock()
-	c.slow[space] = nil
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	for _, j := range jobs {
+		j.state.Store(queued)
+	}
+	c.count(space, len(jobs))
+	c.waiting = slices.DeleteFunc(c.waiting, func(j *job) bool {
+		if j.push.space != space {
+			return false
+		}
+		jobs = append(jobs, j)
+		return true
+	})
+	c.slow[space] = jobs
 	c.engine.committing.Go(func() {
-		for jobs != nil {
+		for more := true; more; {
 			c.engine.slowly <- struct{}{}
-			c.engine.commitGroup(jobs, true, nil)
+			jobs := c.takeSlow(space)
+			if more = len(jobs) > 0; more {
+				c.engine.commitGroup(jobs, true, nil)
+			}
 			<-c.engine.slowly
-			jobs = c.takeSlow(space)
 		}
 	})
 }
@@ -232,23 +249,16 @@ func (c *committer) follow(space string, jobs []*job) {
 func (c *committer) takeSlow(space string) []*job {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for {
-		list := c.slow[space]
-		if len(list) == 0 {
-			delete(c.slow, space)
-			return nil
-		}
-		delete(c.slow, space) // so that cut doesn't put them back
-		jobs, rest := c.cut(list)
-		c.slow[space] = rest
-		if len(jobs) > 0 {
-			return jobs
-		}
+	jobs, rest := c.cut(c.slow[space])
+	if c.slow[space] = rest; len(jobs) == 0 {
+		delete(c.slow, space)
 	}
+	return jobs
 }
 
-// commitGroup commits jobs, all of which have been taken, and answers them.
-// leftOut gets those whose space the store left out.
+// commitGroup commits jobs, all of which have been taken, and answers them. leftOut
+// gets those that a group which doesn't wait can't answer: their space was left out,
+// or the database refused the group.
 func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, jobs []*job)) {
 	g := newGroup(jobs, e.opts.NewEpoch)
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
@@ -256,11 +266,7 @@ func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, 
 	err := e.store.Commit(ctx, Group{Touches: g.touches(), Wait: wait, Decide: g.decide})
 	var refused *GroupError
 	if errors.As(err, &refused) && len(jobs) > 1 {
-		// One of them is to blame. Alone, it can't hurt the others. Each waits for
-		// its space, or the next push to the same space would overtake it.
-		for _, j := range jobs {
-			e.commitGroup([]*job{j}, true, nil)
-		}
+		e.split(g, wait, leftOut)
 		return
 	}
 	for i := range g.spaces {
@@ -277,6 +283,21 @@ func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, 
 			for _, j := range s.jobs {
 				j.finish(j.answer)
 			}
+		}
+	}
+}
+
+// split carries out a group that the database refused. One push is to blame, and it
+// must not hurt the others: first each space is for itself, then each push.
+func (e *Engine) split(g *group, wait bool, leftOut func(space string, jobs []*job)) {
+	for i := range g.spaces {
+		s := &g.spaces[i]
+		if !wait {
+			leftOut(s.touch.Space, s.jobs)
+			continue
+		}
+		for _, j := range s.jobs {
+			e.commitGroup([]*job{j}, true, nil)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemark/tidemark/models"
@@ -55,6 +56,7 @@ type Engine struct {
 	watchers   watchers
 	tails      *tails
 	committers []*committer
+	queued     atomic.Int64   // pushes not yet begun
 	committing sync.WaitGroup // goroutines of committers
 	collector  *collector
 	slowly     chan struct{} // held by who waits for a slow space

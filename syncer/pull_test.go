@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,9 +33,14 @@ func (s *scriptedStore) Commit(_ context.Context, g Group) error {
 }
 
 // deaf is a broker on which no poke ever arrives.
-type deaf struct{ published []Message }
+type deaf struct {
+	mu        sync.Mutex
+	published []Message
+}
 
 func (d *deaf) Publish(_ context.Context, p Message) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.published = append(d.published, p)
 	return nil
 }

@@ -54,10 +54,13 @@ func (e *Engine) compareHeads(ctx context.Context, all []*tail) {
 			e.opts.Logger.DebugContext(ctx, "heads not read", "error", err)
 			return
 		}
+		var moved []*tail
 		for i, t := range some {
-			if heads[i].Head == asked[i] && t.confirm(heads[i], started) {
-				continue
+			if heads[i].Head != asked[i] || !t.confirm(heads[i], started) {
+				moved = append(moved, t)
 			}
+		}
+		for _, t := range moved { // when all others have their lease: each is a query
 			e.advance(ctx, t)
 		}
 	}
@@ -96,7 +99,7 @@ func (t *tail) confirm(row models.Space, started time.Time) bool {
 	if row.Epoch != t.space.Epoch {
 		return false
 	}
-	t.space.Floor = row.Floor
+	t.space.Floor = max(t.space.Floor, row.Floor)
 	t.checked = maxTime(t.checked, started)
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemark/tidemark/models"
@@ -27,8 +28,9 @@ const changeOverhead = 400
 // only ever appending what follows the head without a gap, and by forgetting
 // everything where that can't be shown.
 type tail struct {
-	name    string // of the space
-	counted int    // bytes that tails has counted; guarded by its mu
+	name    string       // of the space
+	counted int          // bytes that tails has counted; guarded by its mu
+	size    atomic.Int64 // bytes, for tails to count
 
 	mu      sync.Mutex
 	space   models.Space
@@ -84,7 +86,7 @@ func (t *tail) learn(run Run, position int64, started time.Time) (behind bool) {
 // the tail is worth nothing.
 func (t *tail) advance(run Run, asked int64, started time.Time) bool {
 	switch {
-	case run.Space.Head < asked, run.Space.Epoch != t.space.Epoch && asked > 0:
+	case run.Space.Head < asked, run.Space.Epoch != t.space.Epoch && run.Space.Head > 0 && t.space.Head > 0:
 		return false
 	case run.Through < run.Space.Head:
 		// More than a page has changed. A part of it, shown as the head, would show
@@ -93,8 +95,9 @@ func (t *tail) advance(run Run, asked int64, started time.Time) bool {
 			t.restart(run.Space, started)
 		}
 	case run.Space.Head >= t.space.Head:
-		after := t.space.Head
+		after, floor := t.space.Head, t.space.Floor
 		t.space = run.Space
+		t.space.Floor = max(floor, run.Space.Floor) // a pull may have read a newer one meanwhile
 		if first := slices.IndexFunc(run.Changes, func(c models.Change) bool { return c.Version > after }); first >= 0 {
 			t.append(run.Changes[first:])
 		}
@@ -121,14 +124,15 @@ func (t *tail) commit(c *spaceCommit) bool {
 
 // append adds changes, which are above all that are there and in order.
 func (t *tail) append(changes []models.Change) {
-	for i := range changes {
-		c := &changes[i]
+	for _, c := range changes {
+		// c is the tail's own. What it is copied from may be in use elsewhere, and
+		// would stay in memory as a whole for one of it.
 		key := Key{c.Collection, c.ID}
 		if old, ok := t.at[key]; ok {
 			t.drop(old - t.gone)
 		}
 		t.at[key] = t.gone + len(t.entries)
-		t.entries = append(t.entries, entry{c.Version, c})
+		t.entries = append(t.entries, entry{c.Version, &c})
 		t.live++
 		t.bytes += len(c.Data) + changeOverhead
 	}

@@ -134,7 +134,7 @@ func (ts *tails) learn(space string, r Range, run Run, started time.Time) {
 func (ts *tails) change(t *tail, change func(*tail)) {
 	t.mu.Lock()
 	change(t)
-	size := t.bytes
+	t.size.Store(int64(t.bytes))
 	t.mu.Unlock()
 
 	ts.mu.Lock()
@@ -142,6 +142,7 @@ func (ts *tails) change(t *tail, change func(*tail)) {
 	if element, ok := ts.spaces[t.name]; !ok || element.Value != t {
 		return // it has been forgotten meanwhile
 	}
+	size := int(t.size.Load()) // as the last of several changes has left it
 	ts.bytes += size - t.counted
 	t.counted = size
 	for ts.bytes > ts.limit {
