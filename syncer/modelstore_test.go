@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+
 	"slices"
 	"sync"
 
@@ -39,7 +40,7 @@ type modelStore struct {
 type modelSpace struct {
 	row       models.Space
 	documents map[Key]models.Document
-	receipts  map[Client][]byte
+	receipts  map[Client]Receipts
 }
 
 func newModelStore() *modelStore {
@@ -54,7 +55,7 @@ func (s *modelStore) space(name string, epoch int64) *modelSpace {
 	return &modelSpace{
 		row:       models.Space{ID: name, Epoch: epoch, PastEpochs: "[]"},
 		documents: make(map[Key]models.Document),
-		receipts:  make(map[Client][]byte),
+		receipts:  make(map[Client]Receipts),
 	}
 }
 
@@ -122,7 +123,7 @@ func (s *modelStore) Commit(ctx context.Context, g Group) error {
 
 func (s *modelStore) find(t *Touch) *Locked {
 	space := s.space(t.Space, t.Epoch)
-	l := &Locked{Space: space.row, Now: s.now, Documents: make(map[Key]*models.Document), Receipts: make(map[Client][]byte)}
+	l := &Locked{Space: space.row, Now: s.now, Documents: make(map[Key]*models.Document), Receipts: make(map[Client]Receipts)}
 	for _, want := range t.Documents {
 		d, ok := space.documents[want.Key]
 		if !ok {
@@ -150,7 +151,9 @@ func (s *modelStore) write(t *Touch, w *Writes) {
 	for _, d := range w.Documents {
 		space.documents[Key{d.Collection, d.ID}] = d
 	}
-	maps.Copy(space.receipts, w.Receipts)
+	for client, receipts := range w.Receipts {
+		space.receipts[client] = receipts.onto(space.receipts[client])
+	}
 }
 
 func (s *modelStore) Changes(ctx context.Context, name string, r Range) (Run, error) {
