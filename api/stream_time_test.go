@@ -48,6 +48,11 @@ func (d *oneDocument) Changes(_ context.Context, _ string, r syncer.Range) (sync
 	return run, d.err
 }
 
+// Heads fails, so that nothing is found but by looking at the feed.
+func (d *oneDocument) Heads(context.Context, []string) ([]models.Space, error) {
+	return nil, errors.New("no heads")
+}
+
 // bubble is a whole HTTP server whose time moves only while everybody waits.
 type bubble struct {
 	t       *testing.T
