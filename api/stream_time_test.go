@@ -53,6 +53,11 @@ func (d *oneDocument) Heads(context.Context, []string) ([]models.Space, error) {
 	return nil, errors.New("no heads")
 }
 
+// Inbox has no rows.
+func (d *oneDocument) Inbox(context.Context, syncer.InboxRange) ([]models.Inbox, error) {
+	return nil, nil
+}
+
 // bubble is a whole HTTP server whose time moves only while everybody waits.
 type bubble struct {
 	t       *testing.T
