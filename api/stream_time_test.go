@@ -350,6 +350,35 @@ func TestStream_whoDoesNotReadIsCut(t *testing.T) {
 	})
 }
 
+// T12: a thousand clients that never read. They are cut, nothing of them stays
+// (the bubble does not end with a goroutine left over), and who reads sees all.
+func TestStream_aThousandThatNeverRead(t *testing.T) {
+	t.Parallel()
+	inStreamBubble(t, func(b *bubble) {
+		const silent = 1000
+		for range silent {
+			b.ask(streamPath)
+		}
+		reading := b.follow(streamPath)
+		reading.wantPage("d1")
+		for head := range int64(9) {
+			<-time.After(time.Second)
+			b.change(2+head, "{}")
+			reading.wantPage(fmt.Sprint("d", 2+head))
+		}
+		if n := b.server.streams.count(); n != silent+1 {
+			t.Errorf("after %v %d streams are open", reading.after(), n)
+		}
+		<-time.After(patience)
+		synctest.Wait()
+		if n := b.server.streams.count(); n != 1 {
+			t.Errorf("after %v %d streams are open", reading.after(), n)
+		}
+		b.change(100, "{}")
+		reading.wantPage("d100")
+	})
+}
+
 // A line may be as slow as it likes, as long as it carries something.
 func TestStream_whoReadsSlowlyIsNot(t *testing.T) {
 	t.Parallel()
