@@ -26,6 +26,9 @@ WITH_POSTGRES = go run ./tests/pgtest/cmd --
 E2E_MODULES  = tests/e2e/node_modules/.package-lock.json
 SPEC_MODULES = tests/e2e/spec/node_modules/.package-lock.json
 
+BROKERS   = postgres nats
+BLACK_BOX = ./tests ./tests/blackbox ./tests/model ./tests/contract/... ./tests/badinput
+
 FUZZTIME ?= 5s
 TIMEOUT  ?= 15m
 
@@ -35,12 +38,16 @@ TIMEOUT  ?= 15m
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 
 .PHONY: run
 run: build ## start the server on 127.0.0.1:8080, SQLite in ./data (OPEN=1 opens a browser; ARGS="--log-level debug")
 	@sh scripts/run.sh bin/tidemark $(ARGS)
+
+.PHONY: cluster
+cluster: build ## three nodes, PostgreSQL and a broker on this machine, behind nginx (BROKER=nats NODES=5)
+	@go run ./tests/cluster -broker $(or $(BROKER),postgres) -nodes $(or $(NODES),3)
 
 # Always asked to build: Go knows better than make what has changed. The
 # download comes first because it is silent, a build that downloads is not.
@@ -60,6 +67,18 @@ test: $(GOTESTSUM) ## every Go test, on SQLite and PostgreSQL (PKG=./syncer/... 
 	if [ -z "$$race" ]; then export CGO_ENABLED=0; fi && \
 	$(WITH_POSTGRES) $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- \
 		$$race -timeout $(TIMEOUT) $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
+
+# What is tested over HTTP, where a server on PostgreSQL becomes three of them.
+.PHONY: test-cluster
+test-cluster: $(GOTESTSUM) ## the black-box tests on three nodes, with each broker (BROKER=nats for one; NODES=5)
+	@race=$$(sh scripts/race.sh) && \
+	if [ -z "$$race" ]; then export CGO_ENABLED=0; fi && \
+	for broker in $(or $(BROKER),$(BROKERS)); do \
+		echo "== $(or $(NODES),3) nodes, $$broker" && \
+		TIDEMARK_TEST_NODES=$(or $(NODES),3) TIDEMARK_TEST_BROKER=$$broker \
+		$(WITH_POSTGRES) $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- \
+			$$race -timeout $(TIMEOUT) $(if $(RUN),-run '$(RUN)') $(BLACK_BOX) || exit 1; \
+	done
 
 .PHONY: lint
 lint: lint-go lint-spec lint-files ## formatting, go vet and the linters, openapi.yaml, scripts, workflow, compose file

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
+	"net/url"
 
 	"github.com/labstack/echo/v4"
 
@@ -27,11 +28,11 @@ func (l *headList) AppendJSON(b []byte) []byte {
 }
 
 func (s *Server) heads(c echo.Context) error {
-	spaces, err := s.bindHeads(c)
+	spaces, minVersion, err := s.bindHeads(c)
 	if err != nil {
 		return err
 	}
-	heads, pollAfter, err := s.engine.Heads(c.Request().Context(), spaces)
+	heads, pollAfter, err := s.engine.Heads(c.Request().Context(), spaces, minVersion)
 	if err != nil {
 		return err
 	}
@@ -47,17 +48,23 @@ func (s *Server) heads(c echo.Context) error {
 	return write(c, http.StatusOK, &headList{Heads: heads, PollAfterMS: pollAfter.Milliseconds()})
 }
 
-// bindHeads returns the spaces asked for, or those that the token names exactly.
-func (s *Server) bindHeads(c echo.Context) ([]string, error) {
+// bindHeads returns the spaces asked for, and the newest version that a push
+// answered to the client.
+func (s *Server) bindHeads(c echo.Context) (spaces []string, minVersion int64, err error) {
 	q, err := query(c, "space", "min_version")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	// Heads come from the database, so they are never behind a push that was
-	// answered; there is nothing to do but to say what is no version.
-	if _, err = integer(q, "min_version", 0, models.MaxVersion); err != nil {
-		return nil, err
+	if minVersion, err = integer(q, "min_version", 0, models.MaxVersion); err != nil {
+		return nil, 0, err
 	}
+	spaces, err = s.bindSpaces(c, q, models.MaxHeads)
+	return spaces, minVersion, err
+}
+
+// bindSpaces returns the spaces that the parameter names, or those that the token
+// names exactly, if the sender may see all of them.
+func (s *Server) bindSpaces(c echo.Context, q url.Values, most int) ([]string, error) {
 	spaces := list(q, "space")
 	switch {
 	case q.Has("space"):
@@ -66,8 +73,8 @@ func (s *Server) bindHeads(c echo.Context) ([]string, error) {
 	default:
 		spaces = principal(c).Spaces()
 	}
-	if len(spaces) > models.MaxHeads {
-		return nil, invalid("space", fmt.Sprintf("at most %d at once", models.MaxHeads))
+	if len(spaces) > most {
+		return nil, invalid("space", fmt.Sprintf("at most %d at once", most))
 	}
 	for _, space := range spaces {
 		if err := mayRead(c, space); err != nil {

@@ -74,6 +74,13 @@ type serverLimits struct {
 	Heads              int   `json:"heads"`
 	WaitS              int64 `json:"wait_s"`
 	Receipts           int   `json:"receipts"`
+	Present            int   `json:"present"`
+	PresenceStateBytes int   `json:"presence_state_bytes"`
+	PresenceTTLS       int64 `json:"presence_ttl_s"`
+	QueuedPushes       int   `json:"queued_pushes"`
+	StreamSpaces       int   `json:"stream_spaces"`
+	StreamsPerSubject  int   `json:"streams_per_subject"`
+	StreamsPerNode     int   `json:"streams_per_node"`
 }
 
 func (s *Server) config(c echo.Context) error {
@@ -104,6 +111,13 @@ func (s *Server) config(c echo.Context) error {
 			Heads:              models.MaxHeads,
 			WaitS:              int64(models.MaxWait / time.Second),
 			Receipts:           models.MaxReceipts,
+			QueuedPushes:       models.MaxQueuedPushes,
+			Present:            models.MaxPresent,
+			PresenceStateBytes: models.MaxPresenceStateBytes,
+			PresenceTTLS:       int64(models.MaxPresenceTTL / time.Second),
+			StreamSpaces:       models.MaxStreamSpaces,
+			StreamsPerSubject:  models.MaxStreamsPerSubject,
+			StreamsPerNode:     models.MaxStreamsPerNode,
 		},
 		RetentionS: int64(s.opts.Retention / time.Second),
 		PollMinMS:  s.opts.PollMin.Milliseconds(),

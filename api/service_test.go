@@ -26,7 +26,7 @@ type brokenStore struct {
 
 func (s brokenStore) Ping(context.Context) error { return s.err }
 
-func (s brokenStore) Heads(context.Context, []string) ([]models.Head, error) { return nil, s.err }
+func (s brokenStore) Heads(context.Context, []string) ([]models.Space, error) { return nil, s.err }
 
 func (s brokenStore) Document(context.Context, string, syncer.Key) (*models.Document, error) {
 	panic(s.err)

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -13,8 +14,23 @@ import (
 // timeFormat is RFC 3339 in UTC with milliseconds.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
+// Encode makes the wire form of c and keeps it, so that AppendJSON only copies it
+// however many ask for c. c must not be changed any more.
+func (c *Change) Encode() {
+	if c.wire != nil {
+		return
+	}
+	c.wire = c.AppendJSON(make([]byte, 0, len(c.Data)+256))
+	if at := bytes.Index(c.wire, c.Data); !c.Deleted && at >= 0 {
+		c.Data = c.wire[at : at+len(c.Data)] // the same text, kept once
+	}
+}
+
 // AppendJSON appends the wire form of c to b.
 func (c *Change) AppendJSON(b []byte) []byte {
+	if c.wire != nil {
+		return append(b, c.wire...)
+	}
 	b = append(b, `{"collection":`...)
 	b = appendString(b, c.Collection)
 	b = append(b, `,"id":`...)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -148,13 +149,30 @@ func TestDocument_Change(t *testing.T) {
 		SpaceID: "s", Collection: want.Collection, ID: want.ID, Version: want.Version, Data: &text, Size: int64(len(text)),
 		FieldVersions: "{}", ClientID: want.ClientID, EditID: want.EditID, UpdatedBy: want.UpdatedBy, UpdatedAt: want.UpdatedAt,
 	}
-	if diff := cmp.Diff(&want, doc.Change()); diff != "" {
+	if diff := cmp.Diff(&want, doc.Change(), cmpopts.IgnoreUnexported(models.Change{})); diff != "" {
 		t.Errorf("live (-want +got):\n%s", diff)
 	}
 	doc.Deleted, doc.Data = true, nil
 	want.Deleted, want.Data = true, nil
-	if diff := cmp.Diff(&want, doc.Change()); diff != "" {
+	if diff := cmp.Diff(&want, doc.Change(), cmpopts.IgnoreUnexported(models.Change{})); diff != "" {
 		t.Errorf("tombstone (-want +got):\n%s", diff)
+	}
+}
+
+// What was encoded once is the same text however it is asked for again.
+func TestChange_Encode(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]models.Change{"live": live(), "tombstone": tombstone()} {
+		want := string(c.AppendJSON(nil))
+		text := string(c.Data)
+		c.Encode()
+		c.Encode() // twice is fine
+		if diff := cmp.Diff(want, string(c.AppendJSON(nil))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if string(c.Data) != text {
+			t.Errorf("%s: its text became %s", name, c.Data)
+		}
 	}
 }
 

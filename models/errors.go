@@ -31,7 +31,11 @@ const (
 	CodeURITooLong           Code = "uri_too_long"
 	CodeUnsupportedMedia     Code = "unsupported_media_type"
 	CodeUnsupportedEncoding  Code = "unsupported_encoding"
+	CodeSpaceBusy            Code = "space_busy"
 	CodePreconditionRequired Code = "precondition_required"
+	CodePresenceTaken        Code = "presence_taken"
+	CodePresenceFull         Code = "presence_full"
+	CodeTooManyStreams       Code = "too_many_streams"
 	CodeInternal             Code = "internal"
 	CodeUnavailable          Code = "unavailable"
 	CodeOutcomeUnknown       Code = "outcome_unknown"
@@ -79,7 +83,7 @@ type Error struct {
 	Fields     []FieldError
 	Cause      Cause         // of CodeCursorExpired
 	Current    *Change       // of CodeVersionConflict
-	RetryAfter time.Duration // of CodeUnavailable and CodeOutcomeUnknown
+	RetryAfter time.Duration // of codes that are answered with 429 or 503
 	Err        error
 }
 

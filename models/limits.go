@@ -39,5 +39,17 @@ const (
 
 	MaxWait = 25 * time.Second // longest long poll
 
+	MaxQueuedPushes = 256 // pushes that wait for one space on a node
+
+	MaxStreamSpaces      = 30     // spaces in one stream
+	MaxStreamsPerSubject = 20     // streams that one subject has open on one node
+	MaxStreamsPerNode    = 10_000 // streams that one node has open
+
 	MaxReceipts = 256 // applied edits that a client's row remembers; more than MaxEdits
+
+	MaxPresent            = 1_000   // clients present in one space
+	MaxPresenceStateBytes = 1 << 10 // what each of them shows
+	MinPresenceTTL        = 5 * time.Second
+	DefaultPresenceTTL    = 30 * time.Second
+	MaxPresenceTTL        = 120 * time.Second
 )

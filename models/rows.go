@@ -61,7 +61,53 @@ type Client struct {
 	SpaceID  string `gorm:"primaryKey"`
 	Subject  string `gorm:"primaryKey"`
 	ClientID string `gorm:"primaryKey"`
-	// Receipts is a ring of the newest MaxReceipts applied edits.
-	Receipts []byte
-	SeenAt   int64 // milliseconds of Unix time
+	// Receipts and OlderReceipts tell of the newest MaxReceipts applied edits. The
+	// newest of them are apart because every push adds to them.
+	Receipts      []byte
+	OlderReceipts []byte
+	SeenAt        int64 // milliseconds of Unix time
 }
+
+// Setting is the row of something on which all nodes agree.
+type Setting struct {
+	Name  string `gorm:"primaryKey"`
+	Value []byte
+}
+
+// Inbox is the row of an edit whose writer is no client but an SQL transaction. A
+// node carries it out and deletes it.
+type Inbox struct {
+	InboxID    int64  `gorm:"primaryKey"` // orders the rows of a space
+	Space      string // any text, as are Collection and ID: nobody has checked it
+	Collection string
+	ID         string
+	Op         string
+	// Data is the document or the patch; nil for a delete.
+	Data *string
+	// BaseVersion is the version the edit was made on; nil: force.
+	BaseVersion *int64
+	CreatedAt   int64 `gorm:"autoCreateTime:false"` // milliseconds of Unix time
+}
+
+// TableName says that there is one inbox.
+func (Inbox) TableName() string { return "inbox" }
+
+// InboxRejected is the row of the inbox that was refused, and why.
+type InboxRejected struct {
+	InboxID     int64 `gorm:"primaryKey"`
+	Space       string
+	Collection  string
+	ID          string
+	Op          string
+	Data        *string
+	BaseVersion *int64
+	CreatedAt   int64 `gorm:"autoCreateTime:false"`
+
+	Code       string
+	Detail     string
+	Pointer    string
+	RejectedAt int64 // milliseconds of Unix time
+}
+
+// TableName says that it belongs to the inbox.
+func (InboxRejected) TableName() string { return "inbox_rejected" }

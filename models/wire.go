@@ -113,6 +113,8 @@ type Change struct {
 	UpdatedBy string
 	ClientID  string
 	EditID    string
+
+	wire []byte // see Encode
 }
 
 // Page is one answer of pull: changes in order of version, each document at

@@ -50,7 +50,12 @@ type push struct {
 	edits                    []edit
 	atomic                   bool
 	cursor                   *cursor // of the pull in the same round trip
+	// inbox holds, for each edit, the number of the row of the inbox that it is. It
+	// is nil for the push of a client.
+	inbox []int64
 }
+
+func (p *push) client() Client { return Client{p.subject, p.clientID} }
 
 // decide returns the results of p and what to write. Error: CodeCursorExpired.
 func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
@@ -59,7 +64,7 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 			return nil, Writes{}, err
 		}
 	}
-	receipts, err := parseRing(locked.Receipts)
+	receipts, err := openRing(locked.Receipts[p.client()])
 	if err != nil {
 		return nil, Writes{}, err
 	}
@@ -203,8 +208,8 @@ func (d *decision) base(e *edit) (on base, refusal *models.EditResult) {
 // version belongs to one push, so what it changed, its client has written.
 func (d *decision) ownVersions(base int64) map[int64]bool {
 	own := map[int64]bool{d.version: true}
-	for _, r := range d.receipts {
-		if r.version > base && !r.unchanged {
+	for record := range d.receipts.records {
+		if r := readReceipt(record); r.version > base && !r.unchanged {
 			own[r.version] = true
 		}
 	}
@@ -312,14 +317,14 @@ func (d *decision) writes(results []models.EditResult) Writes {
 		space.Head = d.version
 		w.Space = &space
 	}
-	receipts := d.receipts
+	var added []receipt
 	for i, r := range results {
 		if e := &d.push.edits[i]; r.Status == models.StatusApplied && !r.Replayed && !e.unnamed {
-			receipts = append(receipts, d.fates[e.EditID].receipt)
+			added = append(added, d.fates[e.EditID].receipt)
 		}
 	}
-	if len(receipts) > len(d.receipts) {
-		w.Receipts = receipts.encode()
+	if len(added) > 0 {
+		w.Receipts = map[Client]Receipts{d.push.client(): d.receipts.add(added)}
 	}
 	return w
 }

@@ -88,7 +88,7 @@ func (w *world) keep(writes Writes) {
 		}
 		w.state.Documents[Key{doc.Collection, doc.ID}] = &doc
 	}
-	if writes.Receipts != nil {
+	if len(writes.Receipts) > 0 {
 		w.state.Receipts = writes.Receipts
 	}
 }

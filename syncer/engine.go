@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemark/tidemark/models"
@@ -27,6 +28,20 @@ type Options struct {
 	// Default: 62 random bits.
 	NewEpoch func() int64
 
+	// Committers is how many transactions may carry out pushes at a time. A space
+	// always goes to the same one. Default: one, which is right for a database with
+	// one writer.
+	Committers int
+
+	// TailMemory bounds what the newest changes of all spaces may take in memory,
+	// in bytes. Default: 64 MiB. Negative: nothing is kept, every pull asks the
+	// database.
+	TailMemory int
+
+	// OnPresence hears the news of presence that the broker brings; it is called
+	// by one goroutine and delays pokes while it runs. Default: nobody.
+	OnPresence func(Message)
+
 	// Logger hears what no caller is told. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -38,7 +53,13 @@ type Engine struct {
 	broker Broker
 	opts   Options
 
-	watchers watchers
+	watchers   watchers
+	tails      *tails
+	committers []*committer
+	queued     atomic.Int64   // pushes not yet begun
+	committing sync.WaitGroup // goroutines of committers
+	collector  *collector
+	slowly     chan struct{} // held by who waits for a slow space
 
 	drainOnce sync.Once
 	draining  chan struct{}
@@ -62,26 +83,82 @@ func New(store Store, broker Broker, opts Options) *Engine {
 	if opts.NewEpoch == nil {
 		opts.NewEpoch = func() int64 { return 1 + rand.Int64N(1<<62) }
 	}
+	if opts.OnPresence == nil {
+		opts.OnPresence = func(Message) {}
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	return &Engine{
+	e := &Engine{
 		store:    store,
 		broker:   broker,
 		opts:     opts,
+		tails:    newTails(opts.TailMemory, time.Now),
+		slowly:   make(chan struct{}, maxSlowSpaces),
 		draining: make(chan struct{}),
+	}
+	for range max(opts.Committers, 1) {
+		e.committers = append(e.committers, newCommitter(e))
+	}
+	e.collector = newCollector(e)
+	return e
+}
+
+// Run follows what others do, until ctx ends: it keeps the tails true, delivers
+// pokes and news of presence, and has the rows of the inbox carried out. Without it
+// an Engine works, but asks the database for everything and leaves the inbox alone.
+func (e *Engine) Run(ctx context.Context) error {
+	ctx, end := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { e.refresh(ctx) })
+	running.Go(func() { e.collector.run(ctx) })
+	err := e.broker.Run(ctx, e.deliver)
+	end()
+	running.Wait()
+	return err
+}
+
+// deliver acts on what another engine, or this one, has published.
+func (e *Engine) deliver(m Message) {
+	if m.IsPoke() && m.Version == 0 {
+		e.collector.look() // its sender may have written to the inbox
+	}
+	switch {
+	case !m.IsPoke():
+		e.opts.OnPresence(m)
+	case m.Space == "":
+		for _, t := range e.tails.all() {
+			e.tails.look(t.name)
+		}
+		e.watchers.wakeAll()
+	default:
+		t := e.tails.find(m.Space)
+		if t == nil {
+			e.watchers.wake(m.Space) // they look for themselves
+		} else if m.Version == 0 || m.Version > t.head() {
+			e.tails.look(m.Space)
+		}
 	}
 }
 
-// Run delivers pokes to the watchers until ctx ends.
-func (e *Engine) Run(ctx context.Context) error {
-	return e.broker.Run(ctx, func(p Message) { e.watchers.wake(p.Space) })
-}
+// Close waits for the commits that are under way. Nothing may be pushed any more.
+func (e *Engine) Close() { e.committing.Wait() }
 
 // Drain ends all long polls at once, each with the page it has; later ones don't
 // wait. A server calls it before it shuts down.
 func (e *Engine) Drain() {
 	e.drainOnce.Do(func() { close(e.draining) })
+}
+
+// Draining returns a channel that is closed when Drain is called: for streams,
+// which end then.
+func (e *Engine) Draining() <-chan struct{} { return e.draining }
+
+// CheckCursor tells what Pull would say of a cursor before it looks at the space.
+// Errors: CodeInvalidCursor, CodeCursorExpired for another filter.
+func (e *Engine) CheckCursor(text, space string, collections []string) error {
+	_, err := openCursor(text, space, filterOf(collections))
+	return err
 }
 
 // Ready returns nil if the engine can answer: the database does, and the engine
@@ -95,26 +172,50 @@ func (e *Engine) Ready(ctx context.Context) error {
 	}
 }
 
-// announce tells all engines that a space has a new version. The version is
-// committed; if the poke is lost, whoever waits looks for himself a little later.
-func (e *Engine) announce(ctx context.Context, p Message) {
-	if err := e.broker.Publish(ctx, p); err != nil {
-		e.opts.Logger.WarnContext(ctx, "poke not published", "space", p.Space, "version", p.Version, "error", err)
+// announce tells whoever follows a space what was committed to it.
+func (e *Engine) announce(ctx context.Context, c *spaceCommit) {
+	if len(c.documents) == 0 {
+		return
+	}
+	e.tails.commit(c)
+	e.watchers.wake(c.space.ID)
+	// If the poke is lost, other nodes find the change by themselves a little later.
+	poke := Message{Space: c.space.ID, Version: c.space.Head}
+	if err := e.broker.Publish(ctx, poke); err != nil {
+		e.opts.Logger.WarnContext(ctx, "poke not published", "space", poke.Space, "version", poke.Version, "error", err)
 	}
 }
 
 // Heads returns the newest version of each space, 0 for a space never written,
-// and how long a client should wait before it asks again. Errors: those of Store.
-func (e *Engine) Heads(ctx context.Context, spaces []string) ([]models.Head, time.Duration, error) {
-	heads, err := e.store.Heads(ctx, spaces)
+// and how long a client should wait before it asks again. minVersion is the newest
+// version that a push answered to this client; a node that is behind it asks the
+// database. Errors: those of Store.
+func (e *Engine) Heads(ctx context.Context, spaces []string, minVersion int64) ([]models.Head, time.Duration, error) {
+	rows, err := e.heads(ctx, spaces, minVersion)
 	if err != nil {
 		return nil, 0, err
 	}
+	heads := make([]models.Head, len(rows))
 	var newest int64
-	for _, h := range heads {
-		newest = max(newest, h.Version)
+	for i, row := range rows {
+		heads[i] = models.Head{Space: spaces[i], Version: row.Head}
+		newest = max(newest, row.Head)
 	}
 	return heads, e.pollAfter(newest), nil
+}
+
+func (e *Engine) heads(ctx context.Context, spaces []string, minVersion int64) ([]models.Space, error) {
+	if rows, ok := e.tails.heads(spaces, minVersion); ok {
+		return rows, nil
+	}
+	started := e.tails.now()
+	rows, err := e.store.Heads(ctx, spaces)
+	if err == nil {
+		for i, row := range rows {
+			e.tails.learn(spaces[i], Range{After: row.Head}, Run{Space: row, Through: row.Head}, started)
+		}
+	}
+	return rows, err
 }
 
 // Document returns one document. Errors: CodeDocumentNotFound if there is none or
@@ -128,6 +229,12 @@ func (e *Engine) Document(ctx context.Context, space, collection, id string) (*m
 		return nil, models.Errorf(models.CodeDocumentNotFound, "There is no document %s/%s in this space.", collection, id)
 	}
 	return doc.Change(), nil
+}
+
+// Setting returns the value of a setting, the same on every node; fresh, unless
+// there is one already. Errors: those of Store.
+func (e *Engine) Setting(ctx context.Context, name string, fresh []byte) ([]byte, error) {
+	return e.store.Setting(ctx, name, fresh)
 }
 
 // pollAfter is the server's word on pace: a tenth of the time since the space

@@ -36,8 +36,8 @@ func (e *Engine) Pull(ctx context.Context, space string, req PullRequest) (*mode
 // wait is over. The last read comes after the wait, so it finds what other nodes
 // committed meanwhile.
 func (e *Engine) pullWaiting(ctx context.Context, space string, c cursor, req PullRequest) (*models.Page, error) {
-	wake, stop := e.Watch(space) // before the first read; see Watch
-	defer stop()
+	watch := e.Watch(space) // before the first read; see Watch
+	defer watch.Stop()
 	wait := time.NewTimer(req.Wait)
 	defer wait.Stop()
 
@@ -48,7 +48,7 @@ func (e *Engine) pullWaiting(ctx context.Context, space string, c cursor, req Pu
 		}
 		c = next // the head may have moved without anything to show
 		select {
-		case <-wake:
+		case <-watch.C:
 		case <-wait.C:
 			over = true
 		case <-e.draining:
@@ -65,13 +65,13 @@ func (e *Engine) page(ctx context.Context, space string, c cursor, req PullReque
 	if limit == 0 {
 		limit = models.DefaultPageChanges
 	}
-	run, err := e.store.Changes(ctx, space, Range{
+	run, err := e.read(ctx, space, Range{
 		After:       c.position,
 		Snapshot:    c.start,
 		HideUpTo:    c.began,
 		Collections: req.Collections,
 		Limit:       limit,
-	})
+	}, max(c.newest(), req.MinVersion))
 	if err != nil {
 		return nil, c, err
 	}
@@ -84,16 +84,28 @@ func (e *Engine) page(ctx context.Context, space string, c cursor, req PullReque
 	}
 	next := c.next(run)
 	page := &models.Page{
-		Changes: make([]models.Change, len(run.Documents)),
+		Changes: run.Changes,
 		Cursor:  next.encode(space),
 		Version: run.Space.Head,
 		HasMore: run.Through < run.Space.Head,
-	}
-	for i := range run.Documents {
-		page.Changes[i] = *run.Documents[i].Change()
 	}
 	if !page.HasMore {
 		page.PollAfter = e.pollAfter(run.Space.Head)
 	}
 	return page, next, nil
+}
+
+// read reads a part of the feed: from the tail, or from the database where the
+// tail doesn't reach, isn't fresh, or is behind needed, a version that the client
+// knows of.
+func (e *Engine) read(ctx context.Context, space string, r Range, needed int64) (Run, error) {
+	if run, ok := e.tails.read(space, r, needed); ok {
+		return run, nil
+	}
+	started := e.tails.now()
+	run, err := e.store.Changes(ctx, space, r)
+	if err == nil {
+		e.tails.learn(space, r, run, started)
+	}
+	return run, err
 }

@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,7 @@ import (
 type scriptedStore struct {
 	Store
 	changes func(Range) (Run, error)
-	commit  func(decide func(Locked) (Writes, error)) error
+	commit  func(decide func(Locked) Writes) error
 }
 
 func (s *scriptedStore) Changes(ctx context.Context, _ string, r Range) (Run, error) {
@@ -27,14 +28,19 @@ func (s *scriptedStore) Changes(ctx context.Context, _ string, r Range) (Run, er
 	return s.changes(r)
 }
 
-func (s *scriptedStore) Commit(_ context.Context, _ Touch, decide func(Locked) (Writes, error)) error {
-	return s.commit(decide)
+func (s *scriptedStore) Commit(_ context.Context, g Group) error {
+	return s.commit(func(locked Locked) Writes { return g.Decide([]*Locked{&locked})[0] })
 }
 
 // deaf is a broker on which no poke ever arrives.
-type deaf struct{ published []Message }
+type deaf struct {
+	mu        sync.Mutex
+	published []Message
+}
 
 func (d *deaf) Publish(_ context.Context, p Message) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.published = append(d.published, p)
 	return nil
 }
@@ -45,8 +51,7 @@ func (*deaf) Run(ctx context.Context, _ func(Message)) error { <-ctx.Done(); ret
 func feed(head int64, r Range) Run {
 	run := Run{Through: head, Space: models.Space{Head: head, Epoch: 1}}
 	if head > r.After {
-		text := "{}"
-		run.Documents = []models.Document{{Collection: "c", ID: "d", Version: head, Data: &text}}
+		run.Changes = []models.Change{{Collection: "c", ID: "d", Version: head, Data: []byte("{}")}}
 	}
 	return run
 }
@@ -279,11 +284,9 @@ func TestPush_announcesAfterTheCommit(t *testing.T) {
 		"not committed":   {0, lost, nil},
 	} {
 		broker := &deaf{}
-		e := New(&scriptedStore{commit: func(decide func(Locked) (Writes, error)) error {
+		e := New(&scriptedStore{commit: func(decide func(Locked) Writes) error {
 			for range 2 { // a Store may run it again
-				if _, err := decide(Locked{Now: 7}); err != nil {
-					return err
-				}
+				decide(Locked{Now: 7, Space: models.Space{ID: "s"}})
 				if broker.published != nil {
 					t.Errorf("%s: announced before the commit", name)
 				}
@@ -308,7 +311,8 @@ type committing struct {
 	ctx func(context.Context)
 }
 
-func (c committing) Commit(ctx context.Context, _ Touch, _ func(Locked) (Writes, error)) error {
+func (c committing) Commit(ctx context.Context, g Group) error {
+	g.Decide([]*Locked{{}})
 	c.ctx(ctx)
 	return ctx.Err()
 }
@@ -341,9 +345,9 @@ func TestPush_clientGoes(t *testing.T) {
 func TestPush_pageThatFails(t *testing.T) {
 	t.Parallel()
 	e := New(&scriptedStore{
-		commit: func(decide func(Locked) (Writes, error)) error {
-			_, err := decide(Locked{Now: 7})
-			return err
+		commit: func(decide func(Locked) Writes) error {
+			decide(Locked{Now: 7})
+			return nil
 		},
 		changes: func(Range) (Run, error) { return Run{}, errors.New("away") },
 	}, &deaf{}, Options{})
@@ -369,10 +373,10 @@ func TestPush_cursor(t *testing.T) {
 		"below the floor, under the lock": {at(2), models.CodeCursorExpired},
 	} {
 		wrote := false
-		e := New(&scriptedStore{commit: func(decide func(Locked) (Writes, error)) error {
-			writes, err := decide(Locked{Now: 7, Space: models.Space{Head: 5, Floor: 3, Epoch: 1}})
-			wrote = err == nil && !writes.Empty()
-			return err
+		e := New(&scriptedStore{commit: func(decide func(Locked) Writes) error {
+			writes := decide(Locked{Now: 7, Space: models.Space{Head: 5, Floor: 3, Epoch: 1}})
+			wrote = !writes.Empty()
+			return nil
 		}}, &deaf{}, Options{})
 		_, err := e.Push(t.Context(), "s", "alice", &models.PushRequest{
 			ClientID: "c1", Cursor: &test.cursor, Edits: []models.Edit{put("e1", "d", version(0), `{}`)},

@@ -3,13 +3,9 @@ package syncer
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/tidemark/tidemark/models"
 )
-
-// commitTimeout bounds a push from its arrival to its commit.
-const commitTimeout = 10 * time.Second
 
 // Push decides a batch of edits and returns one result per edit, in order. What
 // is wrong with one edit is its result; Push fails as a whole only for a bad
@@ -28,15 +24,17 @@ func (e *Engine) Push(ctx context.Context, space, subject string, req *models.Pu
 	for _, one := range req.Edits {
 		p.edits = append(p.edits, newEdit(one))
 	}
-	results, head, err := e.commit(ctx, p)
+	done, err := e.commit(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	res := &models.PushResponse{Results: results, Version: head, PollAfter: e.pollAfter(head)}
+	res := &models.PushResponse{Results: done.results, Version: done.head, PollAfter: e.pollAfter(done.head)}
 	if p.cursor != nil {
 		// The edits are committed: whatever happens to the page, the client must
 		// learn their results. Without a page it pulls as usual.
-		page, _, err := e.page(ctx, space, *p.cursor, PullRequest{Limit: req.Limit, Collections: req.Collections})
+		page, _, err := e.page(ctx, space, *p.cursor, PullRequest{
+			Limit: req.Limit, Collections: req.Collections, MinVersion: done.head,
+		})
 		if err == nil {
 			res.Page, res.PollAfter = page, page.PollAfter
 		}
@@ -76,11 +74,11 @@ func (e *Engine) Write(ctx context.Context, space, subject string, w DocumentWri
 	n.precondition = &precondition{versions: w.IfMatch, any: w.IfMatchAny, none: w.IfNoneMatch}
 	p := &push{space: space, subject: subject, clientID: w.ClientID, edits: []edit{n}}
 
-	results, _, err := e.commit(ctx, p)
+	done, err := e.commit(ctx, p)
 	if err != nil {
 		return nil, false, err
 	}
-	switch r := results[0]; r.Status {
+	switch r := done.results[0]; r.Status {
 	case models.StatusApplied:
 		return r.Current, w.IfNoneMatch && w.Op == models.OpPut, nil
 	case models.StatusConflict:
@@ -95,40 +93,4 @@ func (e *Engine) Write(ctx context.Context, space, subject string, w DocumentWri
 		}
 		return nil, false, failure
 	}
-}
-
-// commit decides p under its space's lock, writes what it changes and announces
-// it. It returns the results and the space's head after the push.
-func (e *Engine) commit(ctx context.Context, p *push) (results []models.EditResult, head int64, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, 0, err // the client has gone; better not begun than not answered
-	}
-	// From here the push is carried through even if the client goes: a push that
-	// is cut off in its commit is one more outcome that somebody must find out.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
-	defer cancel()
-
-	touch := Touch{
-		Space:     p.space,
-		Subject:   p.subject,
-		ClientID:  p.clientID,
-		Documents: wants(p.edits),
-		Epoch:     e.opts.NewEpoch(),
-	}
-	var changed bool
-	err = e.store.Commit(ctx, touch, func(locked Locked) (writes Writes, err error) {
-		results, writes, err = p.decide(locked)
-		head, changed = locked.Space.Head, writes.Space != nil
-		if changed {
-			head = writes.Space.Head
-		}
-		return writes, err
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	if changed {
-		e.announce(ctx, Message{Space: p.space, Version: head})
-	}
-	return results, head, nil
 }

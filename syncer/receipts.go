@@ -52,34 +52,129 @@ func hash32(parts ...string) uint32 {
 	return uint32(mix(h.Sum64()))
 }
 
-// ring holds a client's newest receipts, oldest first.
-type ring []receipt
-
-// find returns the newest receipt of an edit.
-func (r ring) find(edit uint64) (receipt, bool) {
-	for i := len(r) - 1; i >= 0; i-- {
-		if r[i].edit == edit {
-			return r[i], true
-		}
-	}
-	return receipt{}, false
+// Receipts are a client's receipts as they are stored, in two parts: most pushes
+// add to the small one and leave the large one where it is, for rewriting some
+// kilobytes costs more than everything else that a small push writes.
+type Receipts struct {
+	Newest []byte // nil: none
+	Older  []byte // nil: none; in Writes: as it was
 }
 
-// The stored form is one byte format, then the receipts. Versions are below
-// 2^53, so the version's upper bits have room for flags.
+// onto returns what is stored once r is written over before.
+func (r Receipts) onto(before Receipts) Receipts {
+	if r.Older == nil {
+		r.Older = before.Older
+	}
+	return r
+}
+
+// maxNewest is how many receipts the small part may hold. With one more all of them
+// go over to the large one.
+const maxNewest = 64
+
+// A part is one byte format, then receipts, oldest first. Versions are below 2^53,
+// so the version's upper bits have room for flags.
 const (
-	ringFormat    = 1
+	partFormat    = 1
 	flagMerged    = 1 << 63
 	flagForced    = 1 << 62
 	flagUnchanged = 1 << 61
 	versionBits   = 1<<53 - 1
+
+	receiptBytes = 24
+	looseBytes   = 8 // more, for the base
 )
 
-// encode returns the stored form of the newest models.MaxReceipts receipts.
-func (r ring) encode() []byte {
-	r = r[max(0, len(r)-models.MaxReceipts):]
-	b := append(make([]byte, 0, 1+32*len(r)), ringFormat)
-	for _, x := range r {
+// ring is the newest models.MaxReceipts receipts of a client. They are read where
+// they lie: every push has to look for a few of them.
+type ring struct {
+	stored Receipts
+	older  int // receipts in each part
+	newest int
+}
+
+// openRing checks that stored receipts can be read.
+func openRing(stored Receipts) (r ring, err error) {
+	r.stored = stored
+	if r.older, err = countReceipts(stored.Older); err == nil {
+		r.newest, err = countReceipts(stored.Newest)
+	}
+	return r, err
+}
+
+func countReceipts(part []byte) (n int, err error) {
+	if len(part) == 0 {
+		return 0, nil
+	}
+	if part[0] != partFormat {
+		return 0, fmt.Errorf("read stored receipts: format %d is unknown", part[0])
+	}
+	for part = part[1:]; len(part) > 0; n++ {
+		if len(part) < receiptBytes || len(part) < receiptSize(part) {
+			return 0, fmt.Errorf("read stored receipts: %d bytes left over", len(part))
+		}
+		part = part[receiptSize(part):]
+	}
+	return n, nil
+}
+
+// receiptSize returns the size of the receipt at the beginning of b.
+func receiptSize(b []byte) int {
+	if binary.BigEndian.Uint64(b[16:])&(flagMerged|flagForced) != 0 {
+		return receiptBytes + looseBytes
+	}
+	return receiptBytes
+}
+
+// records yields the receipts as they are stored, oldest first.
+func (r *ring) records(yield func([]byte) bool) {
+	skip := r.older + r.newest - models.MaxReceipts
+	for _, part := range [][]byte{r.stored.Older, r.stored.Newest} {
+		for at := 1; at < len(part); skip-- {
+			size := receiptSize(part[at:])
+			if skip <= 0 && !yield(part[at:at+size]) {
+				return
+			}
+			at += size
+		}
+	}
+}
+
+// find returns the newest receipt of an edit.
+func (r *ring) find(edit uint64) (found receipt, ok bool) {
+	var last []byte
+	for record := range r.records {
+		if binary.BigEndian.Uint64(record) == edit {
+			last = record
+		}
+	}
+	if last == nil {
+		return receipt{}, false
+	}
+	return readReceipt(last), true
+}
+
+// add returns what is to be stored once added have come to r.
+func (r *ring) add(added []receipt) Receipts {
+	if r.newest+len(added) <= maxNewest {
+		newest := make([]byte, 0, len(r.stored.Newest)+1+len(added)*(receiptBytes+looseBytes))
+		if newest = append(newest, r.stored.Newest...); len(newest) == 0 {
+			newest = append(newest, partFormat)
+		}
+		return Receipts{Newest: appendReceipts(newest, added)}
+	}
+	all := append(make([]byte, 0, 1+(models.MaxReceipts+len(added))*(receiptBytes+looseBytes)), partFormat)
+	drop := min(r.older+r.newest, models.MaxReceipts) + len(added) - models.MaxReceipts
+	for record := range r.records {
+		if drop--; drop < 0 {
+			all = append(all, record...)
+		}
+	}
+	return Receipts{Newest: []byte{partFormat}, Older: appendReceipts(all, added)}
+}
+
+func appendReceipts(b []byte, list []receipt) []byte {
+	for _, x := range list {
 		b = binary.BigEndian.AppendUint64(b, x.edit)
 		b = binary.BigEndian.AppendUint32(b, x.key)
 		b = binary.BigEndian.AppendUint32(b, x.content)
@@ -104,38 +199,19 @@ func (r receipt) flags() (flags uint64) {
 	return flags
 }
 
-// parseRing reads the stored form; nil is a client without receipts.
-func parseRing(b []byte) (ring, error) {
-	if len(b) == 0 {
-		return nil, nil
+func readReceipt(record []byte) receipt {
+	word := binary.BigEndian.Uint64(record[16:])
+	r := receipt{
+		edit:      binary.BigEndian.Uint64(record),
+		key:       binary.BigEndian.Uint32(record[8:]),
+		content:   binary.BigEndian.Uint32(record[12:]),
+		version:   int64(word & versionBits),
+		merged:    word&flagMerged != 0,
+		forced:    word&flagForced != 0,
+		unchanged: word&flagUnchanged != 0,
 	}
-	if b[0] != ringFormat {
-		return nil, fmt.Errorf("read stored receipts: format %d is unknown", b[0])
+	if r.loose() {
+		r.base = int64(binary.BigEndian.Uint64(record[receiptBytes:]))
 	}
-	var r ring
-	for b = b[1:]; len(b) > 0; {
-		if len(b) < 24 {
-			return nil, fmt.Errorf("read stored receipts: %d bytes left over", len(b))
-		}
-		word := binary.BigEndian.Uint64(b[16:])
-		x := receipt{
-			edit:      binary.BigEndian.Uint64(b),
-			key:       binary.BigEndian.Uint32(b[8:]),
-			content:   binary.BigEndian.Uint32(b[12:]),
-			version:   int64(word & versionBits),
-			merged:    word&flagMerged != 0,
-			forced:    word&flagForced != 0,
-			unchanged: word&flagUnchanged != 0,
-		}
-		b = b[24:]
-		if x.loose() {
-			if len(b) < 8 {
-				return nil, fmt.Errorf("read stored receipts: the base of a receipt is missing")
-			}
-			x.base = int64(binary.BigEndian.Uint64(b))
-			b = b[8:]
-		}
-		r = append(r, x)
-	}
-	return r, nil
+	return r
 }

@@ -27,41 +27,67 @@ func drawReceipt(t *rapid.T) receipt {
 	return r
 }
 
-func TestRing_roundTrip(t *testing.T) {
+// all returns the receipts of r, oldest first.
+func (r *ring) all() (list []receipt) {
+	for record := range r.records {
+		list = append(list, readReceipt(record))
+	}
+	return list
+}
+
+// A client's receipts after any pushes are the newest of what was added.
+func TestRing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		var want ring
-		for range rapid.IntRange(1, models.MaxReceipts).Draw(t, "length") {
-			want = append(want, drawReceipt(t))
-		}
-		got, err := parseRing(want.encode())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got, compareReceipts); diff != "" {
-			t.Fatalf("(-want +got):\n%s", diff)
+		var stored Receipts
+		var want []receipt
+		for range rapid.IntRange(1, 12).Draw(t, "pushes") {
+			var added []receipt
+			for range rapid.OneOf(rapid.IntRange(1, 3), rapid.IntRange(1, models.MaxEdits)).Draw(t, "edits") {
+				added = append(added, drawReceipt(t))
+			}
+			r, err := openRing(stored)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored = r.add(added).onto(stored)
+			want = append(want, added...)
+			want = want[max(0, len(want)-models.MaxReceipts):]
+			if r, err = openRing(stored); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, r.all(), compareReceipts); diff != "" {
+				t.Fatalf("(-want +got):\n%s", diff)
+			}
+			if r.newest > maxNewest {
+				t.Fatalf("the small part holds %d receipts", r.newest)
+			}
 		}
 	})
 }
 
 func TestRing_keepsTheNewest(t *testing.T) {
 	t.Parallel()
-	var r ring
+	var stored Receipts
 	for i := range uint64(models.MaxReceipts + 44) {
-		r = append(r, receipt{edit: i, version: int64(i)})
+		r, err := openRing(stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored = r.add([]receipt{{edit: i, version: int64(i)}}).onto(stored)
 	}
-	got, err := parseRing(r.encode())
+	r, err := openRing(stored)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != models.MaxReceipts {
-		t.Fatalf("%d receipts are kept, want %d", len(got), models.MaxReceipts)
+	if got := len(r.all()); got != models.MaxReceipts {
+		t.Fatalf("%d receipts are kept, want %d", got, models.MaxReceipts)
 	}
-	if _, ok := got.find(43); ok {
+	if _, ok := r.find(43); ok {
 		t.Error("the newest receipt that had to go is there")
 	}
 	for _, edit := range []uint64{44, models.MaxReceipts + 43} {
-		if _, ok := got.find(edit); !ok {
+		if _, ok := r.find(edit); !ok {
 			t.Errorf("receipt %d is not there", edit)
 		}
 	}
@@ -70,50 +96,74 @@ func TestRing_keepsTheNewest(t *testing.T) {
 	}
 }
 
-// A row that is read and written by every push must stay small.
+// What every push writes must stay small.
 func TestRing_size(t *testing.T) {
 	t.Parallel()
-	plain, loose := make(ring, models.MaxReceipts), make(ring, models.MaxReceipts)
-	for i := range loose {
-		loose[i] = receipt{merged: true, base: 1}
+	var stored Receipts
+	largest, rewritten := 0, 0
+	for i := range uint64(4 * models.MaxReceipts) {
+		r, err := openRing(stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written := r.add([]receipt{{edit: i}})
+		largest = max(largest, len(written.Newest))
+		if written.Older != nil {
+			rewritten++
+		}
+		stored = written.onto(stored)
 	}
-	if got, want := len(plain.encode()), 1+24*models.MaxReceipts; got != want {
-		t.Errorf("plain receipts take %d bytes, want %d", got, want)
+	if want := 1 + receiptBytes*maxNewest; largest != want {
+		t.Errorf("the small part takes up to %d bytes, want %d", largest, want)
 	}
-	if got, want := len(loose.encode()), 1+32*models.MaxReceipts; got != want {
-		t.Errorf("loose receipts take %d bytes, want %d", got, want)
+	if want := 4 * models.MaxReceipts / (maxNewest + 1); rewritten != want {
+		t.Errorf("the large part was written %d times, want %d", rewritten, want)
+	}
+	if got, want := len(stored.Older), 1+receiptBytes*models.MaxReceipts; got != want {
+		t.Errorf("the large part takes %d bytes, want %d", got, want)
 	}
 }
 
 func TestRing_findsTheNewest(t *testing.T) {
 	t.Parallel()
-	r := ring{{edit: 1, version: 5}, {edit: 2, version: 6}, {edit: 1, version: 7}}
+	r, err := openRing(Receipts{
+		Older:  appendReceipts([]byte{partFormat}, []receipt{{edit: 1, version: 5}, {edit: 2, version: 6}}),
+		Newest: appendReceipts([]byte{partFormat}, []receipt{{edit: 1, version: 7}}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	got, ok := r.find(1)
 	if !ok || got.version != 7 {
 		t.Errorf("found %+v, %t, want the one of version 7", got, ok)
 	}
+	if got, ok := r.find(2); !ok || got.version != 6 {
+		t.Errorf("found %+v, %t, want the one of version 6", got, ok)
+	}
 	if got, ok := r.find(3); ok {
 		t.Errorf("found %+v for an edit that is not there", got)
 	}
-	if got, ok := ring(nil).find(0); ok {
+	if got, ok := (&ring{}).find(0); ok {
 		t.Errorf("found %+v in nothing", got)
 	}
 }
 
-func TestParseRing_damaged(t *testing.T) {
+func TestOpenRing_damaged(t *testing.T) {
 	t.Parallel()
-	sound := ring{{edit: 1, version: 5, merged: true, base: 4}}.encode()
+	sound := appendReceipts([]byte{partFormat}, []receipt{{edit: 1, version: 5, merged: true, base: 4}})
 	for n := 2; n < len(sound); n++ {
-		if got, err := parseRing(sound[:n]); err == nil {
-			t.Errorf("the first %d bytes are read as %+v", n, got)
+		for _, stored := range []Receipts{{Newest: sound[:n]}, {Older: sound[:n]}} {
+			if got, err := openRing(stored); err == nil {
+				t.Errorf("the first %d bytes are read as %+v", n, got.all())
+			}
 		}
 	}
-	if got, err := parseRing(append([]byte{2}, sound[1:]...)); err == nil {
-		t.Errorf("an unknown format is read as %+v", got)
+	if got, err := openRing(Receipts{Newest: append([]byte{2}, sound[1:]...)}); err == nil {
+		t.Errorf("an unknown format is read as %+v", got.all())
 	}
-	for name, none := range map[string][]byte{"nil": nil, "empty": {}, "only the format": {ringFormat}} {
-		if got, err := parseRing(none); err != nil || len(got) != 0 {
-			t.Errorf("%s: %+v, %v, want no receipts", name, got, err)
+	for name, none := range map[string][]byte{"nil": nil, "empty": {}, "only the format": {partFormat}} {
+		if got, err := openRing(Receipts{Newest: none, Older: none}); err != nil || len(got.all()) != 0 {
+			t.Errorf("%s: %+v, %v, want no receipts", name, got.all(), err)
 		}
 	}
 }

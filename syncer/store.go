@@ -13,27 +13,46 @@ import (
 // when the database is away, busy or too slow, CodeOutcomeUnknown when the answer
 // to a COMMIT was lost. Everything else is a bug.
 type Store interface {
-	// Commit runs one push in one write transaction: it locks the space's row,
-	// reads what touch names, calls decide and writes what decide returns.
+	// Commit carries out a group of pushes in one write transaction: it locks the
+	// rows of their spaces, reads what the touches name, calls group.Decide and
+	// writes what that returns.
 	//
-	// The lock is held until commit, so versions become visible in order; pull
+	// The locks are held until commit, so versions become visible in order; pull
 	// relies on it. Pushes to one space therefore run one after another, on
-	// whatever node they arrive. If decide returns an error, or nothing to write,
-	// nothing is written, not even the row of a new space. When Commit returns
-	// nil, what was written is on disk. Commit may call decide again after it
-	// rolled back, so decide must not change anything outside its own results.
-	Commit(ctx context.Context, touch Touch, decide func(Locked) (Writes, error)) error
+	// whatever node they arrive. What Decide leaves empty is not written, not even
+	// the row of a new space. When Commit returns nil, what was written is on disk.
+	// Commit may call Decide again after it rolled back.
+	//
+	// A *GroupError says that nothing was written because the database refused a
+	// statement: one of the pushes may be to blame, and the others are worth another
+	// try without it.
+	Commit(ctx context.Context, group Group) error
 
 	// Changes reads one page of a space's feed, and the space's row, from one
 	// snapshot of the database. A space that was never written is the zero Space.
 	Changes(ctx context.Context, space string, r Range) (Run, error)
 
-	// Heads returns the head of each space in the order of names; 0 for a space
-	// never written.
-	Heads(ctx context.Context, names []string) ([]models.Head, error)
+	// Heads returns the rows of spaces in the order of names, as far as they say how
+	// far a feed goes (head, floor, epoch); the zero Space for one never written. It
+	// fails where the database has become a standby, which may be behind.
+	Heads(ctx context.Context, names []string) ([]models.Space, error)
 
 	// Document returns one document, live or tombstone; nil if there is none.
 	Document(ctx context.Context, space string, key Key) (*models.Document, error)
+
+	// Setting returns the value of a setting. If there is none it is made from
+	// fresh, which is not empty; of several who do so at a time, all get what the
+	// first has made.
+	Setting(ctx context.Context, name string, fresh []byte) ([]byte, error)
+
+	// Inbox returns rows of the inbox: of some spaces, in the order of their names,
+	// the first rows of each, in the order of their numbers, as many as one push may
+	// hold. It locks nothing: another node may carry them out meanwhile.
+	Inbox(ctx context.Context, want InboxRange) ([]models.Inbox, error)
+
+	// RefuseInbox moves those rows of the inbox that are still there to the refused
+	// ones, in a transaction of its own.
+	RefuseInbox(ctx context.Context, ids []int64, problem models.EditError) error
 
 	// Ping returns nil if the database answers.
 	Ping(ctx context.Context) error
@@ -45,15 +64,46 @@ type Key struct {
 	ID         string
 }
 
-// Touch says what a push will look at.
+// Group is what one transaction carries out.
+type Group struct {
+	// Touches are of different spaces, sorted by their names, so that groups that
+	// wait for each other's locks can't do so in a circle.
+	Touches []Touch
+	// Wait, for a group of one space only, makes Commit wait for a space that
+	// somebody else has locked, and make one that is not there. Without it such
+	// spaces are left out of the group, so that a slow one doesn't hold up the others.
+	Wait bool
+	// Decide gets what was found, in the order of Touches, nil for a space that was
+	// left out. It may change what it gets, and nothing else.
+	Decide func(found []*Locked) []Writes
+}
+
+// Touch says what the pushes of one space will look at.
 type Touch struct {
 	Space     string
-	Subject   string
-	ClientID  string
-	Documents []Want // no Key twice
-	// Epoch is the epoch of the space if this push creates it.
+	Clients   []Client // none twice
+	Documents []Want   // no Key twice
+	// Inbox holds the numbers of the rows of the inbox that these pushes carry out.
+	Inbox []int64
+	// Epoch is the epoch of the space if these pushes create it.
 	Epoch int64
 }
+
+// Client names a replica within a space. Keyed by subject too, so that nobody's
+// retries can meet another's receipts.
+type Client struct {
+	Subject string
+	ID      string
+}
+
+// GroupError is the answer of a database that refused a statement of a group.
+type GroupError struct{ Err error }
+
+// Error returns what the database said.
+func (e *GroupError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what the database said.
+func (e *GroupError) Unwrap() error { return e.Err }
 
 // Want asks for a document's state.
 type Want struct {
@@ -65,26 +115,46 @@ type Want struct {
 	Data bool
 }
 
-// Locked is the state that a push finds, under the space's lock.
+// Locked is what the pushes of one space find, under the space's lock.
 type Locked struct {
 	Space models.Space
 	// Now is the database's clock in microseconds of Unix time. It never orders anything.
 	Now int64
 	// Documents holds the documents that exist. Data is nil where it was not needed.
 	Documents map[Key]*models.Document
-	// Receipts is the client's ring, nil for a client not seen before.
-	Receipts []byte
+	// Receipts holds those of the clients that were seen before.
+	Receipts map[Client]Receipts
+	// Inbox tells which rows of the inbox are still there. No other push to the
+	// space can take them away before this one has ended.
+	Inbox map[int64]bool
 }
 
-// Writes is what a push changes. The zero value writes nothing.
+// Writes is what the pushes of one space change. The zero value writes nothing.
 type Writes struct {
-	Space     *models.Space     // new head, digest and live count; nil if no document changed
-	Documents []models.Document // in no particular order
-	Receipts  []byte            // nil: as they were
+	Space     *models.Space       // new head, digest and live count; nil if no document changed
+	Documents []models.Document   // no Key twice, in no particular order
+	Receipts  map[Client]Receipts // of other clients they stay as they were
+	// Inbox are rows of the inbox that are done with. They must be there, or nothing
+	// at all is written.
+	Inbox []InboxFate
 }
 
 // Empty reports whether there is nothing to write.
-func (w *Writes) Empty() bool { return w.Space == nil && w.Receipts == nil }
+func (w *Writes) Empty() bool { return w.Space == nil && len(w.Receipts) == 0 && len(w.Inbox) == 0 }
+
+// InboxFate takes a row out of the inbox.
+type InboxFate struct {
+	ID int64
+	// Problem moves the row to the refused ones; nil: it was carried out.
+	Problem *models.EditError
+}
+
+// InboxRange asks for rows of the inbox.
+type InboxRange struct {
+	After  string   // spaces whose names come after this one, byte by byte
+	Skip   []string // but none of these
+	Spaces int      // at most so many
+}
 
 // Range asks for a part of a space's feed.
 type Range struct {
@@ -98,13 +168,16 @@ type Range struct {
 	Limit       int // documents; at least one whole version comes nevertheless
 }
 
+// sparse reports whether r leaves out changes.
+func (r *Range) sparse() bool { return r.Snapshot || r.HideUpTo > 0 || len(r.Collections) > 0 }
+
 // Run is a contiguous part of a space's feed.
 type Run struct {
 	// Space holds head, floor and epoch, as they were when the documents were read.
 	Space models.Space
-	// Documents come by version, no version is split, with what models.Change shows.
-	Documents []models.Document
-	// Through is the version up to which the feed was read: the documents hold
-	// all that changed above Range.After and up to here. The head if there is no more.
+	// Changes come by version, and no version is split.
+	Changes []models.Change
+	// Through is the version up to which the feed was read: the changes are all
+	// there were above Range.After and up to here. The head if there is no more.
 	Through int64
 }

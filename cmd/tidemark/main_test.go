@@ -56,6 +56,8 @@ func TestSettings_refused(t *testing.T) {
 		{"database without kind", nil, []string{"--database-url", "tidemark.db"}, "sqlite:"},
 		{"database without path", nil, []string{"--database-url", "sqlite:"}, "sqlite:"},
 		{"database with a bad password", nil, []string{"--database-url", "postgres://u:hush%zz@h/d"}, "%-encoded"},
+		{"broker of another kind", nil, []string{"--broker", "kafka://localhost"}, "--broker must be"},
+		{"broker postgres on SQLite", nil, []string{"--broker", "postgres"}, "needs a PostgreSQL database"},
 		{"short secret", []string{"TIDEMARK_AUTH_SECRET=hush"}, nil, "at least 32"},
 		{"secret and JWKS", []string{"TIDEMARK_AUTH_SECRET=" + testSecret, "TIDEMARK_AUTH_JWKS=https://id.example/keys"}, nil, "not both"},
 		{"JWKS file that is not there", nil, []string{"--auth-jwks", "/nonexistent/keys.json"}, "keys.json"},
@@ -164,9 +166,9 @@ func TestMigrate(t *testing.T) {
 		want string
 	}{
 		{"migrate version", 0, "schema version 0\n"},
-		{"migrate up", 0, "schema version 1\n"},
-		{"migrate up", 0, "schema version 1\n"},
-		{"migrate down 1", 0, "schema version 0\n"},
+		{"migrate up", 0, "schema version 2\n"},
+		{"migrate up", 0, "schema version 2\n"},
+		{"migrate down 1", 0, "schema version 1\n"},
 		{"migrate down 0", exitUsage, ""},
 		{"migrate down", exitUsage, ""},
 		{"migrate force 1", 0, "schema version 1\n"},

@@ -8,12 +8,13 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/syncer"
-	"github.com/tidemark/tidemark/syncer/broker/memory"
+	"github.com/tidemark/tidemark/syncer/presence"
 	"github.com/tidemark/tidemark/syncer/store"
 )
 
@@ -49,9 +50,24 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	}
 	defer closeDatabase()
 
-	engine := syncer.New(database, memory.New(), syncer.Options{PollMin: s.PollMin, PollMax: s.PollMax})
+	broker, closeBroker, err := openBroker(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeBroker() }() // nobody is left to hear what it could not send
+
+	registry := presence.New(broker, presence.Options{})
+	engine := syncer.New(database, broker, syncer.Options{
+		PollMin:    s.PollMin,
+		PollMax:    s.PollMax,
+		Committers: committers(s.DatabaseURL),
+		TailMemory: s.TailMemory << 20,
+		OnPresence: registry.Receive,
+	})
+	defer engine.Close()
 	server, err := api.New(api.Options{
 		Engine:      engine,
+		Presence:    registry,
 		Verifier:    verifier,
 		Logger:      log,
 		CORSOrigins: s.CORSOrigins,
@@ -64,7 +80,16 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 		return err
 	}
 	greet(out.stdout, s, "http://"+listener.Addr().String())
-	return serve(ctx, stop, engine, server.HTTPServer(), listener, log)
+	return serve(ctx, stop, engine, registry, server.HTTPServer(), listener, log)
+}
+
+// committers is how many transactions may carry out pushes at a time: two keep a
+// PostgreSQL busy while one of them waits for the disk, SQLite has one writer.
+func committers(databaseURL string) int {
+	if store.IsPostgres(databaseURL) {
+		return 2
+	}
+	return 1
 }
 
 // openDatabase takes the lock, migrates and opens the store. What it returns
@@ -95,15 +120,18 @@ func migrate(ctx context.Context, databaseURL string) error {
 	return errors.Join(m.Up(ctx), m.Close())
 }
 
-// serve runs engine and server until ctx ends or one of them fails, then lets
+// serve runs engine, registry and server until ctx ends or one of them fails, then lets
 // what is running come to its end. stop gives signals their usual meaning back,
 // so that a second one ends the process at once.
-func serve(ctx context.Context, stop func(), engine *syncer.Engine, server *http.Server, listener net.Listener, log *slog.Logger) error {
+func serve(ctx context.Context, stop func(), engine *syncer.Engine, registry *presence.Registry, server *http.Server, listener net.Listener, log *slog.Logger) error {
 	// What runs must outlive ctx: it has to finish when that ends.
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	var engineRuns sync.WaitGroup
+	defer engineRuns.Wait() // it may be in a commit, and its database is closed next
 	defer end()
-	failed := make(chan error, 2)
-	go func() { failed <- engine.Run(running) }()
+	failed := make(chan error, 3)
+	engineRuns.Go(func() { failed <- engine.Run(running) })
+	go func() { failed <- registry.Run(running) }()
 	go func() { failed <- server.Serve(listener) }()
 
 	var failure error

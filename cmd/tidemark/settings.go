@@ -25,6 +25,9 @@ type Settings struct {
 	DatabaseURL      string `name:"database-url" env:"TIDEMARK_DATABASE_URL" default:"sqlite:data/tidemark.db" placeholder:"URL" help:"sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE."`
 	UnsafeDurability bool   `env:"TIDEMARK_UNSAFE_DURABILITY" help:"Accept a PostgreSQL with fsync=off or synchronous_commit=off. THIS LOSES ACKNOWLEDGED EDITS in a crash."`
 
+	// Broker is how nodes tell each other of changes; empty means by database.
+	Broker string `env:"TIDEMARK_BROKER" placeholder:"KIND|URL" help:"memory (one node) or postgres (LISTEN/NOTIFY). Default: postgres with a PostgreSQL database, memory with SQLite. What a broker doesn't tell, each node finds in the database a little later."`
+
 	// AuthSecret or AuthJWKS turns authentication on.
 	AuthSecret   string        `env:"TIDEMARK_AUTH_SECRET" placeholder:"SECRET" help:"Secret that tokens are signed with (HS256), at least 32 bytes."`
 	AuthJWKS     string        `name:"auth-jwks" env:"TIDEMARK_AUTH_JWKS" placeholder:"URL|FILE" help:"JWK Set that tokens are signed with (RS256, ES256, EdDSA)."`
@@ -39,6 +42,8 @@ type Settings struct {
 
 	Retention time.Duration `env:"TIDEMARK_RETENTION" default:"720h" help:"How long a client may stay away without starting again."`
 
+	TailMemory int `name:"tail-memory" env:"TIDEMARK_TAIL_MEMORY" default:"64" placeholder:"MIB" help:"Memory for the newest changes of active spaces, in MiB; pulls answered from it ask no database."`
+
 	PollMin time.Duration `env:"TIDEMARK_POLL_MIN" default:"1s" help:"Shortest pause that clients are told to make between pulls."`
 	PollMax time.Duration `env:"TIDEMARK_POLL_MAX" default:"5s" help:"Longest pause that clients are told to make between pulls."`
 }
@@ -48,7 +53,7 @@ func (s *Settings) development() bool { return s.AuthSecret == "" && s.AuthJWKS 
 
 // check returns what is wrong with the settings, in one sentence.
 func (s *Settings) check() error {
-	for _, check := range []func() error{s.checkListen, s.checkDatabase, s.checkAuth, s.checkOrigins, s.checkTimes} {
+	for _, check := range []func() error{s.checkListen, s.checkDatabase, s.checkBroker, s.checkAuth, s.checkOrigins, s.checkAmounts} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -107,10 +112,12 @@ func (s *Settings) checkOrigins() error {
 	return nil
 }
 
-func (s *Settings) checkTimes() error {
+func (s *Settings) checkAmounts() error {
 	switch {
 	case s.Retention <= 0:
 		return usagef("--retention must be longer than nothing")
+	case s.TailMemory <= 0:
+		return usagef("--tail-memory must be at least 1 (MiB)")
 	case s.PollMin <= 0:
 		return usagef("--poll-min must be longer than nothing")
 	case s.PollMax < s.PollMin:

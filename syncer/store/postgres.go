@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,16 +16,17 @@ import (
 	"gorm.io/gorm"
 )
 
-type postgresDialect struct{}
+type postgresDialect struct {
+	pool *pgxpool.Pool
+	wait time.Duration // for a connection
+}
 
-// clock_timestamp, not now(): now() is when the transaction began, before the
-// lock was waited for.
-func (postgresDialect) lockSpace() string {
-	return `
-SELECT *, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint) AS now
-FROM spaces
-WHERE id = @space
-FOR NO KEY UPDATE`
+// acquire takes a connection out of the pool. Who would wait long for one is better
+// told so at once.
+func (d *postgresDialect) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.wait)
+	defer cancel()
+	return d.pool.Acquire(ctx)
 }
 
 // sessionSettings are set on every connection unless the URL sets them itself.
@@ -77,10 +80,9 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		return nil, errors.Join(fmt.Errorf("connect to PostgreSQL: %w", err), closeAll())
 	}
 	return &Store{
-		dialect: postgresDialect{},
+		dialect: &postgresDialect{pool, opts.ConnectionWait},
 		writer:  g,
 		reader:  g,
-		now:     opts.Now,
 		closers: []func() error{closeAll},
 	}, nil
 }
@@ -110,22 +112,31 @@ func checkDurability(ctx context.Context, pool *pgxpool.Pool, opts Options) erro
 // deadlock, lock timeout, a standby that takes no writes.
 var temporaryStates = []string{"08", "53", "57", "40", "55P03", "25006", "25P03"}
 
-func (postgresDialect) temporary(err error) bool {
+func (*postgresDialect) temporary(err error) bool {
 	var answer *pgconn.PgError
 	if !errors.As(err, &answer) {
 		return true // the database didn't answer at all
 	}
-	for _, state := range temporaryStates {
-		if strings.HasPrefix(answer.Code, state) {
-			return true
-		}
-	}
-	return false
+	return hasState(answer, temporaryStates)
 }
 
-// rolledBack: only an answer of the database is one. After anything else the
-// commit may have been carried out.
-func (postgresDialect) rolledBack(err error) bool {
+// Of the temporary states those that say nothing about what was asked for: the
+// next statement would meet the same.
+var generalStates = []string{"08", "53", "57P", "55P03", "25006", "25P03"}
+
+func (*postgresDialect) answered(err error) bool {
 	var answer *pgconn.PgError
-	return errors.As(err, &answer) || errors.Is(err, pgx.ErrTxCommitRollback)
+	return errors.As(err, &answer) && !hasState(answer, generalStates)
+}
+
+func hasState(answer *pgconn.PgError, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(answer.Code, p) })
+}
+
+// outcomeUnknown: only an answer of the database says that nothing was committed.
+// After anything else the commit, which is sent along with the writes, may have
+// been carried out, unless nothing was sent.
+func (*postgresDialect) outcomeUnknown(err error) bool {
+	var answer *pgconn.PgError
+	return !errors.As(err, &answer) && !errors.Is(err, pgx.ErrTxCommitRollback) && !pgconn.SafeToRetry(err)
 }

@@ -18,14 +18,9 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-type sqliteDialect struct{}
-
-// The write transaction (BEGIN IMMEDIATE) is the lock, of the whole database.
-func (sqliteDialect) lockSpace() string {
-	return `
-SELECT *, CAST(@now AS integer) AS now
-FROM spaces
-WHERE id = @space`
+type sqliteDialect struct {
+	*sqliteWriter
+	*sqliteReader
 }
 
 // minSQLite is the oldest SQLite that is safe here: before it a WAL database
@@ -56,12 +51,19 @@ func openSQLite(ctx context.Context, path string, opts Options) (*Store, error) 
 	if err := makeFolder(path); err != nil {
 		return nil, err
 	}
-	s := &Store{dialect: sqliteDialect{}, now: opts.Now}
+	writer, reader := &sqliteWriter{now: opts.Now}, &sqliteReader{}
+	s := &Store{dialect: sqliteDialect{writer, reader}}
 	var err error
 	// SQLite has one writer at a time anyway: one connection queues pushes in
 	// order instead of letting them spin on a busy lock.
-	if s.writer, err = s.openPool(ctx, sqliteDSN(path, "immediate"), 1); err == nil {
-		s.reader, err = s.openPool(ctx, sqliteDSN(path, "deferred")+"&_pragma=query_only(1)", readers)
+	if writer.db, s.writer, err = s.openPool(ctx, sqliteDSN(path, "immediate"), 1); err == nil {
+		err = writer.prepare(ctx)
+	}
+	if err == nil {
+		reader.db, s.reader, err = s.openPool(ctx, sqliteDSN(path, "deferred")+"&_pragma=query_only(1)", readers)
+	}
+	if err == nil {
+		err = reader.prepare(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open SQLite database %s: %w", path, err), s.Close())
@@ -72,18 +74,19 @@ func openSQLite(ctx context.Context, path string, opts Options) (*Store, error) 
 // readers is how many pages can be read at a time.
 const readers = 8
 
-func (s *Store) openPool(ctx context.Context, dsn string, size int) (*gorm.DB, error) {
+func (s *Store) openPool(ctx context.Context, dsn string, size int) (*sql.DB, *gorm.DB, error) {
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.closers = append(s.closers, db.Close)
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	if err := checkSQLite(ctx, db); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return gorm.Open(dialector{sqlite.New(sqlite.Config{DriverName: "sqlite", Conn: db})}, gormConfig())
+	g, err := gorm.Open(dialector{sqlite.New(sqlite.Config{DriverName: "sqlite", Conn: db})}, gormConfig())
+	return db, g, err
 }
 
 // checkSQLite reads back what sqliteDSN asked for.
@@ -183,13 +186,20 @@ func (sqliteDialect) temporary(err error) bool {
 	return errors.As(err, &e) && temporaryCodes[e.Code()&0xff]
 }
 
-// rolledBack: SQLite rolls back by itself when it can't write a commit, and says
-// busy when it hasn't begun. After an I/O error it can't know.
-func (sqliteDialect) rolledBack(err error) bool {
+func (d sqliteDialect) answered(err error) bool {
+	return errors.As(err, new(*driver.Error)) && !d.temporary(err)
+}
+
+// outcomeUnknown: SQLite rolls back by itself when it can't write a commit, and says
+// busy when it hasn't begun. After an I/O error in a commit it can't know.
+func (sqliteDialect) outcomeUnknown(err error) bool {
 	var e *driver.Error
-	if !errors.As(err, &e) {
+	if !errors.As(err, new(*commitError)) {
 		return false
 	}
+	if !errors.As(err, &e) {
+		return true
+	}
 	code := e.Code() & 0xff
-	return code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_FULL
+	return code != sqlite3.SQLITE_BUSY && code != sqlite3.SQLITE_FULL
 }

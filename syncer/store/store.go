@@ -1,6 +1,9 @@
-// Package store keeps spaces, documents and clients in PostgreSQL or SQLite,
-// through gorm. The two differ in a handful of answers, which stand in
-// postgres.go and sqlite.go; everything else is one code and one SQL for both.
+// Package store keeps spaces, documents and clients in PostgreSQL or SQLite.
+//
+// The statements on which pushes and pulls wait are written for each database, in
+// files called postgres_… and sqlite_…, and go past gorm: to pgx, which sends
+// several in one round trip, and to prepared statements. Everything else is gorm's,
+// with one code for both.
 package store
 
 import (
@@ -13,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
@@ -27,6 +32,10 @@ type Options struct {
 	// EDITS when the machine or the database crashes.
 	UnsafeDurability bool
 
+	// ConnectionWait bounds how long a push or a pull waits for a connection to
+	// PostgreSQL before it is told to try again. Default: 900 ms.
+	ConnectionWait time.Duration
+
 	// Now is the clock of SQLite, which has none of its own; PostgreSQL's is
 	// asked. Default: time.Now.
 	Now func() time.Time
@@ -40,32 +49,43 @@ type Store struct {
 	dialect dialect
 	writer  *gorm.DB
 	reader  *gorm.DB // the same as writer on PostgreSQL
-	now     func() time.Time
 	closers []func() error
 	closed  atomic.Bool
 }
 
 var _ syncer.Store = (*Store)(nil)
 
-// dialect is what the databases answer differently.
+// dialect is what the databases do differently: the statements on which pushes and
+// pulls wait, and what their errors mean.
 type dialect interface {
-	// lockSpace is the statement that reads the row of @space, locks it until
-	// the transaction ends, and reads the database's clock in microseconds as
-	// now. SQLite's clock is @now.
-	lockSpace() string
+	// begin begins a write transaction.
+	begin(ctx context.Context) (transaction, error)
+	// changes reads a part of a feed and its space's row from one snapshot.
+	changes(ctx context.Context, space string, r syncer.Range) (syncer.Run, error)
+	// heads reads the rows of the spaces called names into a list of zero values.
+	heads(ctx context.Context, names []string, into []models.Space) error
+	// inbox reads rows of the inbox.
+	inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inbox, error)
+	// refuseInbox moves rows of the inbox that are there to the refused ones.
+	refuseInbox(ctx context.Context, ids []int64, problem *models.EditError) error
+
 	// temporary reports whether err says that the database can't answer now, as
 	// opposed to a wrong statement.
 	temporary(err error) bool
-	// rolledBack reports whether err, of a COMMIT, says that nothing was committed.
-	rolledBack(err error) bool
+	// answered reports whether err is the database's answer to a statement, so that
+	// another statement may do better.
+	answered(err error) bool
+	// outcomeUnknown reports whether err, of a transaction's writes, leaves open
+	// whether they were committed.
+	outcomeUnknown(err error) bool
 }
-
-// readTimeout bounds a read, from waiting for a connection to the last row.
-const readTimeout = 5 * time.Second
 
 // Open opens the database that url names: "sqlite:" and a path, or a
 // "postgres://" URL (libpq's form). It does not migrate.
 func Open(ctx context.Context, url string, opts Options) (*Store, error) {
+	if opts.ConnectionWait <= 0 {
+		opts.ConnectionWait = 900 * time.Millisecond
+	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -106,7 +126,13 @@ func OpenSQL(url string) (*sql.DB, error) {
 	if !IsPostgres(url) {
 		return nil, errURL
 	}
-	return sql.Open("pgx", url)
+	// pgxpool's own settings (pool_max_conns) are in the URL too, and only pgxpool
+	// takes them out; PostgreSQL refuses what it does not know.
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", err)
+	}
+	return stdlib.OpenDB(*config.ConnConfig), nil
 }
 
 // Close closes the connections. It waits for statements that run.
@@ -147,11 +173,8 @@ func (s *Store) failure(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// commitFailure is failure for a COMMIT, whose answer may be lost.
-func (s *Store) commitFailure(err error) error {
-	if err == nil || s.dialect.rolledBack(err) {
-		return s.failure("commit", err)
-	}
+// outcomeUnknown is what a caller hears of a commit whose answer was lost.
+func outcomeUnknown(err error) error {
 	return &models.Error{
 		Code:       models.CodeOutcomeUnknown,
 		Detail:     "The database didn't say whether the edits were committed. Send the same request again to find out.",

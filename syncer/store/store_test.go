@@ -37,7 +37,9 @@ func TestStore_postgres(t *testing.T) {
 	database := pgtest.URL(t)
 	migrate(t, database)
 	storetest.Run(t, storetest.Database{
-		Open:        func(t testing.TB) syncer.Store { return open(t, patient(t, database), store.Options{}) },
+		Open: func(t testing.TB) syncer.Store {
+			return open(t, patient(t, database), store.Options{ConnectionWait: 30 * time.Second})
+		},
 		SQL:         openSQL(t, database),
 		LocksSpaces: true,
 	})
@@ -153,10 +155,12 @@ func calls(s syncer.Store) map[string]func(context.Context) error {
 
 // write commits a new head of a space.
 func write(ctx context.Context, s syncer.Store, space string) error {
-	touch := syncer.Touch{Space: space, Subject: "alice", ClientID: "c1", Epoch: 1}
-	return s.Commit(ctx, touch, func(locked syncer.Locked) (syncer.Writes, error) {
-		locked.Space.Head++
-		return syncer.Writes{Space: &locked.Space}, nil
+	return s.Commit(ctx, syncer.Group{
+		Touches: []syncer.Touch{{Space: space, Epoch: 1}}, Wait: true,
+		Decide: func(found []*syncer.Locked) []syncer.Writes {
+			found[0].Space.Head++
+			return []syncer.Writes{{Space: &found[0].Space}}
+		},
 	})
 }
 
@@ -231,7 +235,7 @@ func TestPostgres_serverAway(t *testing.T) {
 	}
 	// One push before the server went and one after.
 	heads, err := s.Heads(t.Context(), []string{"s1"})
-	if err != nil || heads[0].Version != 2 {
+	if err != nil || heads[0].Head != 2 {
 		t.Errorf("heads %v, error %v", heads, err)
 	}
 }
@@ -345,7 +349,7 @@ func TestSQLite_opensAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		heads, err := s.Heads(t.Context(), []string{"s1"})
-		if err != nil || heads[0].Version != head {
+		if err != nil || heads[0].Head != head {
 			t.Errorf("heads %v, error %v; want %d", heads, err, head)
 		}
 		if err := s.Close(); err != nil {

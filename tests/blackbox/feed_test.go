@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -18,48 +19,103 @@ import (
 const raceTimeout = 3 * time.Minute
 
 // TestFeed_followersSeeEveryVersion lets many writers loose on one space, with
-// followers right behind them. Each push writes both documents of a pair, so
-// a follower that has caught up must hold two equal halves of every pair.
+// followers right behind them.
 func TestFeed_followersSeeEveryVersion(t *testing.T) {
 	t.Parallel()
 	seed := harness.Seed(t)
-	const writers, followers, pairs = 64, 8, 40
-	pushes := harness.Size(6, 200)
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		server := harness.Start(t, harness.Options{Store: store})
-		ctx, cancel := context.WithTimeout(t.Context(), raceTimeout)
-		defer cancel()
-		seen := &acknowledged{}
-		following, followCtx := errgroup.WithContext(ctx)
-		ended := make(chan struct{})
-		for f := range followers {
-			follower := &follower{
-				client: server.Client(""), random: harness.Random(seed, fmt.Sprint("follower ", f)),
-				at: map[string]harness.Change{},
-			}
-			following.Go(func() error { return follower.follow(followCtx, ended, seen) })
-		}
-		writing, writeCtx := errgroup.WithContext(followCtx) // a follower that fails ends the writers
-		for w := range writers {
-			client, random := server.Client(""), harness.Random(seed, fmt.Sprint("writer ", w))
-			writing.Go(func() error {
-				for n := range pushes {
-					push := pairPush(fmt.Sprintf("w%d", w), n, random.IntN(pairs))
-					answer, _, err := pushUntilAnswered(writeCtx, client, "race", push)
-					if err != nil {
-						return fmt.Errorf("writer %d: %w", w, err)
-					}
-					seen.add(answer.Results)
-				}
-				return nil
-			})
-		}
-		wrote := writing.Wait()
-		close(ended)
-		if err := errors.Join(following.Wait(), wrote); err != nil {
-			t.Fatal(err)
-		}
+		raceFeed(t, seed, feedRace{}, func(int) *harness.Client { return server.Client("") })
 	})
+}
+
+// TestFeed_followersSeeEveryVersionOnAllNodes is the same race on three nodes.
+// Each writer and each follower has a node of its own or goes from one to the
+// next with every request, and the nodes may hear each other by any broker or not
+// at all: what a broker loses costs time only.
+func TestFeed_followersSeeEveryVersionOnAllNodes(t *testing.T) {
+	t.Parallel()
+	seed := harness.Seed(t)
+	eachLink(t, func(t *testing.T, cluster *harness.Cluster) {
+		raceFeed(t, seed, feedRace{}, spread(cluster))
+	})
+}
+
+// spread gives every other client a node of its own, in turn, and lets the rest
+// go round.
+func spread(cluster *harness.Cluster) func(i int) *harness.Client {
+	return func(i int) *harness.Client {
+		if i%2 == 0 {
+			return cluster.Client("")
+		}
+		return cluster.Node(i / 2).Client("")
+	}
+}
+
+// feedRace is the size of a race and what happens during it. The zero value is the
+// full size and a quiet race.
+type feedRace struct {
+	writers, followers, pushes int
+	// disturb may do what it likes to the servers until its context ends, which is
+	// when the writers have.
+	disturb func(context.Context) error
+}
+
+// raceFeed runs the race with client(i) for the i-th writer or follower. Each
+// push writes both documents of a pair, so a follower that has caught up must
+// hold two equal halves of every pair.
+func raceFeed(t *testing.T, seed uint64, race feedRace, client func(i int) *harness.Client) {
+	t.Helper()
+	const pairs = 40
+	if race.writers == 0 {
+		race.writers, race.followers, race.pushes = 64, 8, harness.Size(6, 200)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), raceTimeout)
+	defer cancel()
+	seen := &acknowledged{}
+	following, followCtx := errgroup.WithContext(ctx)
+	ended := make(chan struct{})
+	for f := range race.followers {
+		follower := newFollower(client(f), "race", harness.Random(seed, fmt.Sprint("follower ", f)))
+		following.Go(func() error { return follower.follow(followCtx, ended, seen) })
+	}
+	writing, writeCtx := errgroup.WithContext(followCtx) // a follower that fails ends the writers
+	for w := range race.writers {
+		client, random := client(w), harness.Random(seed, fmt.Sprint("writer ", w))
+		writing.Go(func() error {
+			for n := range race.pushes {
+				push := pairPush(fmt.Sprintf("w%d", w), n, random.IntN(pairs))
+				answer, _, err := pushUntilAnswered(writeCtx, client, "race", push)
+				if err != nil {
+					return fmt.Errorf("writer %d: %w", w, err)
+				}
+				seen.add(answer.Results)
+			}
+			return nil
+		})
+	}
+	disturbing, stopDisturbing := disturbUntilStopped(ctx, race.disturb)
+	wrote := writing.Wait()
+	stopDisturbing()
+	disturbed := <-disturbing
+	close(ended)
+	if err := errors.Join(following.Wait(), wrote, disturbed); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// disturbUntilStopped runs disturb beside the caller; done gets what it returned.
+func disturbUntilStopped(ctx context.Context, disturb func(context.Context) error) (done <-chan error, stop func()) {
+	ctx, stop = context.WithCancel(ctx)
+	result := make(chan error, 1)
+	go func() {
+		if disturb == nil {
+			result <- nil
+			return
+		}
+		result <- disturb(ctx)
+	}()
+	return result, stop
 }
 
 // pairPush writes one token into both halves of a pair, and a document that is
@@ -85,9 +141,20 @@ func (a *acknowledged) add(results []harness.Result) {
 	a.version = append(a.version, results[0].Version)
 }
 
+// newest is the newest version of all.
+func (a *acknowledged) newest() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.version) == 0 {
+		return 0
+	}
+	return slices.Max(a.version)
+}
+
 // follower pulls with small limits and keeps what it is shown.
 type follower struct {
 	client   *harness.Client
+	space    string
 	random   *rand.Rand
 	cursor   string
 	at       map[string]harness.Change
@@ -95,9 +162,17 @@ type follower struct {
 	last     int64
 }
 
+func newFollower(client *harness.Client, space string, random *rand.Rand) *follower {
+	return &follower{
+		client: client, space: space, random: random,
+		at: map[string]harness.Change{}, versions: map[int64]int{},
+	}
+}
+
 // follow pulls until the writers have ended and there is no more.
 func (f *follower) follow(ctx context.Context, ended <-chan struct{}, seen *acknowledged) error {
-	f.versions = map[int64]int{}
+	tick := time.NewTicker(retryEvery)
+	defer tick.Stop()
 	for {
 		over := false
 		select {
@@ -105,9 +180,15 @@ func (f *follower) follow(ctx context.Context, ended <-chan struct{}, seen *ackn
 			over = true
 		default:
 		}
-		page, err := f.client.Pull(ctx, "race", harness.Pull{Cursor: f.cursor, Limit: 1 + f.random.IntN(7), Wait: f.random.IntN(2)})
+		pull := harness.Pull{Cursor: f.cursor, Limit: 1 + f.random.IntN(7), Wait: f.random.IntN(2)}
+		if over {
+			// Now it knows of what others have written, and so must whatever node it asks.
+			pull.MinVersion = seen.newest()
+		}
+		page, err := f.client.Pull(ctx, f.space, pull)
 		if err != nil && mayRetry(err) && ctx.Err() == nil {
-			continue // a busy server may say so; the cursor is where it was
+			<-tick.C
+			continue // a busy server may say so, or be away; the cursor is where it was
 		}
 		if err != nil {
 			return fmt.Errorf("follower: %w", err)

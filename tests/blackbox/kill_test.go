@@ -3,6 +3,7 @@ package blackbox_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -25,44 +26,89 @@ func TestServe_killedWhilePushing(t *testing.T) {
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		server := harness.Start(t, harness.Options{Store: store})
 		random := harness.Random(seed, string(store))
-		ctx, cancel := context.WithTimeout(t.Context(), killTimeout)
-		defer cancel()
-		writers := make([]*counter, 8)
-		answered := make(chan struct{})
-		stop := make(chan struct{})
-		group, ctx := errgroup.WithContext(ctx)
-		for i := range writers {
-			w := &counter{client: server.Client(""), name: fmt.Sprintf("w%d", i), space: fmt.Sprintf("space-%d", i%3)}
-			writers[i] = w
-			group.Go(func() error { return w.write(ctx, answered, stop) })
-		}
+		w := startWriters(t, 8, func(i int) *counter {
+			return &counter{client: server.Client(""), name: fmt.Sprintf("w%d", i), space: fmt.Sprintf("space-%d", i%3)}
+		})
 		for range harness.Size(3, 100) {
-			// At a random moment: after so many answers, with other pushes under way.
-			for range 1 + random.IntN(60) {
-				select {
-				case <-answered:
-				case <-ctx.Done():
-					t.Fatal(context.Cause(ctx))
-				}
-			}
+			w.await(t, 1+random.IntN(60))
 			server.Kill()
 			server.Restart()
 		}
-		close(stop)
-		if err := group.Wait(); err != nil {
-			t.Fatal(err)
-		}
-		retried := 0
-		for _, w := range writers {
-			w.check(t)
-			retried += w.retried
-		}
-		t.Logf("%d pushes had to be sent again", retried)
+		w.end(t)
 		if store == harness.SQLite {
 			server.Kill()
 			wantIntegrity(t, server.SQLiteFile())
 		}
 	})
+}
+
+// writers are counters at work.
+type writers struct {
+	ctx      context.Context
+	counters []*counter
+	seen     map[string]*acknowledged // by space
+	answered chan struct{}            // gets a value after each answer, unless it is full
+	stop     chan struct{}
+	group    *errgroup.Group
+}
+
+func startWriters(t *testing.T, n int, writer func(i int) *counter) *writers {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), killTimeout)
+	t.Cleanup(cancel)
+	w := &writers{answered: make(chan struct{}, 1000), stop: make(chan struct{}), seen: map[string]*acknowledged{}}
+	w.group, w.ctx = errgroup.WithContext(ctx)
+	for i := range n {
+		c := writer(i)
+		w.counters = append(w.counters, c)
+		if w.seen[c.space] == nil {
+			w.seen[c.space] = &acknowledged{}
+		}
+	}
+	for _, c := range w.counters {
+		w.group.Go(func() error { return c.write(w.ctx, w.heard, w.stop) })
+	}
+	return w
+}
+
+func (w *writers) heard(space string, answer harness.PushAnswer) {
+	w.seen[space].add(answer.Results)
+	select {
+	case w.answered <- struct{}{}:
+	default: // nobody is counting
+	}
+}
+
+// await waits for n answers from now on. After it a test does something at a
+// random moment, with other pushes under way.
+func (w *writers) await(t *testing.T, n int) {
+	t.Helper()
+	for range len(w.answered) {
+		<-w.answered
+	}
+	for range n {
+		select {
+		case <-w.answered:
+		case <-w.ctx.Done():
+			t.Fatal(errors.Join(context.Cause(w.ctx), w.group.Wait()))
+		}
+	}
+}
+
+// end lets the writers come to their end and checks what they have written.
+func (w *writers) end(t *testing.T) {
+	t.Helper()
+	close(w.stop)
+	if err := w.group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	written, retried := 0, 0
+	for _, c := range w.counters {
+		c.check(t)
+		written += len(c.acks)
+		retried += c.retried
+	}
+	t.Logf("%d pushes, %d of them had to be sent again", written, retried)
 }
 
 // counter is a writer. Each of its pushes creates a document and counts one up
@@ -75,7 +121,7 @@ type counter struct {
 	retried     int
 }
 
-func (c *counter) write(ctx context.Context, answered chan<- struct{}, stop <-chan struct{}) error {
+func (c *counter) write(ctx context.Context, heard func(string, harness.PushAnswer), stop <-chan struct{}) error {
 	for n := 0; ; n++ {
 		var base int64
 		if n > 0 {
@@ -98,19 +144,19 @@ func (c *counter) write(ctx context.Context, answered chan<- struct{}, stop <-ch
 			}
 		}
 		c.acks = append(c.acks, answer.Results[0].Version)
+		heard(c.space, answer)
 		select {
-		case answered <- struct{}{}:
 		case <-stop:
 			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+		default:
 		}
 	}
 }
 
 func (c *counter) check(t *testing.T) {
 	t.Helper()
-	found := pullAll(t, c.client, c.space)
+	// A client that knows what it wrote says so, and no node may show it less.
+	found := pullAll(t, c.client, c.space, c.acks[len(c.acks)-1])
 	for n, version := range c.acks {
 		if got := found[fmt.Sprintf("%s-%d", c.name, n)].Version; got != version {
 			t.Errorf("%s: document %d was acknowledged at version %d and is at %d", c.name, n, version, got)

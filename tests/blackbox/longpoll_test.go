@@ -30,10 +30,7 @@ type poll struct {
 func startPoll(t *testing.T, client *harness.Client, cursor string, wait int, headers http.Header) *poll {
 	t.Helper()
 	p := &poll{written: make(chan struct{}), done: make(chan struct{}), began: time.Now()}
-	written := sync.OnceFunc(func() { close(p.written) }) // net/http may send a GET again
-	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
-		WroteRequest: func(httptrace.WroteRequestInfo) { written() },
-	})
+	ctx := onceWritten(t.Context(), func() { close(p.written) })
 	go func() {
 		defer close(p.done)
 		path := fmt.Sprintf("/v1/spaces/room/changes?cursor=%s&wait=%d", cursor, wait)
@@ -48,6 +45,15 @@ func startPoll(t *testing.T, client *harness.Client, cursor string, wait int, he
 		t.Fatalf("long poll: %v", p.err)
 	}
 	return p
+}
+
+// onceWritten has written called when a request of the context is on the wire;
+// once, though net/http may send a GET again.
+func onceWritten(ctx context.Context, written func()) context.Context {
+	once := sync.OnceFunc(written)
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { once() },
+	})
 }
 
 // end waits for the answer, which must come before the poll has waited its time.

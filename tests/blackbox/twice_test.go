@@ -63,7 +63,7 @@ func sendTogether(t *testing.T, client *harness.Client, space string) {
 	if first != 1 {
 		t.Fatalf("%d of %d equal pushes took effect, want 1", first, len(answers))
 	}
-	if changes := pullAll(t, client, space); len(changes) != 2 || string(changes["d1"].Data) != `{"a":2}` {
+	if changes := pullAll(t, client, space, answers[0].Version); len(changes) != 2 || string(changes["d1"].Data) != `{"a":2}` {
 		t.Fatalf("the space holds %+v", changes)
 	}
 }

@@ -70,10 +70,10 @@ func wantApplied(t *testing.T, answer harness.PushAnswer) {
 	}
 }
 
-// pullAll returns all that is in a space, by id.
-func pullAll(t *testing.T, client *harness.Client, space string) map[string]harness.Change {
+// pullAll returns all that is in a space, by id, at minVersion or later.
+func pullAll(t *testing.T, client *harness.Client, space string, minVersion int64) map[string]harness.Change {
 	t.Helper()
-	changes, _, err := client.PullAll(t.Context(), space, harness.Pull{})
+	changes, _, err := client.PullAll(t.Context(), space, harness.Pull{MinVersion: minVersion})
 	if err != nil {
 		t.Fatal(err)
 	}

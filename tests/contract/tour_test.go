@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/tests/eventstream"
 	"github.com/tidemark/tidemark/tests/harness"
 )
 
@@ -91,6 +95,7 @@ func (g *guide) get(want, path string, h ...string) (harness.Answer, map[string]
 const (
 	pushPath  = "/v1/spaces/team-42/push"
 	pullPath  = "/v1/spaces/team-42/changes"
+	herePath  = "/v1/spaces/team-42/presence"
 	itemPath  = "/v1/spaces/team-42/documents/notes/"
 	largeText = 262_144 - 10 // with its frame just within a document
 )
@@ -137,12 +142,15 @@ func tour(t *testing.T, recorder *Recorder, store harness.Store) {
 	g.badPushes()
 	g.pulls()
 	g.heads()
+	g.streams()
 	g.items()
 	g.badItems()
+	g.presence()
 
 	g.client.Token = harness.Token(harness.Claims{"spaces": harness.Claims{"team-42": "r"}})
 	g.readOnly()
 	g.otherSpaces()
+	g.lastStreams(server)
 }
 
 // publicPages needs no token.
@@ -176,7 +184,7 @@ func (g *guide) longURLs(spec *Spec) {
 
 // concrete puts names in place of a path's parameters.
 func concrete(path string) string {
-	return strings.NewReplacer("{space}", "team-42", "{collection}", "notes", "{id}", "n1",
+	return strings.NewReplacer("{space}", "team-42", "{collection}", "notes", "{id}", "n1", "{client_id}", "guide",
 		"{code}", "internal", "{file}", "docs.js").Replace(path)
 }
 
@@ -302,6 +310,83 @@ func (g *guide) heads() {
 	g.get("400 invalid_space", "/v1/heads?space=-")
 }
 
+// stream opens a stream and wants events of these names, then leaves it.
+func (g *guide) stream(path string, want ...string) (last eventstream.Event) {
+	g.t.Helper()
+	stream, err := g.client.Stream(g.t.Context(), path, nil)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer stream.Close()
+	for _, name := range want {
+		if last, err = stream.Next(); err != nil || last.Name != name {
+			g.t.Fatalf("%s: event %+v, %v, want %s", path, last, err, name)
+		}
+	}
+	return last
+}
+
+func (g *guide) streams() {
+	const one, several = "/v1/spaces/team-42/stream", "/v1/stream"
+	g.stream(one+"?limit=1", "changes", "changes", "changes")
+	g.stream(several+"?space=team-42,news-today&space=never-written&limit=1", "changes", "changes", "changes", "changes")
+	g.ask("200", http.MethodHead, one, nil, "")
+	for _, path := range []string{one, several} {
+		g.get("400 invalid_request", path+"?wait=1")
+		g.get("400 invalid_cursor", path+"?cursor=xyz")
+	}
+	g.get("400 invalid_space", "/v1/spaces/-/stream")
+
+	_, page := g.get("200", pullPath+"?limit=1")
+	cursor := page["cursor"].(string)
+	g.stream(one+"?collections=notes&cursor="+cursor, "reset")
+	g.stream(several+"?space=team-42&collections=notes&cursor=team-42="+cursor, "reset")
+
+	for path, open := range map[string]string{
+		"/v1/spaces/team-42/stream-tickets": one + "?limit=1&ticket=", "/v1/stream-tickets": several + "?limit=1&ticket=",
+	} {
+		_, ticket := g.ask("200", http.MethodPost, path, nil, "")
+		g.ask("400 invalid_request", http.MethodPost, path+"?ttl=60", nil, "")
+		token := g.client.Token
+		g.client.Token = ""
+		g.stream(open+ticket["ticket"].(string), "changes")
+		g.get("401 unauthenticated", open+"x"+ticket["ticket"].(string))
+		g.client.Token = token
+	}
+}
+
+// lastStreams opens as many streams as one subject may, and ends the server.
+func (g *guide) lastStreams(server *harness.Server) {
+	g.client.Token = harness.Token(harness.Claims{"sub": "watcher", "spaces": harness.Claims{"team-42": "r"}})
+	var streams []*harness.Stream
+	for range models.MaxStreamsPerSubject / 2 {
+		for _, path := range []string{"/v1/stream?collections=notes", "/v1/spaces/team-42/stream?collections=notes"} {
+			stream, err := g.client.Stream(g.t.Context(), path, nil)
+			if err != nil {
+				g.t.Fatal(err)
+			}
+			defer stream.Close()
+			streams = append(streams, stream)
+		}
+	}
+	g.get("429 too_many_streams", "/v1/stream")
+	g.get("429 too_many_streams", "/v1/spaces/team-42/stream")
+	var reading errgroup.Group
+	for _, stream := range streams {
+		reading.Go(func() error {
+			for {
+				if event, err := stream.Next(); err != nil || event.Name == "bye" {
+					return err
+				}
+			}
+		})
+	}
+	server.Stop()
+	if err := reading.Wait(); err != nil {
+		g.t.Errorf("no bye: %v", err)
+	}
+}
+
 // items takes single documents through their lives.
 func (g *guide) items() {
 	put := func(want, h, body string) harness.Answer {
@@ -366,6 +451,57 @@ func (g *guide) badItems() {
 	}
 }
 
+// presence is seen and shown by two subjects in turn.
+func (g *guide) presence() {
+	put := func(want, body string, h ...string) {
+		g.t.Helper()
+		g.ask(want, http.MethodPut, herePath+"/guide", h, body)
+	}
+	put("200", `{}`)
+	put("200", `{"state":{"looks_at":["notes","n1"]},"ttl_s":120}`)
+	g.get("200", herePath)
+	g.get("400 invalid_request", herePath+"?limit=1")
+	g.get("400 invalid_space", "/v1/spaces/-/presence")
+
+	put("400 malformed_json", `{`)
+	put("400 unknown_field", `{"status":{}}`)
+	put("400 invalid_request", `{"ttl_s":121}`)
+	put("400 duplicate_key", `{"state":{"a":1,"a":2}}`)
+	put("413 document_too_large", `{"state":{"a":"`+strings.Repeat("x", 1<<10)+`"}}`)
+	put("415 unsupported_media_type", `{}`, "Content-Type: text/plain")
+	put("422 invalid_document", `{"state":{"a":9007199254740992}}`)
+	g.ask("400 invalid_id", http.MethodPut, herePath+"/-", nil, `{}`)
+	g.ask("400 invalid_id", http.MethodDelete, herePath+"/-", nil, "")
+
+	g.stream("/v1/spaces/team-42/stream?collections=none", "changes", "presence")
+	g.stream("/v1/stream?space=team-42&collections=none", "changes", "presence")
+
+	guide := g.client.Token
+	g.client.Token = harness.Token(harness.Claims{"sub": "stranger", "spaces": harness.Claims{"team-42": "r"}})
+	put("409 presence_taken", `{}`)
+	g.ask("409 presence_taken", http.MethodDelete, herePath+"/guide", nil, "")
+	g.ask("200", http.MethodPut, herePath+"/stranger", nil, `{}`)
+	g.client.Token = guide
+	g.crowd(998)
+	g.ask("429 presence_full", http.MethodPut, herePath+"/late", nil, `{}`)
+	g.ask("204", http.MethodDelete, herePath+"/guide", nil, "")
+	g.ask("204", http.MethodDelete, herePath+"/guide", nil, "")
+}
+
+// crowd lets clients come, past the recorder: what they are answered has been seen.
+func (g *guide) crowd(clients int) {
+	g.t.Helper()
+	plain := *g.client
+	plain.HTTP = &http.Client{}
+	for i := range clients {
+		answer, err := plain.Do(g.t.Context(), http.MethodPut, fmt.Sprintf("%s/c%d", herePath, i),
+			http.Header{"Content-Type": {"application/json"}}, []byte(`{"ttl_s":120}`))
+		if err != nil || answer.Status != http.StatusOK {
+			g.t.Fatalf("client %d of the crowd: %d %v", i, answer.Status, err)
+		}
+	}
+}
+
 // readOnly is a token that may read only.
 func (g *guide) readOnly() {
 	g.ask("403 forbidden", http.MethodPost, pushPath, nil, `{"client_id":"guide","edits":[]}`)
@@ -377,7 +513,14 @@ func (g *guide) readOnly() {
 // otherSpaces are not named by the token.
 func (g *guide) otherSpaces() {
 	const other = "/v1/spaces/other"
+	g.get("404 space_not_found", other+"/stream")
+	g.get("404 space_not_found", "/v1/stream?space=other")
+	g.ask("404 space_not_found", http.MethodPost, other+"/stream-tickets", nil, "")
+	g.ask("404 space_not_found", http.MethodPost, "/v1/stream-tickets?space=other", nil, "")
 	g.get("404 space_not_found", other+"/changes")
+	g.get("404 space_not_found", other+"/presence")
+	g.ask("404 space_not_found", http.MethodPut, other+"/presence/guide", nil, `{}`)
+	g.ask("404 space_not_found", http.MethodDelete, other+"/presence/guide", nil, "")
 	g.get("404 space_not_found", "/v1/heads?space=other")
 	g.get("404 space_not_found", other+"/documents/notes/i1")
 	g.ask("404 space_not_found", http.MethodPost, other+"/push", nil, `{}`)
@@ -423,6 +566,12 @@ func nothingUnseen(t *testing.T, recorder *Recorder) {
 	out := make(map[int]bool) // statuses whose codes are all elsewhere
 	for code := range elsewhere {
 		out[recorder.spec.Problems[code]] = true
+	}
+	events := recorder.Events()
+	for _, name := range []string{"changes", "presence", "reset", "bye"} {
+		if events[name] == 0 {
+			t.Errorf("event %s is described, and was never seen", name)
+		}
 	}
 	seen := recorder.Answers()
 	for _, op := range recorder.spec.Operations() {

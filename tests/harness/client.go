@@ -106,6 +106,7 @@ type Change struct {
 
 // Page is one answer of pull.
 type Page struct {
+	Space       string   `json:"space"` // on a stream of several only
 	Changes     []Change `json:"changes"`
 	Cursor      string   `json:"cursor"`
 	Version     int64    `json:"version"`
@@ -176,14 +177,23 @@ type Client struct {
 	// HTTP carries the requests.
 	HTTP *http.Client
 
-	base func() string
+	base         func() string
+	acknowledged *versions // nil: nothing is added to pulls
 }
 
 // Client returns a client with its own connections that follows the server
 // over restarts.
 func (s *Server) Client(token string) *Client {
-	c := NewClient(s.URL, token)
+	c := s.LooseClient(token)
 	s.t.Cleanup(c.HTTP.CloseIdleConnections)
+	return c
+}
+
+// LooseClient returns a client whose idle connections the caller closes: for
+// tests that make many, one after the other.
+func (s *Server) LooseClient(token string) *Client {
+	c := NewClient(s.URL, token)
+	c.acknowledged = s.acknowledged
 	return c
 }
 
@@ -210,11 +220,15 @@ func (c *Client) Push(ctx context.Context, space string, push Push) (PushAnswer,
 	}
 	var answer PushAnswer
 	err = c.call(ctx, http.MethodPost, "/v1/spaces/"+space+"/push", body, &answer)
+	c.acknowledged.saw(space, answer.Version)
 	return answer, err
 }
 
 // Pull asks for a page of changes.
 func (c *Client) Pull(ctx context.Context, space string, pull Pull) (Page, error) {
+	if pull.MinVersion == 0 {
+		pull.MinVersion = c.acknowledged.of(space)
+	}
 	var page Page
 	err := c.call(ctx, http.MethodGet, "/v1/spaces/"+space+"/changes?"+pull.query(), nil, &page)
 	return page, err
@@ -238,6 +252,25 @@ func (c *Client) PullAll(ctx context.Context, space string, pull Pull) ([]Change
 		}
 		pull.Cursor = page.Cursor
 	}
+}
+
+// Heads asks for the newest versions of spaces, in the order of the names.
+func (c *Client) Heads(ctx context.Context, minVersion int64, spaces ...string) ([]int64, error) {
+	query := url.Values{"space": spaces}
+	if minVersion != 0 {
+		query.Set("min_version", strconv.FormatInt(minVersion, 10))
+	}
+	var answer struct {
+		Heads []struct {
+			Version int64 `json:"version"`
+		} `json:"heads"`
+	}
+	err := c.call(ctx, http.MethodGet, "/v1/heads?"+query.Encode(), nil, &answer)
+	versions := make([]int64, len(answer.Heads))
+	for i, head := range answer.Heads {
+		versions[i] = head.Version
+	}
+	return versions, err
 }
 
 func (c *Client) call(ctx context.Context, method, path string, body []byte, into any) error {

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -63,7 +64,8 @@ type Options struct {
 	Env  []string
 }
 
-// Server is a running tidemark, or one between Kill and Restart.
+// Server is a running tidemark, or one between Kill and Restart. Where EnvNodes
+// asks for several nodes it stands for all of them.
 type Server struct {
 	t           testing.TB
 	bin         string
@@ -72,8 +74,13 @@ type Server struct {
 	databaseURL string
 	place       workplace
 
+	// Both are nil unless the server speaks for several nodes.
+	cluster      *Cluster
+	acknowledged *versions
+
+	url atomic.Value // string; not under mu, which a start holds to its end
+
 	mu      sync.Mutex
-	url     string
 	process *exec.Cmd
 	exited  chan struct{}
 	err     error // of Wait, once exited is closed
@@ -82,6 +89,9 @@ type Server struct {
 // Start starts a server and waits until it is ready. It ends with the test.
 func Start(t testing.TB, options Options) *Server {
 	t.Helper()
+	if nodes := Nodes(); nodes > 1 && options.Store == Postgres {
+		return startMany(t, options, nodes)
+	}
 	s := New(t, options)
 	if err := s.run(); err != nil {
 		t.Fatalf("start tidemark: %v", err)
@@ -128,35 +138,80 @@ func (s *Server) DatabaseURL() string { return s.databaseURL }
 // URL is where the server listens. It is another one after each Restart,
 // because only the system can give out a port without a race.
 func (s *Server) URL() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.url
+	if s.cluster != nil {
+		return s.cluster.URL()
+	}
+	return s.ownURL()
+}
+
+func (s *Server) ownURL() string {
+	url, _ := s.url.Load().(string)
+	return url
 }
 
 // Kill ends the server with SIGKILL: it has no chance to write or answer anything.
 func (s *Server) Kill() {
 	s.t.Helper()
-	if err := s.end(syscall.SIGKILL); err != nil {
-		s.t.Fatalf("kill tidemark: %v", err)
+	for _, node := range s.all() {
+		if err := node.end(syscall.SIGKILL); err != nil {
+			s.t.Fatalf("kill tidemark: %v", err)
+		}
 	}
 }
 
 // Stop ends the server with SIGTERM and expects it to drain and to exit with 0.
 func (s *Server) Stop() {
 	s.t.Helper()
-	if err := s.end(syscall.SIGTERM); err != nil {
-		s.t.Fatalf("stop tidemark: %v", err)
+	for _, node := range s.all() {
+		if err := node.end(syscall.SIGTERM); err != nil {
+			s.t.Fatalf("stop tidemark: %v", err)
+		}
+		if node.err != nil {
+			s.t.Errorf("tidemark ended with %v after SIGTERM", node.err)
+		}
 	}
-	if s.err != nil {
-		s.t.Errorf("tidemark ended with %v after SIGTERM", s.err)
+}
+
+// Pause freezes the server with SIGSTOP: it keeps its connections and locks and
+// does nothing. Resume lets it go on, as if no time had passed for it.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(signal syscall.Signal) {
+	s.t.Helper()
+	for _, node := range s.all() {
+		if err := node.send(signal); err != nil {
+			s.t.Fatalf("send %v to tidemark: %v", signal, err)
+		}
 	}
+}
+
+func (s *Server) send(signal syscall.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return errors.New("the server is not running")
+	}
+	return s.process.Process.Signal(signal)
+}
+
+// all is the servers that s stands for.
+func (s *Server) all() []*Server {
+	if s.cluster != nil {
+		return s.cluster.nodes
+	}
+	return []*Server{s}
 }
 
 // Restart starts an ended server again on the same data.
 func (s *Server) Restart() {
 	s.t.Helper()
-	if err := s.run(); err != nil {
-		s.t.Fatalf("restart tidemark: %v", err)
+	for _, node := range s.all() {
+		if err := node.run(); err != nil {
+			s.t.Fatalf("restart tidemark: %v", err)
+		}
 	}
 }
 
@@ -236,14 +291,14 @@ func (s *Server) awaitReady(first <-chan string) error {
 			s.process = nil
 			return fmt.Errorf("its first line on stdout is %q, want the address it listens on\n%s", line, s.Log())
 		}
-		s.url = match[1]
+		s.url.Store(match[1])
 	case <-deadline:
 		return fmt.Errorf("no address after %v", readyTimeout)
 	}
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		response, err := http.Get(s.url + "/readyz")
+		response, err := http.Get(s.ownURL() + "/readyz")
 		if err == nil {
 			response.Body.Close()
 			if response.StatusCode == http.StatusOK {
@@ -272,6 +327,7 @@ func (s *Server) end(signal os.Signal) error {
 	if err := s.process.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
+	s.process.Process.Signal(syscall.SIGCONT) // if it was paused it must go on to end
 	select {
 	case <-s.exited:
 		s.process = nil

@@ -1,4 +1,4 @@
-// Package memory is the broker of a single node: pokes stay in the process.
+// Package memory is the broker of a single node: messages stay in the process.
 package memory
 
 import (
@@ -6,44 +6,46 @@ import (
 	"sync"
 
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/broker/mailbox"
 )
 
-// Broker carries pokes within one process. It loses none while a Run is there to
-// hear it: pokes not yet delivered are merged, one per space, so its memory is
-// bounded by the number of spaces that change at a time.
+// Broker carries messages within one process. It loses no poke while a Run is
+// there to hear it: those not yet delivered are merged, one per space. News of
+// presence is kept in order, the newest 1,024 a Run; when a deliver is so slow
+// that there are more, the oldest are lost.
 type Broker struct {
 	mu      sync.Mutex
-	inboxes map[*inbox]struct{} // one for each Run
-}
-
-// inbox holds what a Run has not delivered yet.
-type inbox struct {
-	wake chan struct{} // holds one value: there is something in pending
-
-	mu      sync.Mutex
-	pending map[string]int64 // newest version by space
+	inboxes map[*mailbox.Box]struct{} // one for each Run
 }
 
 var _ syncer.Broker = (*Broker)(nil)
 
 // New returns a Broker.
 func New() *Broker {
-	return &Broker{inboxes: make(map[*inbox]struct{})}
+	return &Broker{inboxes: make(map[*mailbox.Box]struct{})}
 }
 
-// Publish implements syncer.Broker. It never fails.
-func (b *Broker) Publish(_ context.Context, p syncer.Message) error {
+// Publish implements syncer.Broker. Error: m would be too large for other brokers.
+func (b *Broker) Publish(_ context.Context, m syncer.Message) error {
+	if !m.IsPoke() { // a poke is always small
+		if _, err := m.Encode(); err != nil {
+			return err
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for in := range b.inboxes {
-		in.add(p)
+		in.Put(m)
 	}
 	return nil
 }
 
 // Run implements syncer.Broker.
 func (b *Broker) Run(ctx context.Context, deliver func(syncer.Message)) error {
-	in := &inbox{wake: make(chan struct{}, 1), pending: make(map[string]int64)}
+	in := mailbox.New()
+	// What was published before anybody heard is nobody's, so the first poke says
+	// that anything may have changed.
+	in.Put(syncer.Message{})
 	b.mu.Lock()
 	b.inboxes[in] = struct{}{}
 	b.mu.Unlock()
@@ -52,32 +54,6 @@ func (b *Broker) Run(ctx context.Context, deliver func(syncer.Message)) error {
 		defer b.mu.Unlock()
 		delete(b.inboxes, in)
 	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-in.wake:
-			for space, version := range in.take() {
-				deliver(syncer.Message{Space: space, Version: version})
-			}
-		}
-	}
-}
-
-func (in *inbox) add(p syncer.Message) {
-	in.mu.Lock()
-	in.pending[p.Space] = max(in.pending[p.Space], p.Version)
-	in.mu.Unlock()
-	select {
-	case in.wake <- struct{}{}:
-	default: // Run has not looked since the last one
-	}
-}
-
-func (in *inbox) take() map[string]int64 {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	pending := in.pending
-	in.pending = make(map[string]int64)
-	return pending
+	in.Deliver(ctx, deliver)
+	return nil
 }

@@ -39,7 +39,7 @@ func changesOrder(t *testing.T, w *world) {
 	w.write(t, row(9, "todos/t1", `{"a":1}`), row(9, "notes/n1", `{}`))
 	w.write(t, tombstone(12, "todos/t3"))
 	run := w.read(t, syncer.Range{Limit: 100})
-	same(t, "changes", changes(run.Documents), changes([]models.Document{
+	same(t, "changes", ordered(run.Changes), changes([]models.Document{
 		row(1, "todos/t2", `{}`),
 		row(9, "notes/n1", `{}`), row(9, "todos/t1", `{"a":1}`),
 		tombstone(12, "todos/t3"),
@@ -48,7 +48,7 @@ func changesOrder(t *testing.T, w *world) {
 		t.Errorf("head %d, through %d, want 12", run.Space.Head, run.Through)
 	}
 	for position, want := range map[int64]int{0: 4, 1: 3, 8: 3, 9: 1, 11: 1, 12: 0, 99: 0} {
-		if got := len(w.read(t, syncer.Range{After: position, Limit: 100}).Documents); got != want {
+		if got := len(w.read(t, syncer.Range{After: position, Limit: 100}).Changes); got != want {
 			t.Errorf("%d changes after %d, want %d", got, position, want)
 		}
 	}
@@ -59,7 +59,7 @@ func changesOneSpace(t *testing.T, w *world) {
 	neighbor.space = newSpace()
 	w.write(t, row(1, "todos/t1", `{"a":1}`))
 	neighbor.write(t, row(1, "todos/t1", `{"b":1}`), row(2, "todos/t2", `{}`))
-	same(t, "changes", changes(w.read(t, syncer.Range{Limit: 9}).Documents),
+	same(t, "changes", ordered(w.read(t, syncer.Range{Limit: 9}).Changes),
 		changes([]models.Document{row(1, "todos/t1", `{"a":1}`)}))
 }
 
@@ -103,9 +103,9 @@ func changesLimit(t *testing.T, w *world) {
 		{40, 1, 0, 40},
 	} {
 		run := w.read(t, syncer.Range{After: tt.after, Limit: tt.limit})
-		if len(run.Documents) != tt.documents || run.Through != tt.through || run.Space.Head != 40 {
+		if len(run.Changes) != tt.documents || run.Through != tt.through || run.Space.Head != 40 {
 			t.Errorf("after %d, limit %d: %d documents through %d at head %d; want %d through %d",
-				tt.after, tt.limit, len(run.Documents), run.Through, run.Space.Head, tt.documents, tt.through)
+				tt.after, tt.limit, len(run.Changes), run.Through, run.Space.Head, tt.documents, tt.through)
 		}
 	}
 }
@@ -113,12 +113,12 @@ func changesLimit(t *testing.T, w *world) {
 func changesWalk(t *testing.T, w *world) {
 	w.writeSteps(t)
 	w.write(t, tombstone(50, "todos/t10"), row(50, "notes/n1", `{}`))
-	whole := changes(w.read(t, syncer.Range{Limit: 1000}).Documents)
+	whole := ordered(w.read(t, syncer.Range{Limit: 1000}).Changes)
 	for limit := 1; limit <= len(whole)+1; limit++ {
 		var got []models.Change
 		for after := int64(0); ; {
 			run := w.read(t, syncer.Range{After: after, Limit: limit})
-			got = append(got, changes(run.Documents)...)
+			got = append(got, ordered(run.Changes)...)
 			if run.Through == run.Space.Head {
 				break
 			}
@@ -151,9 +151,9 @@ func changesBytes(t *testing.T, w *world) {
 		{1, 6, 5},
 	} {
 		run := w.read(t, syncer.Range{After: tt.after, Limit: 1000})
-		if run.Through != tt.through || len(run.Documents) != tt.documents {
+		if run.Through != tt.through || len(run.Changes) != tt.documents {
 			t.Errorf("after %d: %d documents through %d, want %d through %d",
-				tt.after, len(run.Documents), run.Through, tt.documents, tt.through)
+				tt.after, len(run.Changes), run.Through, tt.documents, tt.through)
 		}
 	}
 }
@@ -166,14 +166,14 @@ func changesFirstVersionIsWhole(t *testing.T, w *world) {
 	w.write(t, row(1, "todos/small", `{}`))
 	w.write(t, big...)
 	w.write(t, row(3, "todos/next", `{}`))
-	if run := w.read(t, syncer.Range{Limit: 1000}); run.Through != 1 || len(run.Documents) != 1 {
-		t.Errorf("%d documents through %d, want the version before the big one", len(run.Documents), run.Through)
+	if run := w.read(t, syncer.Range{Limit: 1000}); run.Through != 1 || len(run.Changes) != 1 {
+		t.Errorf("%d documents through %d, want the version before the big one", len(run.Changes), run.Through)
 	}
 	run := w.read(t, syncer.Range{After: 1, Limit: 2})
 	if run.Through != 2 {
 		t.Errorf("through %d, want 2", run.Through)
 	}
-	same(t, "changes", changes(run.Documents), changes(big))
+	same(t, "changes", ordered(run.Changes), changes(big))
 }
 
 func changesTombstones(t *testing.T, w *world) {
@@ -195,7 +195,7 @@ func changesTombstones(t *testing.T, w *world) {
 	} {
 		tt.r.Limit = 100
 		run := w.read(t, tt.r)
-		same(t, tt.name, names(changes(run.Documents)), tt.want)
+		same(t, tt.name, names(ordered(run.Changes)), tt.want)
 		if run.Through != 4 {
 			t.Errorf("%s goes through %d, want 4", tt.name, run.Through)
 		}
@@ -214,7 +214,7 @@ func changesHiddenTail(t *testing.T, w *world) {
 		{Collections: []string{"none"}, Limit: 1},
 	} {
 		if run := w.read(t, r); run.Through != 3 {
-			t.Errorf("%+v: through %d with %v, want 3", r, run.Through, names(changes(run.Documents)))
+			t.Errorf("%+v: through %d with %v, want 3", r, run.Through, names(ordered(run.Changes)))
 		}
 	}
 	if run := w.read(t, syncer.Range{Snapshot: true, Limit: 1}); run.Through != 1 {
@@ -244,7 +244,7 @@ func changesCollections(t *testing.T, w *world) {
 		{"Todos,todos,todos", 9, []string{"Todos/t1", "todos/t1", "todos/t2"}, 3},
 	} {
 		run := w.read(t, syncer.Range{Collections: strings.Split(tt.collections, ","), Limit: tt.limit})
-		got := names(changes(run.Documents))
+		got := names(ordered(run.Changes))
 		if !slices.Equal(got, tt.want) || run.Through != tt.through {
 			t.Errorf("%q with limit %d: %v through %d, want %v through %d",
 				tt.collections, tt.limit, got, run.Through, tt.want, tt.through)
@@ -275,7 +275,7 @@ func changesRows(t *testing.T, w *world) {
 	}
 	r := syncer.Range{Snapshot: true, Limit: 1000}
 	run := w.read(t, r)
-	same(t, "a page of all rows that one may read", names(changes(run.Documents)), []string{"todos/first", "todos/t1"})
+	same(t, "a page of all rows that one may read", names(ordered(run.Changes)), []string{"todos/first", "todos/t1"})
 	if run.Through != full {
 		t.Errorf("through %d, want the head, %d", run.Through, full)
 	}
@@ -295,7 +295,7 @@ func changesRows(t *testing.T, w *world) {
 	} {
 		tt.r.Limit = 1000
 		run := w.read(t, tt.r)
-		same(t, tt.name, names(changes(run.Documents)), tt.want)
+		same(t, tt.name, names(ordered(run.Changes)), tt.want)
 		if run.Through != tt.through || run.Space.Head != full+1 {
 			t.Errorf("%s: through %d at head %d, want %d", tt.name, run.Through, run.Space.Head, tt.through)
 		}

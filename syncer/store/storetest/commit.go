@@ -44,10 +44,10 @@ func commitFindsNewSpace(t *testing.T, w *world) {
 func commitFindsCommitted(t *testing.T, w *world) {
 	one, two := row(3, "todos/t1", `{"a": 1}`), tombstone(4, "todos/t2")
 	one.FieldVersions = `{"all":1,"absent":2,"fields":{"a":3}}`
-	err := w.store.Commit(t.Context(), w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
+	err := commit(t.Context(), w.store, w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
 		wr := writes(locked, one, two)
 		wr.Space.Digest, wr.Space.LiveCount = 17, 1
-		wr.Receipts = []byte("receipts")
+		wr.Receipts = ring("receipts")
 		return wr, nil
 	})
 	if err != nil {
@@ -63,7 +63,7 @@ func commitFindsCommitted(t *testing.T, w *world) {
 	same(t, "state", got, syncer.Locked{
 		Space:     models.Space{ID: w.space, Head: 4, Epoch: epoch, PastEpochs: "[]", Digest: 17, LiveCount: 1},
 		Documents: map[syncer.Key]*models.Document{key("todos/t1"): &one, key("todos/t2"): &two},
-		Receipts:  []byte("receipts"),
+		Receipts:  ring("receipts"),
 	})
 }
 
@@ -119,7 +119,7 @@ func commitKeepsEpoch(t *testing.T, w *world) {
 
 func commitCallsDecideOnce(t *testing.T, w *world) {
 	calls := 0
-	err := w.store.Commit(t.Context(), w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
+	err := commit(t.Context(), w.store, w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
 		calls++
 		return writes(locked, row(1, "todos/t1", `{}`)), nil
 	})
@@ -143,16 +143,16 @@ func (w *world) untouched(t testing.TB) {
 func commitDecideFails(t *testing.T, w *world) {
 	fail := func(locked syncer.Locked) (syncer.Writes, error) {
 		wr := writes(locked, row(9, "todos/t1", `{"a":2}`), row(9, "todos/t2", `{}`))
-		wr.Receipts = []byte("receipts")
+		wr.Receipts = ring("receipts")
 		return wr, fmt.Errorf("decide: %w", errChanged)
 	}
-	if err := w.store.Commit(t.Context(), w.touch(), fail); !errors.Is(err, errChanged) {
+	if err := commit(t.Context(), w.store, w.touch(), fail); !errors.Is(err, errChanged) {
 		t.Errorf("error %v, want decide's", err)
 	}
 	w.untouched(t)
 
 	w.write(t, row(1, "todos/t1", `{"a":1}`))
-	if err := w.store.Commit(t.Context(), w.touch(), fail); !errors.Is(err, errChanged) {
+	if err := commit(t.Context(), w.store, w.touch(), fail); !errors.Is(err, errChanged) {
 		t.Errorf("error %v, want decide's", err)
 	}
 	w.unchanged(t)
@@ -162,11 +162,11 @@ func commitDecideFails(t *testing.T, w *world) {
 func (w *world) unchanged(t testing.TB) {
 	t.Helper()
 	run := w.read(t, syncer.Range{Limit: 10})
-	same(t, "changes", changes(run.Documents), changes([]models.Document{row(1, "todos/t1", `{"a":1}`)}))
+	same(t, "changes", ordered(run.Changes), changes([]models.Document{row(1, "todos/t1", `{"a":1}`)}))
 	if run.Space.Head != 1 {
 		t.Errorf("head %d, want 1", run.Space.Head)
 	}
-	if got := w.locked(t, w.touch()).Receipts; got != nil {
+	if got := w.locked(t, w.touch()).Receipts; len(got) > 0 {
 		t.Errorf("receipts %q, want none", got)
 	}
 }
@@ -177,24 +177,24 @@ func commitNothingToWrite(t *testing.T, w *world) {
 }
 
 func commitReceiptsAlone(t *testing.T, w *world) {
-	w.remember(t, "alice", "c1", []byte("receipts"))
+	w.remember(t, c1, syncer.Receipts{Newest: []byte("receipts")})
 	got := w.locked(t, w.touch())
-	if string(got.Receipts) != "receipts" || got.Space.Head != 0 || got.Space.Epoch != epoch {
+	if string(got.Receipts[c1].Newest) != "receipts" || got.Space.Head != 0 || got.Space.Epoch != epoch {
 		t.Errorf("found %+v", got)
 	}
 	run := w.read(t, syncer.Range{Limit: 10})
-	if run.Space.Head != 0 || run.Through != 0 || len(run.Documents) != 0 {
+	if run.Space.Head != 0 || run.Through != 0 || len(run.Changes) != 0 {
 		t.Errorf("changes: %+v, want none at head 0", run)
 	}
 }
 
 // remember commits receipts and nothing else.
-func (w *world) remember(t testing.TB, subject, clientID string, receipts []byte) {
+func (w *world) remember(t testing.TB, client syncer.Client, receipts syncer.Receipts) {
 	t.Helper()
 	touch := w.touch()
-	touch.Subject, touch.ClientID = subject, clientID
-	err := w.store.Commit(t.Context(), touch, func(syncer.Locked) (syncer.Writes, error) {
-		return syncer.Writes{Receipts: receipts}, nil
+	touch.Clients = []syncer.Client{client}
+	err := commit(t.Context(), w.store, touch, func(syncer.Locked) (syncer.Writes, error) {
+		return syncer.Writes{Receipts: map[syncer.Client]syncer.Receipts{client: receipts}}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -202,9 +202,9 @@ func (w *world) remember(t testing.TB, subject, clientID string, receipts []byte
 }
 
 func commitKeepsReceipts(t *testing.T, w *world) {
-	w.remember(t, "alice", "c1", []byte("receipts"))
+	w.remember(t, c1, syncer.Receipts{Newest: []byte("receipts")})
 	w.write(t, row(1, "todos/t1", `{}`))
-	if got := w.locked(t, w.touch()).Receipts; string(got) != "receipts" {
+	if got := w.locked(t, w.touch()).Receipts[c1]; string(got.Newest) != "receipts" {
 		t.Errorf("receipts %q", got)
 	}
 }
@@ -215,30 +215,39 @@ func commitReceiptBytes(t *testing.T, w *world) {
 		ring[i] = byte(i * 7)
 	}
 	for _, receipts := range [][]byte{{0}, {0xff, 0, '\'', '\\'}, ring, []byte("shorter again")} {
-		w.remember(t, "alice", "c1", receipts)
-		same(t, "receipts", w.locked(t, w.touch()).Receipts, receipts)
+		w.remember(t, c1, syncer.Receipts{Newest: receipts, Older: receipts})
+		want := syncer.Receipts{Newest: receipts, Older: receipts}
+		same(t, "receipts", w.locked(t, w.touch()).Receipts[c1], want)
+		w.remember(t, c1, syncer.Receipts{Newest: []byte("other")})
+		want.Newest = []byte("other")
+		same(t, "receipts of which one part was written", w.locked(t, w.touch()).Receipts[c1], want)
 	}
 }
 
 func commitReceiptKeys(t *testing.T, w *world) {
-	keys := []struct{ subject, clientID string }{
-		{"alice", "c1"},
-		{"alice", "C1"},
-		{"alice", "c2"},
-		{"Alice", "c1"},
-		{"alice ", "c1"},
-		{"ali", "cec1"},
-		{"zo\u00eb", "c1"},
-		{"zoe\u0308", "c1"}, // the same to the eye
-		{"https://login.example/x?y=1&z='", "c1"},
+	keys := []syncer.Client{
+		{Subject: "alice", ID: "c1"},
+		{Subject: "alice", ID: "C1"},
+		{Subject: "alice", ID: "c2"},
+		{Subject: "Alice", ID: "c1"},
+		{Subject: "alice ", ID: "c1"},
+		{Subject: "ali", ID: "cec1"},
+		{Subject: "zo\u00eb", ID: "c1"},
+		{Subject: "zoe\u0308", ID: "c1"}, // the same to the eye
+		{Subject: "https://login.example/x?y=1&z='", ID: "c1"},
 	}
 	for _, k := range keys {
-		w.remember(t, k.subject, k.clientID, []byte(k.subject+"\n"+k.clientID))
+		w.remember(t, k, syncer.Receipts{Newest: []byte(k.Subject + "\n" + k.ID)})
 	}
 	for _, k := range keys {
 		touch := w.touch()
-		touch.Subject, touch.ClientID = k.subject, k.clientID
-		same(t, "receipts of "+k.subject, string(w.locked(t, touch).Receipts), k.subject+"\n"+k.clientID)
+		touch.Clients = []syncer.Client{k}
+		same(t, "receipts of "+k.Subject, string(w.locked(t, touch).Receipts[k].Newest), k.Subject+"\n"+k.ID)
+	}
+	touch := w.touch()
+	touch.Clients = keys
+	if got := w.locked(t, touch).Receipts; len(got) != len(keys) {
+		t.Errorf("found the receipts of %d clients, want %d", len(got), len(keys))
 	}
 }
 
@@ -248,7 +257,7 @@ func commitSpaceNumbers(t *testing.T, w *world) {
 		{Head: 2, Digest: math.MinInt64, LiveCount: math.MaxInt32 + 1},
 		{Head: models.MaxVersion, Digest: -1, LiveCount: 0},
 	} {
-		err := w.store.Commit(t.Context(), w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
+		err := commit(t.Context(), w.store, w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
 			wr := writes(locked, row(want.Head, "todos/t1", `{}`))
 			wr.Space.Digest, wr.Space.LiveCount = want.Digest, want.LiveCount
 			return wr, nil
@@ -291,14 +300,14 @@ func commitLargestPush(t *testing.T, w *world) {
 		t.Errorf("found %d documents, want %d", len(got.Documents), models.MaxEdits)
 	}
 	run := w.read(t, syncer.Range{Limit: 1})
-	same(t, "changes", changes(run.Documents), changes(list))
+	same(t, "changes", ordered(run.Changes), changes(list))
 }
 
 func commitIsSeen(t *testing.T, w *world) {
 	for version := int64(1); version <= 20; version++ {
 		w.write(t, row(version, "todos/t1", `{}`))
 		run := read(t, w.other, w.space, syncer.Range{After: version - 1, Limit: 1})
-		if run.Space.Head != version || len(run.Documents) != 1 || run.Documents[0].Version != version {
+		if run.Space.Head != version || len(run.Changes) != 1 || run.Changes[0].Version != version {
 			t.Fatalf("the other node reads %+v after the commit of version %d", run, version)
 		}
 	}
@@ -307,7 +316,7 @@ func commitIsSeen(t *testing.T, w *world) {
 func commitEndedContext(t *testing.T, w *world) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := w.store.Commit(ctx, w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
+	err := commit(ctx, w.store, w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
 		return writes(locked, row(1, "todos/t1", `{}`)), nil
 	})
 	if !errors.Is(err, context.Canceled) {
@@ -319,10 +328,10 @@ func commitEndedContext(t *testing.T, w *world) {
 func commitContextEndsInDecide(t *testing.T, w *world) {
 	w.write(t, row(1, "todos/t1", `{"a":1}`))
 	ctx, cancel := context.WithCancel(t.Context())
-	err := w.store.Commit(ctx, w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
+	err := commit(ctx, w.store, w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
 		cancel()
 		wr := writes(locked, row(2, "todos/t1", `{"a":2}`))
-		wr.Receipts = []byte("receipts")
+		wr.Receipts = ring("receipts")
 		return wr, nil
 	})
 	if !errors.Is(err, context.Canceled) {

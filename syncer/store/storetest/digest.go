@@ -34,7 +34,7 @@ func (w *world) checkDigest(t testing.TB, space string) {
 	t.Helper()
 	var digest uint64
 	var count, head int64
-	for _, d := range read(t, w.store, space, syncer.Range{Limit: models.MaxPageChanges}).Documents {
+	for _, d := range read(t, w.store, space, syncer.Range{Limit: models.MaxPageChanges}).Changes {
 		head = d.Version
 		if !d.Deleted {
 			digest += hash(d.Collection, d.ID, d.Version)

@@ -193,8 +193,8 @@ func documentUnnamed(t *testing.T, w *world) {
 		t.Fatalf("document %+v, created %t, error %v", first, created, err)
 	}
 	touch := w.touch()
-	touch.Subject, touch.ClientID = w.alice.subject, w.alice.id
-	if got := w.locked(t, touch).Receipts; got != nil {
+	touch.Clients = []syncer.Client{{Subject: w.alice.subject, ID: w.alice.id}}
+	if got := w.locked(t, touch).Receipts; len(got) > 0 {
 		t.Errorf("receipts %q, want none", got)
 	}
 	_, _, err = w.alice.write(t, writing(models.OpPut, `{}`, ifNone, ""))

@@ -35,7 +35,7 @@ func feedWrittenNotCommitted(t *testing.T, w *world) {
 			return writes(locked, row(locked.Space.Head+1, "todos/t2", `{}`))
 		})
 	run := w.read(t, syncer.Range{Limit: 9})
-	if run.Space.Head != 1 || run.Through != 1 || len(run.Documents) != 1 || run.Documents[0].Version != 1 {
+	if run.Space.Head != 1 || run.Through != 1 || len(run.Changes) != 1 || run.Changes[0].Version != 1 {
 		t.Errorf("before the commit a reader sees %+v", run)
 	}
 	if err := begun.Commit(); err != nil {
@@ -48,7 +48,7 @@ func feedWrittenNotCommitted(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	run = w.read(t, syncer.Range{After: run.Through, Limit: 9})
-	same(t, "what came after", names(changes(run.Documents)), []string{"todos/t1", "todos/t2"})
+	same(t, "what came after", names(ordered(run.Changes)), []string{"todos/t1", "todos/t2"})
 	if run.Through != 3 {
 		t.Errorf("through %d, want 3", run.Through)
 	}
@@ -88,7 +88,7 @@ func feedSameSpace(t *testing.T, w *world) {
 	if err := await(t, "its end", done); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "the next page", changes(w.read(t, syncer.Range{After: run.Through, Limit: 9}).Documents),
+	same(t, "the next page", ordered(w.read(t, syncer.Range{After: run.Through, Limit: 9}).Changes),
 		changes([]models.Document{row(1, "todos/a", `{}`), row(2, "todos/b", `{}`)}))
 }
 
@@ -103,9 +103,9 @@ func feedOtherSpace(t *testing.T, w *world) {
 
 	run := w.read(t, syncer.Range{Limit: 9})
 	same(t, "a page before the commit", run, syncer.Run{})
-	same(t, "a page of the other space", names(changes(neighbor.read(t, syncer.Range{Limit: 9}).Documents)), []string{"todos/b"})
+	same(t, "a page of the other space", names(ordered(neighbor.read(t, syncer.Range{Limit: 9}).Changes)), []string{"todos/b"})
 	first.commit(t, writes(locked, row(1, "todos/a", `{}`)))
-	same(t, "the next page", names(changes(w.read(t, syncer.Range{After: run.Through, Limit: 9}).Documents)), []string{"todos/a"})
+	same(t, "the next page", names(ordered(w.read(t, syncer.Range{After: run.Through, Limit: 9}).Changes)), []string{"todos/a"})
 }
 
 // Every version writes both documents, so a page of one moment holds both, at its head.
@@ -129,7 +129,7 @@ func feedOneMoment(t *testing.T, w *world) {
 				if run.Through != run.Space.Head {
 					t.Errorf("through %d at head %d", run.Through, run.Space.Head)
 				}
-				for _, d := range run.Documents {
+				for _, d := range run.Changes {
 					if d.Version != run.Space.Head {
 						t.Errorf("a page at head %d holds version %d", run.Space.Head, d.Version)
 					}
@@ -152,7 +152,7 @@ func feedFollowers(t *testing.T, w *world) {
 		writing.Go(func() {
 			node := []syncer.Store{w.store, w.other}[i%2]
 			for round := range rounds {
-				err := node.Commit(t.Context(), w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
+				err := commit(t.Context(), node, w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
 					version := locked.Space.Head + 1
 					return writes(locked,
 						row(version, fmt.Sprintf("todos/w%d-%d", i, round), `{}`),
@@ -178,7 +178,7 @@ func feedFollowers(t *testing.T, w *world) {
 					t.Errorf("changes: %v", err)
 					return
 				}
-				for _, d := range run.Documents {
+				for _, d := range run.Changes {
 					if d.Version <= after {
 						t.Errorf("version %d comes after %d", d.Version, after)
 					}
@@ -192,7 +192,7 @@ func feedFollowers(t *testing.T, w *world) {
 			if len(seen) != writers*(rounds+1) {
 				t.Errorf("a follower saw %d documents, want %d", len(seen), writers*(rounds+1))
 			}
-			for _, d := range w.read(t, syncer.Range{Limit: models.MaxPageChanges}).Documents {
+			for _, d := range w.read(t, syncer.Range{Limit: models.MaxPageChanges}).Changes {
 				if at := (syncer.Key{Collection: d.Collection, ID: d.ID}); seen[at] != d.Version {
 					t.Errorf("a follower saw %v at version %d, it is at %d", at, seen[at], d.Version)
 				}

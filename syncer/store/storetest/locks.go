@@ -44,7 +44,7 @@ func lockSerializes(t *testing.T, w *world) {
 	if err := await(t, "its end", done); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "changes", changes(w.read(t, syncer.Range{Limit: 9}).Documents),
+	same(t, "changes", ordered(w.read(t, syncer.Range{Limit: 9}).Changes),
 		changes([]models.Document{row(3, "todos/t1", `{"n":3}`)}))
 }
 
@@ -79,7 +79,7 @@ func lockNoUpdateIsLost(t *testing.T, w *world) {
 		group.Go(func() {
 			node := []syncer.Store{w.store, w.other}[i%2]
 			for range rounds {
-				if err := node.Commit(t.Context(), w.touch(syncer.Want{Key: key("todos/sum"), Data: true}), add); err != nil {
+				if err := commit(t.Context(), node, w.touch(syncer.Want{Key: key("todos/sum"), Data: true}), add); err != nil {
 					t.Errorf("commit: %v", err)
 				}
 			}
@@ -102,7 +102,7 @@ func lockCreators(t *testing.T, w *world) {
 			touch := w.touch()
 			touch.Epoch = int64(100 + i)
 			node := []syncer.Store{w.store, w.other}[i%2]
-			err := node.Commit(t.Context(), touch, func(locked syncer.Locked) (syncer.Writes, error) {
+			err := commit(t.Context(), node, touch, func(locked syncer.Locked) (syncer.Writes, error) {
 				epochs <- locked.Space.Epoch
 				return writes(locked, row(locked.Space.Head+1, fmt.Sprintf("todos/t%d", i), `{}`)), nil
 			})
@@ -119,8 +119,8 @@ func lockCreators(t *testing.T, w *world) {
 			t.Errorf("a push found epoch %d, the space has %d", e, epoch)
 		}
 	}
-	if run := w.read(t, syncer.Range{Limit: 100}); run.Space.Head != creators || len(run.Documents) != creators {
-		t.Errorf("head %d, %d documents, want %d", run.Space.Head, len(run.Documents), creators)
+	if run := w.read(t, syncer.Range{Limit: 100}); run.Space.Head != creators || len(run.Changes) != creators {
+		t.Errorf("head %d, %d documents, want %d", run.Space.Head, len(run.Changes), creators)
 	}
 }
 
@@ -169,7 +169,7 @@ func lockReads(t *testing.T, w *world) {
 	first, locked := hold(t, w.store, w.touch())
 	for _, node := range []syncer.Store{w.store, w.other} {
 		run := read(t, node, w.space, syncer.Range{Limit: 9})
-		same(t, "changes", changes(run.Documents), changes([]models.Document{row(1, "todos/t1", `{"a":1}`)}))
+		same(t, "changes", ordered(run.Changes), changes([]models.Document{row(1, "todos/t1", `{"a":1}`)}))
 		if _, err := node.Heads(t.Context(), []string{w.space}); err != nil {
 			t.Error(err)
 		}

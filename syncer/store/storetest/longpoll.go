@@ -8,7 +8,6 @@ import (
 
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
-	"github.com/tidemark/tidemark/syncer/broker/memory"
 )
 
 var longPollRequirements = []requirement{
@@ -43,12 +42,16 @@ func (s observed) Changes(ctx context.Context, space string, r syncer.Range) (sy
 	return run, err
 }
 
-// poller is a client whose node tells when it has read a feed.
+// poller is a client whose node tells when it has read a feed. It has no tails, so
+// each pull is a read, and hears of nothing but its own commits.
 func (w *world) poller(t testing.TB) (client, <-chan int64) {
 	t.Helper()
 	read := make(chan int64)
 	c := w.bob
-	c.engine = newEngine(observed{counting(w.store), read}, memory.New())
+	c.engine = syncer.New(observed{counting(w.store), read}, deaf{}, syncer.Options{
+		NewEpoch:   func() int64 { return epoch },
+		TailMemory: -1,
+	})
 	run(t, c.engine)
 	return c, read
 }
@@ -254,9 +257,9 @@ func (w *world) watcher(t testing.TB) <-chan struct{} {
 	t.Helper()
 	w.alice.engine = newEngine(counting(w.store), prompt{make(chan func(syncer.Message), 1)})
 	run(t, w.alice.engine)
-	wake, stop := w.alice.engine.Watch(w.space)
-	t.Cleanup(stop)
-	return wake
+	watch := w.alice.engine.Watch(w.space)
+	t.Cleanup(watch.Stop)
+	return watch.C
 }
 
 func watchOtherSpace(t *testing.T, w *world) {

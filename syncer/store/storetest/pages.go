@@ -288,7 +288,7 @@ func pageDocument(t *testing.T, w *world) {
 func pageHeads(t *testing.T, w *world) {
 	w.fill(t, 3)
 	never := newSpace()
-	heads, pace, err := w.engine.Heads(t.Context(), []string{never, w.space})
+	heads, pace, err := w.engine.Heads(t.Context(), []string{never, w.space}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

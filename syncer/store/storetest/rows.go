@@ -45,7 +45,31 @@ func tombstone(version int64, at string) models.Document {
 
 // touch names what a push of client c1 touches in w's space.
 func (w *world) touch(wants ...syncer.Want) syncer.Touch {
-	return syncer.Touch{Space: w.space, Subject: "alice", ClientID: "c1", Documents: wants, Epoch: epoch}
+	return syncer.Touch{Space: w.space, Clients: []syncer.Client{c1}, Documents: wants, Epoch: epoch}
+}
+
+// c1 is the client that pushes unless a test says otherwise.
+var c1 = syncer.Client{Subject: "alice", ID: "c1"}
+
+// ring is receipts of c1.
+func ring(receipts string) map[syncer.Client]syncer.Receipts {
+	return map[syncer.Client]syncer.Receipts{c1: {Newest: []byte(receipts)}}
+}
+
+// commit commits a group of one push, which waits for its space.
+func commit(ctx context.Context, store syncer.Store, touch syncer.Touch, decide func(syncer.Locked) (syncer.Writes, error)) error {
+	var failed error
+	err := store.Commit(ctx, syncer.Group{
+		Touches: []syncer.Touch{touch}, Wait: true,
+		Decide: func(found []*syncer.Locked) []syncer.Writes {
+			var w syncer.Writes
+			if w, failed = decide(*found[0]); failed != nil {
+				w = syncer.Writes{}
+			}
+			return []syncer.Writes{w}
+		},
+	})
+	return errors.Join(failed, err)
 }
 
 // writes is what a push writes that found locked: documents, and the head that
@@ -62,7 +86,7 @@ func writes(locked syncer.Locked, documents ...models.Document) syncer.Writes {
 // write commits documents to w's space.
 func (w *world) write(t testing.TB, documents ...models.Document) {
 	t.Helper()
-	err := w.store.Commit(t.Context(), w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
+	err := commit(t.Context(), w.store, w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
 		return writes(locked, documents...), nil
 	})
 	if err != nil {
@@ -73,7 +97,7 @@ func (w *world) write(t testing.TB, documents ...models.Document) {
 // locked returns what a push finds, and leaves it as it is.
 func (w *world) locked(t testing.TB, touch syncer.Touch) (found syncer.Locked) {
 	t.Helper()
-	err := w.store.Commit(t.Context(), touch, func(locked syncer.Locked) (syncer.Writes, error) {
+	err := commit(t.Context(), w.store, touch, func(locked syncer.Locked) (syncer.Writes, error) {
 		found = locked
 		return syncer.Writes{}, nil
 	})
@@ -148,7 +172,7 @@ func hold(t testing.TB, store syncer.Store, touch syncer.Touch) (held, syncer.Lo
 	inside := make(chan syncer.Locked, 1)
 	ctx := t.Context()
 	go func() {
-		h.done <- store.Commit(ctx, touch, func(locked syncer.Locked) (syncer.Writes, error) {
+		h.done <- commit(ctx, store, touch, func(locked syncer.Locked) (syncer.Writes, error) {
 			inside <- locked
 			select {
 			case w := <-h.release:
@@ -180,7 +204,7 @@ func (h held) commit(t testing.TB, w syncer.Writes) {
 func start(ctx context.Context, store syncer.Store, touch syncer.Touch, then func(syncer.Locked) syncer.Writes) (found <-chan syncer.Locked, done <-chan error) {
 	inside, end := make(chan syncer.Locked, 1), make(chan error, 1)
 	go func() {
-		end <- store.Commit(ctx, touch, func(locked syncer.Locked) (syncer.Writes, error) {
+		end <- commit(ctx, store, touch, func(locked syncer.Locked) (syncer.Writes, error) {
 			inside <- locked
 			return then(locked), nil
 		})

@@ -51,8 +51,10 @@ func Run(t *testing.T, db Database) {
 	}{
 		{"Commit", commitRequirements},
 		{"Locks", lockRequirements},
+		{"Inbox", inboxRequirements},
 		{"Changes", changesRequirements},
 		{"Reads", readRequirements},
+		{"Settings", settingRequirements},
 		{"Feed", feedRequirements},
 		{"Text", textRequirements},
 		{"States", stateRequirements},
@@ -68,6 +70,7 @@ func Run(t *testing.T, db Database) {
 		{"LongPoll", longPollRequirements},
 		{"Documents", documentRequirements},
 		{"Digest", digestRequirements},
+		{"Collect", collectRequirements},
 	}
 	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {

@@ -1,0 +1,2 @@
+DROP TABLE inbox_rejected;
+DROP TABLE inbox;

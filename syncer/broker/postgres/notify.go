@@ -1,0 +1,66 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// sendTimeout bounds a batch, from connecting to the answer.
+const sendTimeout = 10 * time.Second
+
+// notify sends a batch in one statement and so in one transaction. What is equal
+// within it is delivered once.
+const notify = `
+SELECT pg_notify('tidemark', m)
+FROM unnest($1::text[]) AS m`
+
+// notifier is the mailbox.Sender of one connection.
+type notifier struct {
+	config *pgx.ConnConfig
+	conn   *pgx.Conn // nil: none yet, or the last one broke
+}
+
+// Send implements mailbox.Sender.
+func (n *notifier) Send(ctx context.Context, batch [][]byte) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	if n.conn == nil {
+		conn, err := pgx.ConnectConfig(ctx, n.config)
+		if err != nil {
+			return fmt.Errorf("connect: %w", err)
+		}
+		n.conn = conn
+	}
+	texts := make([]string, len(batch))
+	for i, text := range batch {
+		texts[i] = string(text)
+	}
+	if _, err := n.conn.Exec(ctx, notify, texts); err != nil {
+		n.Close()
+		return fmt.Errorf("notify: %w", err)
+	}
+	return nil
+}
+
+// Close implements mailbox.Sender.
+func (n *notifier) Close() {
+	if n.conn != nil {
+		hangUp(n.conn)
+		n.conn = nil
+	}
+}
+
+// hangUp closes a connection, politely if the server answers soon.
+func hangUp(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // of no use to us any more, whatever it says
+	// After a statement that was cut off the driver clears up in the background.
+	select {
+	case <-conn.PgConn().CleanupDone():
+	case <-ctx.Done():
+	}
+}

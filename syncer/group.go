@@ -1,0 +1,163 @@
+package syncer
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+// group is pushes that one transaction carries out, each with its own version,
+// results and fate. Those of one space are decided in the order they came, each on
+// what the ones before left.
+type group struct {
+	spaces []spaceGroup // sorted by name
+}
+
+// spaceGroup is the part of a group that is of one space.
+type spaceGroup struct {
+	touch Touch
+	jobs  []*job
+
+	wanted map[Key]int // at which place of touch.Documents
+	left   bool        // the store left the space out
+	commit spaceCommit
+}
+
+// spaceCommit is what a transaction did to a space, for whoever follows its feed.
+type spaceCommit struct {
+	space     models.Space // as it is after it
+	before    int64        // the head before it
+	documents []models.Document
+}
+
+// newGroup puts jobs, which come in the order of their arrival, together by space.
+func newGroup(jobs []*job, newEpoch func() int64) *group {
+	g := &group{}
+	at := make(map[string]int, len(jobs))
+	for _, j := range jobs {
+		i, ok := at[j.push.space]
+		if !ok {
+			i = len(g.spaces)
+			at[j.push.space] = i
+			g.spaces = append(g.spaces, spaceGroup{
+				touch:  Touch{Space: j.push.space, Epoch: newEpoch()},
+				wanted: make(map[Key]int),
+			})
+		}
+		g.spaces[i].add(j)
+	}
+	slices.SortFunc(g.spaces, func(a, b spaceGroup) int { return cmp.Compare(a.touch.Space, b.touch.Space) })
+	return g
+}
+
+func (s *spaceGroup) add(j *job) {
+	s.jobs = append(s.jobs, j)
+	s.touch.Inbox = append(s.touch.Inbox, j.push.inbox...)
+	if client := j.push.client(); j.push.inbox == nil && !slices.Contains(s.touch.Clients, client) {
+		s.touch.Clients = append(s.touch.Clients, client)
+	}
+	for _, w := range wants(j.push.edits) {
+		at, ok := s.wanted[w.Key]
+		if !ok {
+			s.wanted[w.Key] = len(s.touch.Documents)
+			s.touch.Documents = append(s.touch.Documents, w)
+			continue
+		}
+		// Of two pushes that name different bases one needs the text.
+		if other := &s.touch.Documents[at]; w.Data || w.Base != other.Base {
+			other.Data = true
+		}
+	}
+}
+
+// touches is what a Store must read for the group.
+func (g *group) touches() []Touch {
+	list := make([]Touch, len(g.spaces))
+	for i := range g.spaces {
+		list[i] = g.spaces[i].touch
+	}
+	return list
+}
+
+// decide is the Decide of a Group.
+func (g *group) decide(found []*Locked) []Writes {
+	writes := make([]Writes, len(found))
+	for i, locked := range found {
+		s := &g.spaces[i]
+		if s.left = locked == nil; !s.left {
+			writes[i] = s.decide(locked)
+		}
+	}
+	return writes
+}
+
+// decide decides the pushes of one space and adds up what they write.
+func (s *spaceGroup) decide(locked *Locked) Writes {
+	before := locked.Space.Head
+	changed := make(map[Key]*models.Document)
+	receipts := make(map[Client]Receipts)
+	if locked.Documents == nil {
+		locked.Documents = make(map[Key]*models.Document)
+	}
+	if locked.Receipts == nil {
+		locked.Receipts = make(map[Client]Receipts)
+	}
+	var inbox []InboxFate
+	for _, j := range s.jobs {
+		w := j.decide(*locked)
+		if w.Space != nil {
+			locked.Space = *w.Space
+		}
+		for i := range w.Documents {
+			d := &w.Documents[i]
+			key := Key{d.Collection, d.ID}
+			locked.Documents[key], changed[key] = d, d
+		}
+		for client, r := range w.Receipts {
+			locked.Receipts[client] = r.onto(locked.Receipts[client])
+			receipts[client] = r.onto(receipts[client])
+		}
+		for _, fate := range w.Inbox {
+			delete(locked.Inbox, fate.ID)
+			inbox = append(inbox, fate)
+		}
+	}
+	w := Writes{Receipts: receipts, Inbox: inbox}
+	for _, key := range slices.SortedFunc(maps.Keys(changed), compareKeys) {
+		w.Documents = append(w.Documents, *changed[key])
+	}
+	s.commit = spaceCommit{space: locked.Space, before: before, documents: w.Documents}
+	if len(w.Documents) > 0 {
+		w.Space = &s.commit.space
+	}
+	return w
+}
+
+// decide decides one push. What goes wrong with it is its own: it writes nothing,
+// and the pushes beside it go on.
+func (j *job) decide(locked Locked) (w Writes) {
+	defer func() {
+		if r := recover(); r != nil {
+			w = Writes{}
+			j.answer = answer{err: fmt.Errorf("panic while a push was decided: %v\n%s", r, debug.Stack())}
+		}
+	}()
+	decide := j.push.decide
+	if j.push.inbox != nil {
+		decide = j.push.decideInbox
+	}
+	results, w, err := decide(locked)
+	if err != nil {
+		w = Writes{}
+	}
+	head := locked.Space.Head
+	if w.Space != nil {
+		head = w.Space.Head
+	}
+	j.answer = answer{results: results, head: head, err: err}
+	return w
+}

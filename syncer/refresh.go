@@ -1,0 +1,105 @@
+package syncer
+
+import (
+	"context"
+	"time"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+const (
+	// refreshEvery is how often the heads of all spaces that somebody follows are
+	// compared with the database. It bounds how late a node can be, whatever the
+	// broker loses.
+	refreshEvery = 250 * time.Millisecond
+
+	// headsAtOnce bounds the parameters of one statement.
+	headsAtOnce = 1000
+)
+
+// refresh keeps the tails true until ctx ends. Pokes only make it faster: it looks
+// at all heads anyhow.
+func (e *Engine) refresh(ctx context.Context) {
+	e.tails.turn(true)
+	defer e.tails.turn(false)
+	tick := time.NewTicker(refreshEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-e.tails.wake:
+			for _, t := range e.tails.takeBehind() {
+				e.advance(ctx, t)
+			}
+		case <-tick.C:
+			e.compareHeads(ctx, e.tails.all())
+		}
+	}
+}
+
+// compareHeads asks for the heads of tails, and for the changes of those that have
+// moved.
+func (e *Engine) compareHeads(ctx context.Context, all []*tail) {
+	for len(all) > 0 && ctx.Err() == nil {
+		some := all[:min(len(all), headsAtOnce)]
+		all = all[len(some):]
+		names, asked := make([]string, len(some)), make([]int64, len(some))
+		for i, t := range some {
+			names[i], asked[i] = t.name, t.head()
+		}
+		started := e.tails.now()
+		heads, err := e.store.Heads(ctx, names)
+		if err != nil {
+			// Leases run out meanwhile, and pulls ask the database themselves.
+			e.opts.Logger.DebugContext(ctx, "heads not read", "error", err)
+			return
+		}
+		var moved []*tail
+		for i, t := range some {
+			if heads[i].Head != asked[i] || !t.confirm(heads[i], started) {
+				moved = append(moved, t)
+			}
+		}
+		for _, t := range moved { // when all others have their lease: each is a query
+			e.advance(ctx, t)
+		}
+	}
+}
+
+// advance reads what has changed after a tail and wakes whoever waits for it.
+func (e *Engine) advance(ctx context.Context, t *tail) {
+	asked, started := t.head(), e.tails.now()
+	run, err := e.store.Changes(ctx, t.name, Range{After: asked, Limit: models.MaxPageChanges})
+	if err != nil {
+		e.opts.Logger.DebugContext(ctx, "changes not read", "space", t.name, "error", err)
+		return
+	}
+	same := true
+	e.tails.change(t, func(t *tail) { same = t.advance(run, asked, started) })
+	if !same {
+		e.tails.drop(t)
+	}
+	if !same || run.Space.Head > asked {
+		e.watchers.wake(t.name)
+	}
+}
+
+// head returns the head that the tail has come to.
+func (t *tail) head() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.space.Head
+}
+
+// confirm notes that the database had the tail's head when a query began. It
+// reports false if the row shows another history.
+func (t *tail) confirm(row models.Space, started time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if row.Epoch != t.space.Epoch {
+		return false
+	}
+	t.space.Floor = max(t.space.Floor, row.Floor)
+	t.checked = maxTime(t.checked, started)
+	return true
+}

@@ -1,0 +1,255 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer"
+)
+
+// plainChanges reads the next $5 documents of a feed together with its space's row,
+// in one statement and so from one snapshot: a head read apart could be newer than
+// the documents, and the client would never ask for what lies between. The client
+// of the statement cuts the page.
+//
+// Where the documents are so large that much of what is read would be cut off, it
+// reads none and says their size: cutChanges is for those. It looks at $6 rows at
+// most. Index documents_feed (space_id, version), twice.
+const plainChanges = `
+WITH total AS MATERIALIZED (
+    SELECT COALESCE(sum(size), 0) AS bytes
+    FROM (
+        SELECT size
+        FROM (
+            SELECT version, size, deleted
+            FROM documents
+            WHERE space_id = $1 AND version > $2
+            ORDER BY version
+            LIMIT $6
+        ) AS looked
+        WHERE NOT deleted OR version > CASE WHEN $4 THEN (SELECT head FROM spaces WHERE id = $1) ELSE $3 END
+        ORDER BY version
+        LIMIT $5
+    ) AS sizes
+)
+SELECT s.head, s.floor, s.epoch, t.bytes > $7,
+       d.collection, d.id, d.version, d.deleted, d.data, d.client_id, d.edit_id, d.updated_by, d.updated_at
+FROM spaces AS s
+CROSS JOIN total AS t
+LEFT JOIN LATERAL (
+    SELECT *
+    FROM (
+        SELECT collection, id, version, deleted, data, client_id, edit_id, updated_by, updated_at
+        FROM documents
+        WHERE space_id = $1 AND version > $2
+        ORDER BY version
+        LIMIT $6
+    ) AS looked
+    WHERE t.bytes <= $7
+      AND (NOT deleted OR version > CASE WHEN $4 THEN s.head ELSE $3 END)
+    ORDER BY version
+    LIMIT $5
+) AS d ON true
+WHERE s.id = $1
+ORDER BY d.version`
+
+// cutChanges is plainChanges for everything else: it cuts the page itself, before it
+// reads any text, and leaves out collections.
+//
+// edge: where the page must end because $5 rows were looked at: the version of the
+// next one.
+//
+// matched: the next documents to show, more than fit a page.
+//
+// sized: windows ordered by version take all rows of a version together, so
+// documents and bytes are counted through whole versions and the page never splits
+// one. The first version is taken whatever its size.
+const cutChanges = `
+WITH space AS (
+    SELECT head, floor, epoch
+    FROM spaces
+    WHERE id = $1
+),
+edge AS (
+    SELECT CASE WHEN $4 THEN (
+        SELECT version
+        FROM documents
+        WHERE space_id = $1 AND version > $2
+        ORDER BY version
+        LIMIT 1 OFFSET $5
+    ) END AS version
+),
+matched AS (
+    SELECT collection, id, version, size
+    FROM documents
+    WHERE space_id = $1
+      AND version > $2
+      AND version < COALESCE((SELECT version FROM edge), $6)
+      AND (NOT deleted OR version > CASE WHEN $7 THEN (SELECT head FROM space) ELSE $3 END)
+      AND ($8::text[] IS NULL OR collection = ANY($8))
+    ORDER BY version
+    LIMIT $9
+),
+sized AS (
+    SELECT collection, id,
+           version = min(version) OVER () AS first,
+           count(*) OVER feed AS documents,
+           sum(size) OVER feed AS bytes
+    FROM matched
+    WINDOW feed AS (ORDER BY version)
+)
+SELECT space.head, space.floor, space.epoch,
+       COALESCE((SELECT version FROM edge), 0),
+       (SELECT count(*) FROM matched),
+       d.collection, d.id, d.version, d.deleted, d.data, d.client_id, d.edit_id, d.updated_by, d.updated_at
+FROM space
+LEFT JOIN (
+    SELECT d.*
+    FROM sized
+    CROSS JOIN documents AS d
+    WHERE d.space_id = $1
+      AND d.collection = sized.collection
+      AND d.id = sized.id
+      AND (sized.first OR sized.documents <= $10 AND sized.bytes <= $11)
+) AS d ON true
+ORDER BY d.version, d.collection, d.id`
+
+func (d *postgresDialect) changes(ctx context.Context, space string, r syncer.Range) (syncer.Run, error) {
+	if len(r.Collections) == 0 {
+		run, ok, err := d.plainChanges(ctx, space, r)
+		if ok || err != nil {
+			return run, err
+		}
+	}
+	return d.cutChanges(ctx, space, r)
+}
+
+// plainChanges reports false where it can't tell where the page ends.
+func (d *postgresDialect) plainChanges(ctx context.Context, space string, r syncer.Range) (run syncer.Run, ok bool, err error) {
+	looked := models.MaxPageRows
+	if !r.Snapshot && r.HideUpTo == 0 {
+		looked = pageRows(r)
+	}
+	conn, err := d.acquire(ctx)
+	if err != nil {
+		return run, false, err
+	}
+	defer conn.Release()
+	rows, err := conn.Query(ctx, plainChanges, space, r.After, r.HideUpTo, r.Snapshot, pageRows(r), looked, 2*models.MaxPageBytes)
+	if err != nil {
+		return run, false, err
+	}
+	defer rows.Close()
+	page, full, tooLarge, n := syncer.Pager{Limit: r.Limit}, false, false, 0
+	var row changeRow
+	into := append([]any{&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &tooLarge}, row.columns()...)
+	for rows.Next() && !full {
+		if err := rows.Scan(into...); err != nil {
+			return run, false, err
+		}
+		if row.version == nil {
+			continue
+		}
+		n++
+		full = !page.Add(row.change())
+	}
+	rows.Close()
+	hidden := looked == models.MaxPageRows && n < pageRows(r) && run.Space.Head > 0 // some of the rest may be
+	return page.Run(run.Space, run.Space.Head, full), !tooLarge && (full || !hidden), rows.Err()
+}
+
+func (d *postgresDialect) cutChanges(ctx context.Context, space string, r syncer.Range) (run syncer.Run, err error) {
+	sparse := r.Snapshot || r.HideUpTo > 0 || len(r.Collections) > 0
+	conn, err := d.acquire(ctx)
+	if err != nil {
+		return run, err
+	}
+	defer conn.Release()
+	rows, err := conn.Query(ctx, cutChanges, space, r.After, r.HideUpTo, sparse, models.MaxPageRows, models.MaxVersion+1,
+		r.Snapshot, r.Collections, pageRows(r), r.Limit, models.MaxPageBytes)
+	if err != nil {
+		return run, err
+	}
+	defer rows.Close()
+	var edge, found int64
+	var row changeRow
+	into := append([]any{&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &edge, &found}, row.columns()...)
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return run, err
+		}
+		if row.version != nil {
+			run.Changes = append(run.Changes, *row.change())
+		}
+	}
+	switch n := int64(len(run.Changes)); {
+	case n < found:
+		run.Through = run.Changes[n-1].Version
+	case edge > 0:
+		run.Through = edge - 1
+	default:
+		run.Through = run.Space.Head
+	}
+	return run, rows.Err()
+}
+
+// changeRow receives the columns of a change. All are NULL in the row that only
+// tells of the space.
+type changeRow struct {
+	collection, id, client, edit, by *string
+	version, at                      *int64
+	deleted                          *bool
+	data                             []byte
+}
+
+func (r *changeRow) columns() []any {
+	return []any{&r.collection, &r.id, &r.version, &r.deleted, &r.data, &r.client, &r.edit, &r.by, &r.at}
+}
+
+func (r *changeRow) change() *models.Change {
+	return &models.Change{
+		Collection: *r.collection, ID: *r.id, Version: *r.version, Deleted: *r.deleted, Data: r.data,
+		ClientID: *r.client, EditID: *r.edit, UpdatedBy: *r.by, UpdatedAt: *r.at,
+	}
+}
+
+// headsOf reads how far spaces have come, by primary key, and whether the database
+// may be behind another one.
+const headsOf = `
+SELECT n.place, s.id, s.head, s.floor, s.epoch, pg_is_in_recovery()
+FROM unnest($1::text[]) WITH ORDINALITY AS n (id, place)
+CROSS JOIN LATERAL (
+    SELECT id, head, floor, epoch
+    FROM spaces
+    WHERE id = n.id
+    LIMIT 1
+) AS s`
+
+var errStandby = errors.New("the database has become a standby")
+
+func (d *postgresDialect) heads(ctx context.Context, names []string, into []models.Space) error {
+	conn, err := d.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	rows, err := conn.Query(ctx, headsOf, names)
+	if err != nil {
+		return err
+	}
+	var place int
+	var space models.Space
+	var standby bool
+	_, err = pgx.ForEachRow(rows, []any{&place, &space.ID, &space.Head, &space.Floor, &space.Epoch, &standby}, func() error {
+		into[place-1] = space
+		return nil
+	})
+	if standby {
+		_ = conn.Conn().Close(ctx) // the next connection goes to the primary
+		return errStandby
+	}
+	return err
+}

@@ -1,0 +1,148 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidemark/tidemark/syncer"
+)
+
+// The statements that write. Each replaces the row of its primary key, for which
+// INSERT … ON CONFLICT has one plan whatever the statistics say. The rows of spaces
+// are there: they are locked.
+
+const writeSpaces = `
+INSERT INTO spaces AS s (id, head, digest, live_count, epoch, created_at)
+SELECT n.id, n.head, n.digest, n.live_count, 0, 0
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS n (id, head, digest, live_count)
+ON CONFLICT (id) DO UPDATE
+SET head = excluded.head, digest = excluded.digest, live_count = excluded.live_count`
+
+const writeDocuments = `
+INSERT INTO documents (space_id, collection, id, version, deleted, data, size, field_versions,
+                       client_id, edit_id, updated_by, updated_at)
+SELECT *
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::json[], $7::bigint[], $8::text[],
+            $9::text[], $10::text[], $11::text[], $12::bigint[])
+ON CONFLICT (space_id, collection, id) DO UPDATE
+SET version = excluded.version, deleted = excluded.deleted, data = excluded.data, size = excluded.size,
+    field_versions = excluded.field_versions, client_id = excluded.client_id, edit_id = excluded.edit_id,
+    updated_by = excluded.updated_by, updated_at = excluded.updated_at`
+
+// writeClients leaves older receipts where they are if none are given: outside of
+// the row, which then takes a new place without them.
+const writeClients = `
+INSERT INTO clients AS c (space_id, subject, client_id, receipts, older_receipts, seen_at)
+SELECT *
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[])
+ON CONFLICT (space_id, subject, client_id) DO UPDATE
+SET receipts = excluded.receipts, older_receipts = COALESCE(NULLIF(excluded.older_receipts, ''), c.older_receipts),
+    seen_at = excluded.seen_at`
+
+func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found []*syncer.Locked, writes []syncer.Writes) error {
+	var rows groupRows
+	for i := range writes {
+		if !writes[i].Empty() {
+			rows.add(touches[i].Space, found[i], &writes[i])
+		}
+	}
+	batch := &pgx.Batch{}
+	queue := func(what, statement string, n int, columns ...any) {
+		if n == 0 {
+			return
+		}
+		queued := batch.Queue(statement, columns...)
+		queued.Fn = func(results pgx.BatchResults) error {
+			tag, err := results.Exec()
+			if err == nil && tag.RowsAffected() != int64(n) {
+				err = fmt.Errorf("%d %s written, want %d", tag.RowsAffected(), what, n)
+			}
+			return err
+		}
+	}
+	if len(rows.inbox.id) > 0 {
+		batch.Queue(takeInbox+allTaken, rows.inbox.arguments()...)
+	}
+	s, d, c := &rows.spaces, &rows.documents, &rows.clients
+	queue("spaces", writeSpaces, len(s.id), s.id, s.head, s.digest, s.live)
+	queue("documents", writeDocuments, len(d.id), d.space, d.collection, d.id, d.version, d.deleted, d.data, d.size,
+		d.fields, d.client, d.edit, d.by, d.at)
+	queue("clients", writeClients, len(c.id), c.space, c.subject, c.id, c.newest, c.older, c.seen)
+	batch.Queue("COMMIT").Fn = func(results pgx.BatchResults) error {
+		tag, err := results.Exec()
+		if err == nil && tag.String() != "COMMIT" {
+			err = pgx.ErrTxCommitRollback // a transaction that has failed answers ROLLBACK
+		}
+		return err
+	}
+	return tx.conn.SendBatch(ctx, batch).Close()
+}
+
+// groupRows is what a group writes, column by column.
+type groupRows struct {
+	spaces struct {
+		id                 []string
+		head, digest, live []int64
+	}
+	documents struct {
+		space, collection, id    []string
+		version, size, at        []int64
+		deleted                  []bool
+		data                     []*string
+		fields, client, edit, by []string
+	}
+	clients struct {
+		space, subject, id []string
+		newest, older      [][]byte
+		seen               []int64
+	}
+	inbox inboxFates
+}
+
+func (r *groupRows) add(space string, found *syncer.Locked, w *syncer.Writes) {
+	if w.Space != nil {
+		s := &r.spaces
+		s.id = append(s.id, space)
+		s.head = append(s.head, w.Space.Head)
+		s.digest = append(s.digest, w.Space.Digest)
+		s.live = append(s.live, w.Space.LiveCount)
+	}
+	d := &r.documents
+	for i := range w.Documents {
+		row := &w.Documents[i]
+		d.space = append(d.space, space)
+		d.collection = append(d.collection, row.Collection)
+		d.id = append(d.id, row.ID)
+		d.version = append(d.version, row.Version)
+		d.deleted = append(d.deleted, row.Deleted)
+		d.data = append(d.data, row.Data)
+		d.size = append(d.size, row.Size)
+		d.fields = append(d.fields, row.FieldVersions)
+		d.client = append(d.client, row.ClientID)
+		d.edit = append(d.edit, row.EditID)
+		d.by = append(d.by, row.UpdatedBy)
+		d.at = append(d.at, row.UpdatedAt)
+	}
+	c := &r.clients
+	for client, receipts := range w.Receipts {
+		c.space = append(c.space, space)
+		c.subject = append(c.subject, client.Subject)
+		c.id = append(c.id, client.ID)
+		c.newest = append(c.newest, receipts.Newest)
+		c.older = append(c.older, orEmpty(receipts.Older))
+		c.seen = append(c.seen, found.Now/1000)
+	}
+	for _, fate := range w.Inbox {
+		r.inbox.add(fate.ID, fate.Problem)
+	}
+}
+
+// orEmpty returns b for a column that may not be NULL.
+func orEmpty(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}

@@ -1,0 +1,229 @@
+package syncer
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+const (
+	// lease is how long after a look at the database memory may answer. A node that
+	// was frozen or cut off for longer asks again before it says anything.
+	lease = time.Second
+
+	// idleTail is how long a tail is kept that nobody asks for.
+	idleTail = 30 * time.Second
+
+	// defaultTailMemory bounds all tails of a node together.
+	defaultTailMemory = 64 << 20
+
+	// tailOverhead is about what a tail costs in memory without any change.
+	tailOverhead = 1000
+)
+
+// tails are the tails of the spaces that somebody follows. They answer only while
+// a refresher looks after them.
+type tails struct {
+	limit int              // of bytes, over all tails
+	now   func() time.Time // must be monotonic
+
+	mu     sync.Mutex
+	on     bool // a refresher runs
+	spaces map[string]*list.Element
+	recent *list.List // of *tail, the last one used in front
+	bytes  int
+	// behind names the tails that the refresher must look at without delay.
+	behind map[string]struct{}
+	wake   chan struct{} // of one: there is something in behind
+}
+
+func newTails(limit int, now func() time.Time) *tails {
+	if limit == 0 {
+		limit = defaultTailMemory
+	}
+	return &tails{
+		limit: limit, now: now,
+		spaces: make(map[string]*list.Element), recent: list.New(),
+		behind: make(map[string]struct{}), wake: make(chan struct{}, 1),
+	}
+}
+
+// turn turns the tails on, or off and empty.
+func (ts *tails) turn(on bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.on = on && ts.limit > 0
+	ts.spaces, ts.recent, ts.bytes = make(map[string]*list.Element), list.New(), 0
+	clear(ts.behind)
+}
+
+// find returns the tail of a space, nil if there is none.
+func (ts *tails) find(space string) *tail {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	element, ok := ts.spaces[space]
+	if !ok {
+		return nil
+	}
+	ts.recent.MoveToFront(element)
+	return element.Value.(*tail)
+}
+
+// read answers a pull from memory, if that can be done: the lease holds, and the
+// tail has what lies after r.After and is not behind needed, a version that the
+// client knows of.
+func (ts *tails) read(space string, r Range, needed int64) (run Run, ok bool) {
+	t := ts.find(space)
+	if t == nil {
+		return Run{}, false
+	}
+	now := ts.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.used = now
+	if now.Sub(t.checked) >= lease || t.space.Head < needed {
+		return Run{}, false
+	}
+	return t.read(r)
+}
+
+// heads answers from memory if all spaces are there, fresh, and one of them is not
+// behind needed.
+func (ts *tails) heads(spaces []string, needed int64) (rows []models.Space, ok bool) {
+	rows = make([]models.Space, len(spaces))
+	var newest int64
+	for i, space := range spaces {
+		// Not even the changes after the head are asked for: there are none.
+		run, ok := ts.read(space, Range{After: models.MaxVersion}, 0)
+		if !ok {
+			return nil, false
+		}
+		rows[i], newest = run.Space, max(newest, run.Space.Head)
+	}
+	return rows, newest >= needed
+}
+
+// learn takes in a page that was read from the database: the space is one that
+// somebody follows.
+func (ts *tails) learn(space string, r Range, run Run, started time.Time) {
+	ts.mu.Lock()
+	if !ts.on {
+		ts.mu.Unlock()
+		return
+	}
+	element, ok := ts.spaces[space]
+	if !ok {
+		element = ts.recent.PushFront(newTail(space, run.Space, started))
+		ts.spaces[space] = element
+		ts.bytes += tailOverhead
+	}
+	ts.mu.Unlock()
+	if r.sparse() {
+		run.Through = -1 // it shows not all there is
+	}
+	var behind bool
+	ts.change(element.Value.(*tail), func(t *tail) { behind = t.learn(run, r.After, started) })
+	if behind {
+		ts.look(space)
+	}
+}
+
+// change changes a tail and keeps account of its size.
+func (ts *tails) change(t *tail, change func(*tail)) {
+	t.mu.Lock()
+	change(t)
+	t.size.Store(int64(t.bytes))
+	t.mu.Unlock()
+
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if element, ok := ts.spaces[t.name]; !ok || element.Value != t {
+		return // it has been forgotten meanwhile
+	}
+	size := int(t.size.Load()) // as the last of several changes has left it
+	ts.bytes += size - t.counted
+	t.counted = size
+	for ts.bytes > ts.limit {
+		ts.forget(ts.recent.Back())
+	}
+}
+
+// forget takes a tail out. ts.mu is held.
+func (ts *tails) forget(element *list.Element) {
+	t := ts.recent.Remove(element).(*tail)
+	delete(ts.spaces, t.name)
+	ts.bytes -= t.counted + tailOverhead
+}
+
+// drop takes the tail of a space out if it is still this one.
+func (ts *tails) drop(t *tail) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if element, ok := ts.spaces[t.name]; ok && element.Value == t {
+		ts.forget(element)
+	}
+}
+
+// commit takes in what this node has committed.
+func (ts *tails) commit(c *spaceCommit) {
+	t := ts.find(c.space.ID)
+	if t == nil {
+		return // nobody follows the space
+	}
+	var ok bool
+	ts.change(t, func(t *tail) { ok = t.commit(c) })
+	if !ok {
+		ts.look(c.space.ID)
+	}
+}
+
+// look has the refresher look at a space without delay. It does nothing for one
+// that has no tail.
+func (ts *tails) look(space string) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.spaces[space] == nil {
+		return
+	}
+	ts.behind[space] = struct{}{}
+	select {
+	case ts.wake <- struct{}{}:
+	default: // the refresher has not looked since the last one
+	}
+}
+
+// takeBehind returns the tails that are to be looked at without delay.
+func (ts *tails) takeBehind() []*tail {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	var list []*tail
+	for space := range ts.behind {
+		if element, ok := ts.spaces[space]; ok {
+			list = append(list, element.Value.(*tail))
+		}
+	}
+	clear(ts.behind)
+	return list
+}
+
+// all returns all tails that are in use, and forgets the others.
+func (ts *tails) all() []*tail {
+	now := ts.now()
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	list := make([]*tail, 0, len(ts.spaces))
+	for _, element := range ts.spaces {
+		t := element.Value.(*tail)
+		t.mu.Lock()
+		idle := now.Sub(t.used) > idleTail
+		t.mu.Unlock()
+		if idle {
+			ts.forget(element)
+			continue
+		}
+		list = append(list, t)
+	}
+	return list
+}
