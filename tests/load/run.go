@@ -59,11 +59,18 @@ func prepareFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	old, err := filepath.Glob(filepath.Join(dir, "pgbench-*"))
-	for _, file := range old {
-		err = errors.Join(err, os.Remove(file))
+	for _, pattern := range []string{"pgbench-*.sql", "pgbench-*.txt", "bench.json", "bench.svg"} {
+		old, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, file := range old {
+			if err := os.Remove(file); err != nil {
+				return err
+			}
+		}
 	}
-	return err
+	return nil
 }
 
 func newEnv(settings *Settings) (*scenario.Env, error) {
@@ -98,6 +105,10 @@ func (b *bench) all(ctx context.Context, cases []scenario.Case) error {
 	b.progress = newProgress(cases, b.settings.Rounds, b.env)
 	defer b.progress.end()
 	for _, c := range cases {
+		if c.Needs != nil && c.Needs(b.env) != "" {
+			b.progress.line(c.Name + " is left out: " + c.Needs(b.env))
+			continue
+		}
 		if err := b.measure(ctx, c); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
@@ -140,7 +151,11 @@ func (b *bench) write(ctx context.Context) error {
 	if err := b.addVersions(ctx); err != nil {
 		return err
 	}
-	for name, write := range map[string]func(io.Writer) error{"bench.json": b.report.WriteJSON, "bench.svg": b.report.WriteChart} {
+	files := map[string]func(io.Writer) error{"bench.json": b.report.WriteJSON}
+	if b.report.HasShares() {
+		files["bench.svg"] = b.report.WriteChart
+	}
+	for name, write := range files {
 		var text bytes.Buffer
 		if err := write(&text); err != nil {
 			return err
@@ -152,7 +167,7 @@ func (b *bench) write(ctx context.Context) error {
 	if err := b.report.WriteTable(os.Stdout); err != nil {
 		return err
 	}
-	fmt.Printf("\nall figures, the chart, and what pgbench was asked and said: %s\n", b.settings.Out)
+	fmt.Printf("\nall figures, and with limits the chart and what pgbench was asked and said: %s\n", b.settings.Out)
 	return nil
 }
 

@@ -39,34 +39,23 @@ func (s *Settings) check() error {
 	return nil
 }
 
-// chosen returns the cases to measure.
+// chosen returns the cases to measure, in their order.
 func (s *Settings) chosen() ([]scenario.Case, error) {
 	all := scenario.All()
 	if len(s.Only) == 0 {
-		return s.possible(all), nil
+		return all, nil
 	}
-	var cases []scenario.Case
 	for _, name := range s.Only {
-		before := len(cases)
-		for _, c := range all {
-			if c.Group == name || c.Name == name {
-				cases = append(cases, c)
-			}
-		}
-		if len(cases) == before {
+		if !slices.ContainsFunc(all, func(c scenario.Case) bool { return isCalled(c, name) }) {
 			return nil, fmt.Errorf("there is nothing called %q to measure; there are %s", name, groups(all))
 		}
 	}
-	return s.possible(cases), nil
+	return slices.DeleteFunc(all, func(c scenario.Case) bool {
+		return !slices.ContainsFunc(s.Only, func(name string) bool { return isCalled(c, name) })
+	}), nil
 }
 
-// possible leaves out what cannot be measured on a deployment.
-func (s *Settings) possible(cases []scenario.Case) []scenario.Case {
-	if len(s.URL) == 0 {
-		return cases
-	}
-	return slices.DeleteFunc(cases, func(c scenario.Case) bool { return c.Own })
-}
+func isCalled(c scenario.Case, name string) bool { return c.Group == name || c.Name == name }
 
 func groups(cases []scenario.Case) string {
 	var names []string

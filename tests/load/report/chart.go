@@ -56,6 +56,9 @@ func (r *Report) WriteChart(w io.Writer) error {
 	return err
 }
 
+// HasShares reports whether there is anything to draw.
+func (r *Report) HasShares() bool { return len(r.shares()) > 0 }
+
 // shares are the rows that have a limit.
 func (r *Report) shares() []Row {
 	var rows []Row

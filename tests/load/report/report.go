@@ -57,8 +57,9 @@ type Row struct {
 }
 
 // NewRow makes the line of one figure of a case from what the rounds brought.
-// limits is empty if the limit was not measured.
+// There is at least one round; limits is empty if the limit was not measured.
 func NewRow(c scenario.Case, row scenario.Row, ours, limits []scenario.Figures) Row {
+	row = row.Of(ours[0])
 	r := Row{
 		Case: c.Name, Title: row.Title, Figure: row.Figure, Unit: row.Unit, LessIsBetter: row.LessIsBetter,
 		Rounds: column(ours, row.Figure), AtMost: row.AtMost, None: row.None, Ours: medians(ours),

@@ -45,6 +45,17 @@ type Row struct {
 	AtMost float64
 	// None: the figure must be 0.
 	None bool
+	// Instead is reported where the figure can't be had: of a deployment nobody
+	// here can see the processor time.
+	Instead *Row
+}
+
+// Of returns the row to report of rounds like f.
+func (r Row) Of(f Figures) Row {
+	if _, ok := f[r.Figure]; !ok && r.Instead != nil {
+		return *r.Instead
+	}
+	return r
 }
 
 // Case is one thing that is measured.
@@ -59,8 +70,8 @@ type Case struct {
 	Ours    func(ctx context.Context, e *Env) (Figures, error)
 	// Limit may be nil.
 	Limit func(ctx context.Context, e *Env) (Figures, error)
-	// Own: it starts nodes of its own and cannot measure a deployment.
-	Own bool
+	// Needs says what is missing to measure the case, "" if nothing is. It may be nil.
+	Needs func(e *Env) string
 }
 
 // All returns the cases in the order they run in.
@@ -83,9 +94,34 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 func (c *Case) Show(f Figures) string {
 	var parts []string
 	for _, row := range c.Rows {
+		row = row.Of(f)
 		if value, ok := f[row.Figure]; ok {
 			parts = append(parts, fmt.Sprintf("%.4g %s", value, row.Unit))
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// ownNodes is what a case needs that starts nodes in ways of its own.
+func ownNodes(e *Env) string {
+	if e.Stand == nil {
+		return "it starts its own nodes"
+	}
+	return ""
+}
+
+// manySubjects is what many streams need: a server bounds those of one subject.
+func manySubjects(e *Env) string {
+	if e.Stand == nil && e.Secret == "" {
+		return "it needs the secret (SECRET), to sign a token for every 20 streams"
+	}
+	return ""
+}
+
+// twoNodes is what it takes to see an edit on another node.
+func twoNodes(e *Env) string {
+	if e.Stand == nil && len(e.Targets) < 2 {
+		return "it needs the URLs of two nodes (URL=…,…)"
+	}
+	return ""
 }

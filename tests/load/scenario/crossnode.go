@@ -10,9 +10,10 @@ func crossnodeCases() []Case {
 	for _, broker := range []struct {
 		name, title string
 		args        func(e *Env) (args []string, end func(), err error)
+		needs       func(e *Env) string
 	}{
-		{"notify", "LISTEN/NOTIFY", nil},
-		{"nats", "NATS", natsBroker},
+		{"notify", "LISTEN/NOTIFY", nil, twoNodes},
+		{"nats", "NATS", natsBroker, ownNodes},
 	} {
 		pair := audience{
 			streams: 1, rate: 10, edits: func(e *Env) int { return editsIn(2*e.Duration, 10) },
@@ -29,7 +30,7 @@ func crossnodeCases() []Case {
 			},
 			Seconds: func(e *Env) float64 { return 2*e.Duration.Seconds() + 2 },
 			Ours:    pair.measure,
-			Own:     broker.args != nil,
+			Needs:   broker.needs,
 		})
 	}
 	return cases

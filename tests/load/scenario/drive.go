@@ -92,7 +92,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// figures of a sample; per names what processor time is divided by.
+// figures are what a sample comes to.
 func (s *sample) figures() Figures {
 	seconds := s.to.at.Sub(s.from.at).Seconds()
 	f := Figures{
@@ -104,13 +104,16 @@ func (s *sample) figures() Figures {
 	return f
 }
 
+// addCPU adds who used how much, in cores and for each unit.
 func (s *sample) addCPU(f Figures) {
-	if !s.from.known || !s.to.known || s.units == 0 {
+	elapsed := float64(s.to.at.Sub(s.from.at))
+	if s.from.client > 0 {
+		f[ClientCores] = float64(s.to.client-s.from.client) / elapsed
+	}
+	if !s.from.served || !s.to.served || s.units == 0 {
 		return
 	}
-	elapsed := float64(s.to.at.Sub(s.from.at))
 	server, postgres := float64(s.to.server-s.from.server), float64(s.to.postgres-s.from.postgres)
-	f[ClientCores] = float64(s.to.client-s.from.client) / elapsed
 	f[ServerCores] = server / elapsed
 	f[PostgresCores] = postgres / elapsed
 	f[ServerCPU] = server / float64(s.units) / float64(time.Microsecond)

@@ -139,30 +139,21 @@ func (d *deployment) token(i int) (string, error) {
 type usage struct {
 	at                       time.Time
 	server, postgres, client time.Duration
-	known                    bool
+	served                   bool // server and postgres are known
 }
 
 // meter reads usage of what serves and of what loads.
 func (d *deployment) meter() usage {
-	if d.node == nil {
-		return usage{at: time.Now()}
-	}
-	u := meterOf(d.node.PID())
-	if d.postgres != nil && u.known {
-		var err error
-		u.postgres, err = measure.CPUTree(d.postgres.PID())
-		u.known = err == nil
-	}
-	return u
-}
-
-func meterOf(pid int) usage {
 	u := usage{at: time.Now()}
-	var err error
-	if u.server, err = measure.CPU(pid); err != nil {
+	u.client, _ = measure.CPU(os.Getpid()) // 0 where that can't be read
+	if d.node == nil {
 		return u
 	}
-	u.client, err = measure.CPU(os.Getpid())
-	u.known = err == nil
+	var err error
+	u.server, err = measure.CPU(d.node.PID())
+	if err == nil && d.postgres != nil {
+		u.postgres, err = measure.CPUTree(d.postgres.PID())
+	}
+	u.served = err == nil
 	return u
 }

@@ -6,7 +6,7 @@ import "context"
 // measures nothing itself, so it is the last.
 func memoryCase() Case {
 	return Case{
-		Group: "memory", Name: "memory", Own: true,
+		Group: "memory", Name: "memory", Needs: ownNodes,
 		Rows: []Row{{
 			Figure: PeakMemory, Title: "peak memory of the server, all but streams", Unit: "MB", LessIsBetter: true, AtMost: 200,
 		}},

@@ -22,6 +22,7 @@ func idleCase() Case {
 		Group: "idle", Name: "idle", LimitName: bareLimit,
 		Rows: []Row{{
 			Figure: ServerCPU, Title: "idle poll (304), CPU per request", Unit: "µs", LessIsBetter: true, AtLeast: 0.75,
+			Instead: &Row{Figure: RequestsPerSecond, Title: "idle polls (304), 64 connections", Unit: "requests/s"},
 		}},
 		Seconds: twice,
 		Ours:    func(ctx context.Context, e *Env) (Figures, error) { return e.poll(ctx, pollConnections, 0) },
@@ -34,6 +35,7 @@ func deltaCase() Case {
 		Group: "delta", Name: "delta", LimitName: bareLimit,
 		Rows: []Row{{
 			Figure: ServerCPU, Title: "delta poll of 10 changes, CPU per request", Unit: "µs", LessIsBetter: true, AtLeast: 0.60,
+			Instead: &Row{Figure: RequestsPerSecond, Title: "delta polls of 10 changes, 64 connections", Unit: "requests/s"},
 		}},
 		Seconds: twice,
 		Ours:    func(ctx context.Context, e *Env) (Figures, error) { return e.poll(ctx, pollConnections, deltaChanges) },

@@ -76,7 +76,7 @@ func sqliteCase() Case {
 		Group: "push-sqlite", Name: "push-sqlite", LimitName: "the same prepared upserts, 100 a transaction",
 		Rows:    []Row{{Figure: EditsPerSecond, Title: "push, SQLite, 32 spaces, batch 10", Unit: "edits/s", AtLeast: 0.50}},
 		Seconds: twice,
-		Own:     true,
+		Needs:   ownNodes,
 		Ours:    func(ctx context.Context, e *Env) (Figures, error) { return e.push(ctx, l) },
 		Limit: func(ctx context.Context, e *Env) (Figures, error) {
 			file, err := e.Stand.File("limit.db")

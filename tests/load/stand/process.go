@@ -87,8 +87,22 @@ func (p *Process) awaitAddress(ctx context.Context, first <-chan string, name st
 func (p *Process) PID() int { return p.command.Process.Pid }
 
 // Stop ends the process, as an operator would, and waits for it. Its peak of
-// memory is noted first.
+// memory is noted first. That it has ended before is an error, with what it
+// logged last.
 func (p *Process) Stop() error {
+	err := p.terminate()
+	if p.after != nil {
+		err = errors.Join(err, p.after())
+	}
+	return err
+}
+
+func (p *Process) terminate() error {
+	select {
+	case <-p.exited:
+		return fmt.Errorf("a server ended by itself:\n%s", p.logTail())
+	default:
+	}
 	if memory, err := measure.MemoryOf(p.PID()); err == nil && p.countsPeak {
 		p.stand.notePeak(memory.Peak)
 	}
@@ -102,13 +116,10 @@ func (p *Process) Stop() error {
 		err = errors.Join(err, fmt.Errorf("it still ran %v after SIGTERM", stopTimeout), p.command.Process.Kill())
 		<-p.exited
 	}
-	if p.after != nil {
-		err = errors.Join(err, p.after())
-	}
 	return err
 }
 
-// Log is the end of what the process wrote to stderr.
+// logTail is the end of what the process wrote to stderr.
 func (p *Process) logTail() string {
 	const most = 4 << 10
 	text, err := os.ReadFile(p.log)

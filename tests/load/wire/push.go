@@ -10,7 +10,7 @@ import (
 // DocumentBytes is the size of every document of the bench.
 const DocumentBytes = 200
 
-// Names of what the bench writes.
+// Collection is what all documents of the bench belong to.
 const Collection = "todos"
 
 // Document returns one of the bench's documents: DocumentBytes long, four
