@@ -46,10 +46,10 @@ var shared = sync.OnceValues(func() (string, error) {
 })
 
 // Start runs a server of the test's own, for tests that stop, kill or restart
-// it. It ends with the test.
-func Start(t testing.TB) *Server {
+// it or need other settings (wal_level=logical). It ends with the test.
+func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	server, err := Launch()
+	server, err := Launch(settings...)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}

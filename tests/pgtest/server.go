@@ -36,14 +36,16 @@ type Server struct {
 	password string
 	port     int
 	runAs    account
+	settings []string // name=value
 
 	mu      sync.Mutex
 	process *exec.Cmd     // nil while stopped
 	exited  chan struct{} // closed when process has been waited for
 }
 
-// Launch starts a server that ends with this process, or earlier with Close.
-func Launch() (*Server, error) {
+// Launch starts a server that ends with this process, or earlier with Close. The
+// settings, each name=value, come on top of PostgreSQL's defaults.
+func Launch(settings ...string) (*Server, error) {
 	bin, err := findBinaries()
 	if err != nil {
 		return nil, err
@@ -56,7 +58,7 @@ func Launch() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{bin: bin, dir: dir, runAs: runAs, password: secret()}
+	s := &Server{bin: bin, dir: dir, runAs: runAs, password: secret(), settings: settings}
 	// First, so that whatever fails or dies from here on is cleared away.
 	if s.line, err = lifeline.Guard(dir); err != nil {
 		os.RemoveAll(dir)
@@ -103,11 +105,17 @@ func (s *Server) launch() error {
 		return err
 	}
 	defer log.Close()
-	cmd := s.command("postgres", "-D", s.dataDir(),
+	args := []string{
+		"-D", s.dataDir(),
 		"-c", "listen_addresses=127.0.0.1",
 		"-c", fmt.Sprintf("port=%d", s.port),
 		"-c", "unix_socket_directories=",
-		"-c", "max_connections=300")
+		"-c", "max_connections=300",
+	}
+	for _, setting := range s.settings {
+		args = append(args, "-c", setting)
+	}
+	cmd := s.command("postgres", args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start postgres: %w", err)

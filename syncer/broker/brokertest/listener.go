@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -10,33 +11,61 @@ import (
 	"github.com/tidemark/tidemark/syncer"
 )
 
+// probe is the space of messages by which a listener finds out that it hears.
+const probe = "probe"
+
 // listener is a Run and what it has heard.
 type listener struct {
-	heard chan syncer.Message
-	stop  context.CancelFunc
-	done  chan error // gets what Run returned
+	heard  chan syncer.Message
+	probes chan syncer.Message
+	stop   context.CancelFunc
+	done   chan error // gets what Run returned
 }
 
-// listen starts a Run that passes messages on, and waits until it hears: it then
-// delivers a poke of no space, which deliver doesn't get.
+// listen starts a Run that passes messages on, and waits until it hears pokes and
+// presence. deliver gets neither probes nor pokes of no space.
 func listen(t *testing.T, b syncer.Broker, deliver func(syncer.Message)) *listener {
 	t.Helper()
 	l := run(t, b, deliver)
-	l.await(t, func(m syncer.Message) bool { return m.Space == "" })
+	deadline := time.After(patience)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for poke, news := false, false; !poke || !news; {
+		publish(t, b, syncer.Message{Space: probe, Version: 1})
+		publish(t, b, syncer.Message{Space: probe, Presence: json.RawMessage("1")})
+		for waiting := true; waiting && (!poke || !news); {
+			select {
+			case m := <-l.probes:
+				poke, news = poke || m.IsPoke(), news || !m.IsPoke()
+			case <-again.C:
+				waiting = false
+			case <-deadline:
+				t.Fatalf("Run hears nothing within %v", patience)
+			}
+		}
+	}
 	return l
 }
 
 func run(t *testing.T, b syncer.Broker, deliver func(syncer.Message)) *listener {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &listener{heard: make(chan syncer.Message, 1024), stop: cancel, done: make(chan error, 1)}
+	l := &listener{
+		heard:  make(chan syncer.Message, 1024),
+		probes: make(chan syncer.Message, 1024),
+		stop:   cancel,
+		done:   make(chan error, 1),
+	}
 	go func() {
 		l.done <- b.Run(ctx, func(m syncer.Message) {
-			if deliver != nil && m.Space != "" {
+			out := l.heard
+			if m.Space == probe {
+				out = l.probes
+			} else if deliver != nil && m.Space != "" {
 				deliver(m)
 			}
 			select {
-			case l.heard <- m:
+			case out <- m:
 			default: // the test doesn't look any more
 			}
 		})

@@ -10,26 +10,11 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/broker/brokertest"
 	"github.com/tidemark/tidemark/syncer/broker/mailbox"
 	"github.com/tidemark/tidemark/syncer/broker/retry"
 	"github.com/tidemark/tidemark/tests/pgtest"
 )
-
-// deafConn loses what the server says once it is cut: as when a firewall has
-// forgotten the connection, it neither delivers nor breaks.
-type deafConn struct {
-	net.Conn
-	cut *atomic.Bool
-}
-
-func (c deafConn) Read(p []byte) (int, error) {
-	for {
-		n, err := c.Conn.Read(p)
-		if err != nil || !c.cut.Load() {
-			return n, err
-		}
-	}
-}
 
 // A connection that died without a word is found out by asking.
 func TestListener_silentDeath(t *testing.T) {
@@ -38,17 +23,8 @@ func TestListener_silentDeath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var first atomic.Pointer[deafConn]
-	dial := config.DialFunc
-	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		deaf := &deafConn{conn, new(atomic.Bool)}
-		first.CompareAndSwap(nil, deaf)
-		return deaf, nil
-	}
+	deaf, deafen := brokertest.Deafen(config.DialFunc)
+	config.DialFunc = deaf
 	in := mailbox.New()
 	l := listener{config: config, log: slog.New(slog.DiscardHandler), in: in, quiet: 50 * time.Millisecond}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -59,7 +35,7 @@ func TestListener_silentDeath(t *testing.T) {
 	}()
 	go in.Deliver(ctx, func(m syncer.Message) { heard <- m })
 	<-heard
-	first.Load().cut.Store(true)
+	deafen()
 	<-heard // it listens again
 	cancel()
 	<-ended
