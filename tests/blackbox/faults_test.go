@@ -40,7 +40,7 @@ func TestServe_faultsUnderLoad(t *testing.T) {
 // their database.
 func TestCluster_faultsUnderLoad(t *testing.T) {
 	t.Parallel()
-	database := pgtest.Start(t)
+	database := pgtest.Start(t, harness.DefaultBroker().DatabaseSettings()...)
 	cluster := harness.StartCluster(t, harness.ClusterOptions{Node: harness.Options{DatabaseURL: database.URL(t)}})
 	random := harness.Random(harness.Seed(t), "faults")
 	node := func() *harness.Server { return cluster.Node(random.IntN(cluster.Len())) }

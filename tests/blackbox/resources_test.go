@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark/tidemark/tests/harness"
-	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
 // TestServe_moreClientsThanConnections has a hundred clients for each connection
@@ -19,7 +18,7 @@ import (
 func TestServe_moreClientsThanConnections(t *testing.T) {
 	t.Parallel()
 	const pushing, polling, spaces = 100, 100, 10
-	database := harness.WithSetting(t, pgtest.URL(t), "pool_max_conns", "2")
+	database := harness.WithSetting(t, harness.DefaultBroker().Database(t), "pool_max_conns", "2")
 	server := harness.Start(t, harness.Options{Store: harness.Postgres, DatabaseURL: database})
 	w := startWriters(t, pushing, func(i int) *counter {
 		client := server.Client("")

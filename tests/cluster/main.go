@@ -58,7 +58,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, line.Close()) }()
 
-	database, err := pgtest.Launch()
+	database, err := pgtest.Launch("wal_level=logical") // whatever the broker is
 	if err != nil {
 		return err
 	}
