@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/tidemark/tidemark/tests/harness"
 	"github.com/tidemark/tidemark/tests/natstest"
 	"github.com/tidemark/tidemark/tests/redistest"
@@ -65,13 +63,10 @@ func repeatedly(ctx context.Context, breakIt func(context.Context) error) error 
 
 // cutBrokers ends the connections on which nodes listen, notify and replicate.
 func cutBrokers(ctx context.Context, database string) error {
-	return onDatabase(ctx, database, func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `
+	return execute(ctx, database, `
 SELECT pg_terminate_backend(pid)
 FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'tidemark-broker'`)
-		return err
-	})
 }
 
 // breakableNATS is a server that is away every other turn.
