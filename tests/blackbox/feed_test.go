@@ -16,7 +16,7 @@ import (
 )
 
 // raceTimeout bounds a race of writers and followers.
-const raceTimeout = 3 * time.Minute
+const raceTimeout = 8 * time.Minute
 
 // TestFeed_followersSeeEveryVersion lets many writers loose on one space, with
 // followers right behind them.
