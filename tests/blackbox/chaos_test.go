@@ -44,7 +44,7 @@ func TestFeed_whateverTheBrokerDoes(t *testing.T) {
 				client := harness.NewClient(nodes[i%2], "")
 				t.Cleanup(client.HTTP.CloseIdleConnections)
 				return client
-			}, nil)
+			}, openSQL(t, database), nil)
 		})
 	}
 }

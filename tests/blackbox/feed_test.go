@@ -2,6 +2,7 @@ package blackbox_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -25,7 +26,7 @@ func TestFeed_followersSeeEveryVersion(t *testing.T) {
 	seed := harness.Seed(t)
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		server := harness.Start(t, harness.Options{Store: store})
-		raceFeed(t, seed, func(int) *harness.Client { return server.Client("") }, nil)
+		raceFeed(t, seed, func(int) *harness.Client { return server.Client("") }, openSQL(t, server.DatabaseURL()), nil)
 	})
 }
 
@@ -40,7 +41,7 @@ func TestFeed_followersSeeEveryVersionOnAllNodes(t *testing.T) {
 		t.Run(string(broker), func(t *testing.T) {
 			t.Parallel()
 			cluster := harness.StartCluster(t, harness.ClusterOptions{Broker: broker})
-			raceFeed(t, seed, spread(cluster), nil)
+			raceFeed(t, seed, spread(cluster), openSQL(t, cluster.DatabaseURL()), nil)
 		})
 	}
 }
@@ -58,11 +59,12 @@ func spread(cluster *harness.Cluster) func(i int) *harness.Client {
 
 // raceFeed runs the race with client(i) for the i-th writer or follower. Each
 // push writes both documents of a pair, so a follower that has caught up must
-// hold two equal halves of every pair. disturb, if not nil, may do what it likes
-// to the servers until its context ends, which is when the writers have ended.
-func raceFeed(t *testing.T, seed uint64, client func(i int) *harness.Client, disturb func(context.Context) error) {
+// hold two equal halves of every pair. Some more writers do the same through the
+// inbox of db. disturb, if not nil, may do what it likes to the servers until its
+// context ends, which is when the writers have ended.
+func raceFeed(t *testing.T, seed uint64, client func(i int) *harness.Client, db *sql.DB, disturb func(context.Context) error) {
 	t.Helper()
-	const writers, followers, pairs = 64, 8, 40
+	const writers, followers, pairs, inboxWriters = 64, 8, 40, 6
 	pushes := harness.Size(6, 200)
 	ctx, cancel := context.WithTimeout(t.Context(), raceTimeout)
 	defer cancel()
@@ -87,6 +89,11 @@ func raceFeed(t *testing.T, seed uint64, client func(i int) *harness.Client, dis
 			}
 			return nil
 		})
+	}
+	for w := range inboxWriters {
+		name := fmt.Sprintf("i%d", w)
+		writer := &inboxWriter{name: name, space: "race", db: db, client: client(w), random: harness.Random(seed, "inbox "+name)}
+		writing.Go(func() error { return writer.run(writeCtx, pushes, pairs, seen) })
 	}
 	disturbing, stopDisturbing := disturbUntilStopped(ctx, disturb)
 	wrote := writing.Wait()

@@ -79,7 +79,11 @@ func (s *Server) AdminURL() string {
 // Program is the path of one of PostgreSQL's programs, of the same installation
 // as the server where that has it: an archive may hold the server alone.
 func (s *Server) Program(name string) (string, error) {
-	beside := filepath.Join(s.bin, name)
+	return program(s.bin, name)
+}
+
+func program(bin, name string) (string, error) {
+	beside := filepath.Join(bin, name)
 	if _, err := os.Stat(beside); err == nil {
 		return beside, nil
 	}
