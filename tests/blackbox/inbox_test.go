@@ -34,22 +34,22 @@ func openSQL(t *testing.T, databaseURL string) *sql.DB {
 	return db
 }
 
-// script runs SQL statements on the database of a server: with psql where it is
-// installed, on SQLite and where it is not through one connection of this process.
+// script runs SQL statements on the database of a server: with psql, or where that
+// is not installed, and on SQLite, through a connection of this process.
 func script(t *testing.T, databaseURL, statements string) {
 	t.Helper()
-	if psql, err := pgtest.Program("psql"); err == nil && strings.HasPrefix(databaseURL, "postgres") {
+	var err error
+	if !strings.HasPrefix(databaseURL, "postgres") {
+		_, err = openSQL(t, databaseURL).ExecContext(t.Context(), statements)
+	} else if psql, missing := pgtest.Program("psql"); missing == nil {
 		cmd := exec.CommandContext(t.Context(), psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", forPsql(t, databaseURL))
 		cmd.Stdin = strings.NewReader(statements)
-		if output, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("psql: %v\n%s", err, output)
+		var output []byte
+		if output, err = cmd.CombinedOutput(); err != nil {
+			err = fmt.Errorf("psql: %w\n%s", err, output)
 		}
-		return
-	}
-	conn, err := openSQL(t, databaseURL).Conn(t.Context())
-	if err == nil {
-		defer conn.Close()
-		_, err = conn.ExecContext(t.Context(), statements)
+	} else {
+		err = pgtest.Execute(t.Context(), forPsql(t, databaseURL), statements)
 	}
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, statements)
