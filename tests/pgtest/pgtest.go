@@ -32,6 +32,16 @@ func URL(t testing.TB) string {
 	return createFor(t, admin)
 }
 
+// Program is the path of one of PostgreSQL's programs, for who has only a URL. An
+// archive or a server elsewhere may have brought none: then there is an error.
+func Program(name string) (string, error) {
+	bin := inPath()
+	for i := 0; bin == "" && i < len(installers); i++ {
+		bin = newest(installers[i])
+	}
+	return program(bin, name)
+}
+
 // shared is the URL of the server that all tests of this process use.
 // Nobody stops it: its lifeline does when the process is gone.
 var shared = sync.OnceValues(func() (string, error) {
@@ -115,11 +125,17 @@ func (d testDatabase) drop() error {
 func execute(admin, statement string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, admin)
+	return Execute(ctx, admin, statement)
+}
+
+// Execute runs statements on a connection of their own, in one transaction unless
+// they say otherwise.
+func Execute(ctx context.Context, url, statements string) error {
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.Background())
-	_, err = conn.Exec(ctx, statement)
+	_, err = conn.PgConn().Exec(ctx, statements).ReadAll()
 	return err
 }
