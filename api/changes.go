@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -43,23 +44,29 @@ func bindPull(c echo.Context) (space string, req syncer.PullRequest, err error) 
 	if err != nil {
 		return "", req, err
 	}
+	if req, err = bindPage(q); err != nil {
+		return "", req, err
+	}
 	if req.Cursor, err = single(q, "cursor"); err != nil {
 		return "", req, err
 	}
+	wait, err := integer(q, "wait", 0, int64(models.MaxWait/time.Second))
+	req.Wait = time.Duration(wait) * time.Second
+	return space, req, err
+}
+
+// bindPage reads what pulls and streams have in common.
+func bindPage(q url.Values) (req syncer.PullRequest, err error) {
 	limit, err := integer(q, "limit", 1, models.MaxPageChanges)
 	if err != nil {
-		return "", req, err
-	}
-	wait, err := integer(q, "wait", 0, int64(models.MaxWait/time.Second))
-	if err != nil {
-		return "", req, err
+		return req, err
 	}
 	if req.MinVersion, err = integer(q, "min_version", 0, models.MaxVersion); err != nil {
-		return "", req, err
+		return req, err
 	}
-	req.Limit, req.Wait = int(limit), time.Duration(wait)*time.Second
+	req.Limit = int(limit)
 	req.Collections = list(q, "collections")
-	return space, req, checkCollections(req.Collections)
+	return req, checkCollections(req.Collections)
 }
 
 func checkCollections(names []string) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
+	"net/url"
 
 	"github.com/labstack/echo/v4"
 
@@ -47,7 +48,7 @@ func (s *Server) heads(c echo.Context) error {
 	return write(c, http.StatusOK, &headList{Heads: heads, PollAfterMS: pollAfter.Milliseconds()})
 }
 
-// bindHeads returns the spaces asked for, or those that the token names exactly.
+// bindHeads returns the spaces asked for.
 func (s *Server) bindHeads(c echo.Context) ([]string, error) {
 	q, err := query(c, "space", "min_version")
 	if err != nil {
@@ -58,6 +59,12 @@ func (s *Server) bindHeads(c echo.Context) ([]string, error) {
 	if _, err = integer(q, "min_version", 0, models.MaxVersion); err != nil {
 		return nil, err
 	}
+	return s.bindSpaces(c, q, models.MaxHeads)
+}
+
+// bindSpaces returns the spaces that the parameter names, or those that the token
+// names exactly, if the sender may see all of them.
+func (s *Server) bindSpaces(c echo.Context, q url.Values, most int) ([]string, error) {
 	spaces := list(q, "space")
 	switch {
 	case q.Has("space"):
@@ -66,8 +73,8 @@ func (s *Server) bindHeads(c echo.Context) ([]string, error) {
 	default:
 		spaces = principal(c).Spaces()
 	}
-	if len(spaces) > models.MaxHeads {
-		return nil, invalid("space", fmt.Sprintf("at most %d at once", models.MaxHeads))
+	if len(spaces) > most {
+		return nil, invalid("space", fmt.Sprintf("at most %d at once", most))
 	}
 	for _, space := range spaces {
 		if err := mayRead(c, space); err != nil {

@@ -161,6 +161,11 @@ var kinds = map[models.Code]kind{
 		"The write says neither If-Match nor If-None-Match, so it could overwrite what its sender has not seen.",
 		"Send If-Match with the document's ETag, If-Match: * for any version, or If-None-Match: * to create it.",
 	},
+	models.CodeTooManyStreams: {
+		http.StatusTooManyRequests, "Too many streams",
+		"This subject has 20 streams open on this node.",
+		"Close streams that nobody looks at; watch several spaces on one with GET /v1/stream. Poll meanwhile.",
+	},
 
 	models.CodeBaseRequired: {
 		0, "Base required",

@@ -29,9 +29,9 @@ func (s *Server) middleware() []echo.MiddlewareFunc {
 		list = append(list, s.cors())
 	}
 	if s.development() {
-		return append(list, loopbackOnly)
+		return append(list, loopbackOnly, s.acceptTickets)
 	}
-	return append(list, s.authenticate)
+	return append(list, s.acceptTickets, s.authenticate)
 }
 
 // oneEscaping makes the router see the path as it was sent. net/http keeps the
@@ -158,7 +158,7 @@ func (s *Server) cors() echo.MiddlewareFunc {
 		AllowMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowHeaders: []string{
 			echo.HeaderAuthorization, echo.HeaderContentType, echo.HeaderContentEncoding,
-			"If-Match", "If-None-Match", "Idempotency-Key", "Tidemark-Client", echo.HeaderXRequestID,
+			"If-Match", "If-None-Match", "Last-Event-ID", "Idempotency-Key", "Tidemark-Client", echo.HeaderXRequestID,
 		},
 		ExposeHeaders: []string{"ETag", echo.HeaderLocation, echo.HeaderRetryAfter, echo.HeaderXRequestID},
 		MaxAge:        600, // seconds
@@ -196,7 +196,7 @@ const principalKey = "principal"
 func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		// The route, not the path: what is going to run is what is judged.
-		if s.open[c.Path()] {
+		if a := s.access[c.Path()]; a == public || a == page || a == byTicket && c.Get(principalKey) != nil {
 			return next(c)
 		}
 		token, err := bearer(c)

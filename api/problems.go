@@ -24,6 +24,7 @@ type problemBody struct {
 	Code      models.Code         `json:"code"`
 	Errors    []models.FieldError `json:"errors,omitempty"`
 	Cause     models.Cause        `json:"cause,omitempty"`
+	Space     string              `json:"space,omitempty"` // in an event of a stream of several
 	RequestID string              `json:"request_id,omitempty"`
 }
 
@@ -33,9 +34,18 @@ func (s *Server) writeError(err error, c echo.Context) {
 		return // the answer has begun; there is nothing left to say
 	}
 	e := s.asError(err, c)
+	body := problemOf(e, c)
+	s.logCause(e, body.Status, c)
+	setErrorHeaders(c.Response().Header(), e)
+	writeErr := c.Blob(body.Status, "application/problem+json", body.encode(e.Current))
+	if writeErr != nil {
+		s.log.Debug("answer not written", "request_id", requestID(c), "error", writeErr)
+	}
+}
+
+func problemOf(e *models.Error, c echo.Context) problemBody {
 	k := kinds[e.Code]
-	s.logCause(e, k.status, c)
-	body := problemBody{
+	return problemBody{
 		Type:      "/problems/" + string(e.Code),
 		Title:     k.title,
 		Status:    k.status,
@@ -44,11 +54,6 @@ func (s *Server) writeError(err error, c echo.Context) {
 		Errors:    e.Fields,
 		Cause:     e.Cause,
 		RequestID: requestID(c),
-	}
-	setErrorHeaders(c.Response().Header(), e)
-	writeErr := c.Blob(k.status, "application/problem+json", body.encode(e.Current))
-	if writeErr != nil {
-		s.log.Debug("answer not written", "request_id", requestID(c), "error", writeErr)
 	}
 }
 
@@ -119,7 +124,7 @@ func setErrorHeaders(h http.Header, e *models.Error) {
 		}
 	case models.CodeForbidden:
 		h.Set(echo.HeaderWWWAuthenticate, challenge("insufficient_scope"))
-	case models.CodeUnavailable, models.CodeOutcomeUnknown:
+	case models.CodeTooManyStreams, models.CodeUnavailable, models.CodeOutcomeUnknown:
 		seconds := math.Ceil(max(e.RetryAfter, time.Second).Seconds())
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(seconds)))
 	case models.CodeVersionConflict:

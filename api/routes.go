@@ -20,14 +20,19 @@ type route struct {
 type access int
 
 const (
-	byToken access = iota // needs a valid token where tokens are configured
-	public                // needs none
-	page                  // needs none, and is a part of a page: openapi.yaml leaves it out
+	byToken  access = iota // needs a valid token where tokens are configured
+	byTicket               // a stream: a ticket in the URL will do as well
+	public                 // needs none
+	page                   // needs none, and is a part of a page: openapi.yaml leaves it out
 )
 
 var routes = []route{
 	{http.MethodPost, "/v1/spaces/{space}/push", byToken, (*Server).push},
 	{http.MethodGet, "/v1/spaces/{space}/changes", byToken, (*Server).changes},
+	{http.MethodGet, "/v1/spaces/{space}/stream", byTicket, (*Server).streamSpace},
+	{http.MethodPost, "/v1/spaces/{space}/stream-tickets", byToken, (*Server).spaceTicket},
+	{http.MethodGet, "/v1/stream", byTicket, (*Server).streamSpaces},
+	{http.MethodPost, "/v1/stream-tickets", byToken, (*Server).spacesTicket},
 	{http.MethodGet, "/v1/heads", byToken, (*Server).heads},
 	{http.MethodGet, "/v1/spaces/{space}/documents/{collection}/{id}", byToken, (*Server).getDocument},
 	{http.MethodPut, "/v1/spaces/{space}/documents/{collection}/{id}", byToken, (*Server).putDocument},

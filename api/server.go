@@ -19,7 +19,7 @@ import (
 const (
 	headerTimeout = 5 * time.Second
 	bodyTimeout   = 15 * time.Second
-	writeTimeout  = 60 * time.Second // from the end of the headers; longer than the longest poll
+	writeTimeout  = 60 * time.Second // from the end of the headers; longer than the longest poll, not for streams
 	idleTimeout   = 75 * time.Second
 )
 
@@ -51,8 +51,11 @@ type Server struct {
 	log    *slog.Logger
 	files  map[string]webFile
 	echo   *echo.Echo
-	open   map[string]bool // the routes, in echo's form, that need no token
+	access map[string]access // by the route in echo's form; byToken for what is no route
 	gauges http.Handler
+
+	streams   streams
+	ticketKey ticketKey
 }
 
 // New returns a Server.
@@ -70,8 +73,14 @@ func New(opts Options) (*Server, error) {
 		log:    opts.Logger,
 		files:  files,
 		echo:   echo.New(),
-		open:   make(map[string]bool),
+		access: make(map[string]access),
 		gauges: newMetrics(),
+		streams: streams{
+			perSubject: models.MaxStreamsPerSubject,
+			perNode:    models.MaxStreamsPerNode,
+			patience:   patience,
+			draining:   opts.Engine.Draining(),
+		},
 	}
 	s.echo.HTTPErrorHandler = s.writeError
 	s.echo.Pre(oneEscaping)
@@ -83,7 +92,7 @@ func New(opts Options) (*Server, error) {
 			// RFC 9110 (9.3.2) wants HEAD wherever GET is; net/http leaves out the body.
 			s.echo.Add(http.MethodHead, r.echoPath(), handler)
 		}
-		s.open[r.echoPath()] = r.access != byToken
+		s.access[r.echoPath()] = r.access
 	}
 	return s, nil
 }
@@ -93,7 +102,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.Serv
 
 // HTTPServer returns an http.Server for s with all its limits set.
 func (s *Server) HTTPServer() *http.Server {
-	return &http.Server{
+	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
@@ -101,6 +110,8 @@ func (s *Server) HTTPServer() *http.Server {
 		MaxHeaderBytes:    models.MaxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
+	server.RegisterOnShutdown(s.streams.hurry)
+	return server
 }
 
 // development reports whether there are no tokens.

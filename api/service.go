@@ -74,6 +74,9 @@ type serverLimits struct {
 	Heads              int   `json:"heads"`
 	WaitS              int64 `json:"wait_s"`
 	Receipts           int   `json:"receipts"`
+	StreamSpaces       int   `json:"stream_spaces"`
+	StreamsPerSubject  int   `json:"streams_per_subject"`
+	StreamsPerNode     int   `json:"streams_per_node"`
 }
 
 func (s *Server) config(c echo.Context) error {
@@ -104,6 +107,9 @@ func (s *Server) config(c echo.Context) error {
 			Heads:              models.MaxHeads,
 			WaitS:              int64(models.MaxWait / time.Second),
 			Receipts:           models.MaxReceipts,
+			StreamSpaces:       models.MaxStreamSpaces,
+			StreamsPerSubject:  models.MaxStreamsPerSubject,
+			StreamsPerNode:     models.MaxStreamsPerNode,
 		},
 		RetentionS: int64(s.opts.Retention / time.Second),
 		PollMinMS:  s.opts.PollMin.Milliseconds(),

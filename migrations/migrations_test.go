@@ -268,7 +268,7 @@ func TestMigrator_upDownUp(t *testing.T) {
 	})
 }
 
-// write puts a row into every table, through a store, and returns what they hold.
+// write puts a row into every table of the first migration, through a store, and returns what they hold.
 func write(t testing.TB, url string) []string {
 	t.Helper()
 	s, err := store.Open(t.Context(), url, store.Options{})
@@ -316,7 +316,7 @@ func TestModels_areTheColumns(t *testing.T) {
 			t.Fatal(err)
 		}
 		var want []column
-		for _, model := range []any{models.Space{}, models.Document{}, models.Client{}} {
+		for _, model := range []any{models.Space{}, models.Document{}, models.Client{}, models.Setting{}} {
 			want = append(want, d.seenByGorm(t, model)...)
 		}
 		got := d.inDatabase(t, openSQL(t, url))

@@ -32,6 +32,7 @@ const (
 	CodeUnsupportedMedia     Code = "unsupported_media_type"
 	CodeUnsupportedEncoding  Code = "unsupported_encoding"
 	CodePreconditionRequired Code = "precondition_required"
+	CodeTooManyStreams       Code = "too_many_streams"
 	CodeInternal             Code = "internal"
 	CodeUnavailable          Code = "unavailable"
 	CodeOutcomeUnknown       Code = "outcome_unknown"
@@ -79,7 +80,7 @@ type Error struct {
 	Fields     []FieldError
 	Cause      Cause         // of CodeCursorExpired
 	Current    *Change       // of CodeVersionConflict
-	RetryAfter time.Duration // of CodeUnavailable and CodeOutcomeUnknown
+	RetryAfter time.Duration // of CodeTooManyStreams, CodeUnavailable and CodeOutcomeUnknown
 	Err        error
 }
 

@@ -39,5 +39,9 @@ const (
 
 	MaxWait = 25 * time.Second // longest long poll
 
+	MaxStreamSpaces      = 30     // spaces in one stream
+	MaxStreamsPerSubject = 20     // streams that one subject has open on one node
+	MaxStreamsPerNode    = 10_000 // streams that one node has open
+
 	MaxReceipts = 256 // applied edits that a client's row remembers; more than MaxEdits
 )

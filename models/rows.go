@@ -65,3 +65,9 @@ type Client struct {
 	Receipts []byte
 	SeenAt   int64 // milliseconds of Unix time
 }
+
+// Setting is the row of something on which all nodes agree.
+type Setting struct {
+	Name  string `gorm:"primaryKey"`
+	Value []byte
+}

@@ -75,13 +75,32 @@ func New(store Store, broker Broker, opts Options) *Engine {
 
 // Run delivers pokes to the watchers until ctx ends.
 func (e *Engine) Run(ctx context.Context) error {
-	return e.broker.Run(ctx, func(p Message) { e.watchers.wake(p.Space) })
+	return e.broker.Run(ctx, func(m Message) {
+		switch {
+		case !m.IsPoke():
+		case m.Space == "":
+			e.watchers.wakeAll()
+		default:
+			e.watchers.wake(m.Space)
+		}
+	})
 }
 
 // Drain ends all long polls at once, each with the page it has; later ones don't
 // wait. A server calls it before it shuts down.
 func (e *Engine) Drain() {
 	e.drainOnce.Do(func() { close(e.draining) })
+}
+
+// Draining returns a channel that is closed when Drain is called: for streams,
+// which end then.
+func (e *Engine) Draining() <-chan struct{} { return e.draining }
+
+// CheckCursor tells what Pull would say of a cursor before it looks at the space.
+// Errors: CodeInvalidCursor, CodeCursorExpired for another filter.
+func (e *Engine) CheckCursor(text, space string, collections []string) error {
+	_, err := openCursor(text, space, filterOf(collections))
+	return err
 }
 
 // Ready returns nil if the engine can answer: the database does, and the engine
@@ -128,6 +147,12 @@ func (e *Engine) Document(ctx context.Context, space, collection, id string) (*m
 		return nil, models.Errorf(models.CodeDocumentNotFound, "There is no document %s/%s in this space.", collection, id)
 	}
 	return doc.Change(), nil
+}
+
+// Setting returns the value of a setting, the same on every node; fresh, unless
+// there is one already. Errors: those of Store.
+func (e *Engine) Setting(ctx context.Context, name string, fresh []byte) ([]byte, error) {
+	return e.store.Setting(ctx, name, fresh)
 }
 
 // pollAfter is the server's word on pace: a tenth of the time since the space

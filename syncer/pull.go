@@ -36,8 +36,8 @@ func (e *Engine) Pull(ctx context.Context, space string, req PullRequest) (*mode
 // wait is over. The last read comes after the wait, so it finds what other nodes
 // committed meanwhile.
 func (e *Engine) pullWaiting(ctx context.Context, space string, c cursor, req PullRequest) (*models.Page, error) {
-	wake, stop := e.Watch(space) // before the first read; see Watch
-	defer stop()
+	watch := e.Watch(space) // before the first read; see Watch
+	defer watch.Stop()
 	wait := time.NewTimer(req.Wait)
 	defer wait.Stop()
 
@@ -48,7 +48,7 @@ func (e *Engine) pullWaiting(ctx context.Context, space string, c cursor, req Pu
 		}
 		c = next // the head may have moved without anything to show
 		select {
-		case <-wake:
+		case <-watch.C:
 		case <-wait.C:
 			over = true
 		case <-e.draining:

@@ -35,6 +35,11 @@ type Store interface {
 	// Document returns one document, live or tombstone; nil if there is none.
 	Document(ctx context.Context, space string, key Key) (*models.Document, error)
 
+	// Setting returns the value of a setting. If there is none it is made from
+	// fresh, which is not empty; of several who do so at a time, all get what the
+	// first has made.
+	Setting(ctx context.Context, name string, fresh []byte) ([]byte, error)
+
 	// Ping returns nil if the database answers.
 	Ping(ctx context.Context) error
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -12,7 +13,11 @@ import (
 type Principal struct {
 	// Subject names the sender in updated_by, and with client_id in receipts.
 	Subject string
-	grants  []grant // the most specific first
+	// Expires is when the token is no longer good, zero if that is never. What
+	// goes on for long, a stream, must end then.
+	Expires time.Time
+
+	grants []grant // the most specific first
 }
 
 // grant is one entry of the claim `spaces`.
@@ -26,6 +31,20 @@ type grant struct {
 var Anonymous = &Principal{
 	Subject: "anonymous",
 	grants:  []grant{{pattern: true, write: true}},
+}
+
+// NewReader returns a Principal that may read spaces, by their exact names.
+func NewReader(subject string, spaces []string, expires time.Time) *Principal {
+	p := &Principal{Subject: subject, Expires: expires}
+	for _, name := range spaces {
+		p.grants = append(p.grants, grant{name: name})
+	}
+	return p
+}
+
+// Expired reports whether p was good only until before now.
+func (p *Principal) Expired(now time.Time) bool {
+	return !p.Expires.IsZero() && !now.Before(p.Expires)
 }
 
 // CanRead reports whether p may see space at all.

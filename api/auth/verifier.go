@@ -18,7 +18,8 @@ const (
 	// (RFC 7518, section 3.2).
 	MinSecretBytes = 32
 
-	// leeway is how far the clocks of issuer and server may be apart.
+	// leeway is how far the clocks of issuer and server may be apart. It is for
+	// requests; a stream ends when its token says, and its client brings a new one.
 	leeway = 30 * time.Second
 
 	// maxSubjectBytes bounds `sub`: it is stored with every change.
@@ -106,6 +107,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Principal, error)
 	if err != nil {
 		return nil, refused(err.Error(), err)
 	}
+	p.Expires = c.ExpiresAt.Time
 	return p, nil
 }
 

@@ -23,6 +23,7 @@ import (
 // Verdict is what there is to say about one exchange.
 type Verdict struct {
 	OperationID string   // "" if the request is for no operation
+	Event       string   // the name of an event, if it is no whole answer
 	Codes       []string // error codes in the answer
 	Err         error    // why the exchange breaks the contract
 }
@@ -44,6 +45,7 @@ type answer struct {
 	} `json:"results"`
 
 	// of a page, of a document
+	Space   string          `json:"space"`
 	Cursor  string          `json:"cursor"`
 	Version int64           `json:"version"`
 	Current json.RawMessage `json:"current"`
@@ -275,6 +277,8 @@ func acceptedQuery(route *routers.Route, u *url.URL) (url.Values, error) {
 	for name, values := range query {
 		described := route.Operation.Parameters.GetByInAndName(openapi3.ParameterInQuery, name)
 		switch {
+		case described == nil && isCredential(route, name):
+			delete(query, name)
 		case described == nil && strings.HasPrefix(u.Path, "/v1/"):
 			return nil, fmt.Errorf("the server accepted the query parameter %q", name)
 		case described != nil && described.Schema.Value.Type.Is("array"):
@@ -284,6 +288,23 @@ func acceptedQuery(route *routers.Route, u *url.URL) (url.Values, error) {
 		}
 	}
 	return query, nil
+}
+
+// isCredential reports whether a query parameter is described as one that stands
+// for a token.
+func isCredential(route *routers.Route, name string) bool {
+	if route.Operation.Security == nil {
+		return false
+	}
+	for _, requirement := range *route.Operation.Security {
+		for scheme := range requirement {
+			described := route.Spec.Components.SecuritySchemes[scheme].Value
+			if described.In == openapi3.ParameterInQuery && described.Name == name {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // acceptedBody returns a body without the edits that the server did not take:

@@ -39,6 +39,7 @@ type Recorder struct {
 	violations []error
 	answers    map[Answered]int
 	codes      map[string]int
+	events     map[string]int
 }
 
 // Answered is a kind of answer: which operation, which status.
@@ -49,7 +50,7 @@ type Answered struct {
 
 // NewRecorder returns a recorder that has seen nothing.
 func NewRecorder(spec *Spec) *Recorder {
-	return &Recorder{spec: spec, answers: make(map[Answered]int), codes: make(map[string]int)}
+	return &Recorder{spec: spec, answers: make(map[Answered]int), codes: make(map[string]int), events: make(map[string]int)}
 }
 
 // Violations returns what was wrong so far.
@@ -73,6 +74,13 @@ func (r *Recorder) Codes() map[string]int {
 	return maps.Clone(r.codes)
 }
 
+// Events returns how often each event was seen on streams.
+func (r *Recorder) Events() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.events)
+}
+
 // Transport returns a transport that sends through next and checks. An exchange
 // that breaks the contract is an error of its request, so that the test that
 // made it fails where it made it; tests that expect lost answers don't hide it,
@@ -82,6 +90,9 @@ func (r *Recorder) Transport(next http.RoundTripper) http.RoundTripper {
 		response, err := next.RoundTrip(request)
 		if err != nil {
 			return nil, err
+		}
+		if mediaType(response.Header) == eventStream {
+			return response, r.stream(request, response)
 		}
 		received, err := io.ReadAll(response.Body)
 		response.Body.Close()
@@ -127,10 +138,17 @@ func sentBody(r *http.Request) []byte {
 }
 
 func (r *Recorder) record(x *Exchange) error {
-	verdict := r.spec.Check(x)
+	return r.judge(x, r.spec.Check(x))
+}
+
+func (r *Recorder) judge(x *Exchange, verdict Verdict) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.answers[Answered{verdict.OperationID, x.Response.StatusCode}]++
+	if verdict.Event == "" {
+		r.answers[Answered{verdict.OperationID, x.Response.StatusCode}]++
+	} else {
+		r.events[verdict.Event]++
+	}
 	for _, code := range verdict.Codes {
 		r.codes[code]++
 	}

@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/tests/eventstream"
 	"github.com/tidemark/tidemark/tests/harness"
 )
 
@@ -137,12 +141,14 @@ func tour(t *testing.T, recorder *Recorder, store harness.Store) {
 	g.badPushes()
 	g.pulls()
 	g.heads()
+	g.streams()
 	g.items()
 	g.badItems()
 
 	g.client.Token = harness.Token(harness.Claims{"spaces": harness.Claims{"team-42": "r"}})
 	g.readOnly()
 	g.otherSpaces()
+	g.lastStreams(server)
 }
 
 // publicPages needs no token.
@@ -302,6 +308,83 @@ func (g *guide) heads() {
 	g.get("400 invalid_space", "/v1/heads?space=-")
 }
 
+// stream opens a stream and wants events of these names, then leaves it.
+func (g *guide) stream(path string, want ...string) (last eventstream.Event) {
+	g.t.Helper()
+	stream, err := g.client.Stream(g.t.Context(), path, nil)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer stream.Close()
+	for _, name := range want {
+		if last, err = stream.Next(); err != nil || last.Name != name {
+			g.t.Fatalf("%s: event %+v, %v, want %s", path, last, err, name)
+		}
+	}
+	return last
+}
+
+func (g *guide) streams() {
+	const one, several = "/v1/spaces/team-42/stream", "/v1/stream"
+	g.stream(one+"?limit=1", "changes", "changes", "changes")
+	g.stream(several+"?space=team-42,news-today&space=never-written&limit=1", "changes", "changes", "changes", "changes")
+	g.ask("200", http.MethodHead, one, nil, "")
+	for _, path := range []string{one, several} {
+		g.get("400 invalid_request", path+"?wait=1")
+		g.get("400 invalid_cursor", path+"?cursor=xyz")
+	}
+	g.get("400 invalid_space", "/v1/spaces/-/stream")
+
+	_, page := g.get("200", pullPath+"?limit=1")
+	cursor := page["cursor"].(string)
+	g.stream(one+"?collections=notes&cursor="+cursor, "reset")
+	g.stream(several+"?space=team-42&collections=notes&cursor=team-42="+cursor, "reset")
+
+	for path, open := range map[string]string{
+		"/v1/spaces/team-42/stream-tickets": one + "?limit=1&ticket=", "/v1/stream-tickets": several + "?limit=1&ticket=",
+	} {
+		_, ticket := g.ask("200", http.MethodPost, path, nil, "")
+		g.ask("400 invalid_request", http.MethodPost, path+"?ttl=60", nil, "")
+		token := g.client.Token
+		g.client.Token = ""
+		g.stream(open+ticket["ticket"].(string), "changes")
+		g.get("401 unauthenticated", open+"x"+ticket["ticket"].(string))
+		g.client.Token = token
+	}
+}
+
+// lastStreams opens as many streams as one subject may, and ends the server.
+func (g *guide) lastStreams(server *harness.Server) {
+	g.client.Token = harness.Token(harness.Claims{"sub": "watcher", "spaces": harness.Claims{"team-42": "r"}})
+	var streams []*harness.Stream
+	for range models.MaxStreamsPerSubject / 2 {
+		for _, path := range []string{"/v1/stream?collections=notes", "/v1/spaces/team-42/stream?collections=notes"} {
+			stream, err := g.client.Stream(g.t.Context(), path, nil)
+			if err != nil {
+				g.t.Fatal(err)
+			}
+			defer stream.Close()
+			streams = append(streams, stream)
+		}
+	}
+	g.get("429 too_many_streams", "/v1/stream")
+	g.get("429 too_many_streams", "/v1/spaces/team-42/stream")
+	var reading errgroup.Group
+	for _, stream := range streams {
+		reading.Go(func() error {
+			for {
+				if event, err := stream.Next(); err != nil || event.Name == "bye" {
+					return err
+				}
+			}
+		})
+	}
+	server.Stop()
+	if err := reading.Wait(); err != nil {
+		g.t.Errorf("no bye: %v", err)
+	}
+}
+
 // items takes single documents through their lives.
 func (g *guide) items() {
 	put := func(want, h, body string) harness.Answer {
@@ -377,6 +460,10 @@ func (g *guide) readOnly() {
 // otherSpaces are not named by the token.
 func (g *guide) otherSpaces() {
 	const other = "/v1/spaces/other"
+	g.get("404 space_not_found", other+"/stream")
+	g.get("404 space_not_found", "/v1/stream?space=other")
+	g.ask("404 space_not_found", http.MethodPost, other+"/stream-tickets", nil, "")
+	g.ask("404 space_not_found", http.MethodPost, "/v1/stream-tickets?space=other", nil, "")
 	g.get("404 space_not_found", other+"/changes")
 	g.get("404 space_not_found", "/v1/heads?space=other")
 	g.get("404 space_not_found", other+"/documents/notes/i1")
@@ -423,6 +510,12 @@ func nothingUnseen(t *testing.T, recorder *Recorder) {
 	out := make(map[int]bool) // statuses whose codes are all elsewhere
 	for code := range elsewhere {
 		out[recorder.spec.Problems[code]] = true
+	}
+	events := recorder.Events()
+	for _, name := range []string{"changes", "reset", "bye"} {
+		if events[name] == 0 {
+			t.Errorf("event %s is described, and was never seen", name)
+		}
 	}
 	seen := recorder.Answers()
 	for _, op := range recorder.spec.Operations() {

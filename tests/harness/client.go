@@ -106,6 +106,7 @@ type Change struct {
 
 // Page is one answer of pull.
 type Page struct {
+	Space       string   `json:"space"` // on a stream of several only
 	Changes     []Change `json:"changes"`
 	Cursor      string   `json:"cursor"`
 	Version     int64    `json:"version"`

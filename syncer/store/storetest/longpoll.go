@@ -254,9 +254,9 @@ func (w *world) watcher(t testing.TB) <-chan struct{} {
 	t.Helper()
 	w.alice.engine = newEngine(counting(w.store), prompt{make(chan func(syncer.Message), 1)})
 	run(t, w.alice.engine)
-	wake, stop := w.alice.engine.Watch(w.space)
-	t.Cleanup(stop)
-	return wake
+	watch := w.alice.engine.Watch(w.space)
+	t.Cleanup(watch.Stop)
+	return watch.C
 }
 
 func watchOtherSpace(t *testing.T, w *world) {

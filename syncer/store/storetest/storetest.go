@@ -53,6 +53,7 @@ func Run(t *testing.T, db Database) {
 		{"Locks", lockRequirements},
 		{"Changes", changesRequirements},
 		{"Reads", readRequirements},
+		{"Settings", settingRequirements},
 		{"Feed", feedRequirements},
 		{"Text", textRequirements},
 		{"States", stateRequirements},

@@ -246,6 +246,9 @@ type Page struct {
 	// PollAfterMs How long to wait before the next pull, in milliseconds; 0 when `has_more`.
 	PollAfterMs int32 `json:"poll_after_ms"`
 
+	// Space The space, on a stream of several only.
+	Space *string `json:"space,omitempty"`
+
 	// Version The head at which the page was read.
 	Version int64 `json:"version"`
 }
@@ -285,6 +288,7 @@ type Problem struct {
 	// - `edit_id_reused` (422): this client has used the `Idempotency-Key` for another write
 	// - `push_too_large` (422): the documents of the request have more than 4 MiB together
 	// - `precondition_required` (428): the write says neither `If-Match` nor `If-None-Match`
+	// - `too_many_streams` (429): this subject has 20 streams open on this node
 	// - `internal` (500): a fault of the server
 	// - `unavailable` (503): the server cannot do it now; nothing was applied; try again after `Retry-After`
 	// - `outcome_unknown` (503): it may or may not have been applied; send the same request again after `Retry-After`
@@ -301,6 +305,9 @@ type Problem struct {
 
 	// RequestId Names the request in the server's log; every answer has it as `X-Request-Id`, too.
 	RequestId *string `json:"request_id,omitempty"`
+
+	// Space Of the event `reset` on a stream of several spaces, the one that it is about.
+	Space *string `json:"space,omitempty"`
 
 	// Status The HTTP status.
 	Status int32 `json:"status"`
@@ -428,6 +435,15 @@ type ServerLimits struct {
 	// SpaceBytes The name of a space.
 	SpaceBytes int32 `json:"space_bytes"`
 
+	// StreamSpaces Spaces in one stream.
+	StreamSpaces int32 `json:"stream_spaces"`
+
+	// StreamsPerNode Streams that one node has open at most.
+	StreamsPerNode int32 `json:"streams_per_node"`
+
+	// StreamsPerSubject Streams that one subject may have open on one node. Not counted in development.
+	StreamsPerSubject int32 `json:"streams_per_subject"`
+
 	// TokenBytes A bearer token.
 	TokenBytes int32 `json:"token_bytes"`
 
@@ -445,6 +461,15 @@ type ServerVersions struct {
 
 	// Server The version of the program.
 	Server string `json:"server"`
+}
+
+// StreamTicket Opens a stream without a token.
+type StreamTicket struct {
+	// ExpiresInS For how long it opens streams, in seconds.
+	ExpiresInS int32 `json:"expires_in_s"`
+
+	// Ticket Send it as `ticket` in the query of a stream.
+	Ticket string `json:"ticket"`
 }
 
 // ClientHeader defines model for clientHeader.
@@ -501,8 +526,14 @@ type RequestTimeout = Problem
 // SpaceNotFound An error (RFC 9457). Branch on `code`, never on the sentences.
 type SpaceNotFound = Problem
 
+// Ticket Opens a stream without a token.
+type Ticket = StreamTicket
+
 // TooLarge An error (RFC 9457). Branch on `code`, never on the sentences.
 type TooLarge = Problem
+
+// TooManyStreams An error (RFC 9457). Branch on `code`, never on the sentences.
+type TooManyStreams = Problem
 
 // Unauthenticated An error (RFC 9457). Branch on `code`, never on the sentences.
 type Unauthenticated = Problem
@@ -613,6 +644,50 @@ type PutItemParams struct {
 
 	// TidemarkClient The `client_id` of the edit.
 	TidemarkClient *ClientHeader `json:"Tidemark-Client,omitempty"`
+}
+
+// StreamChangesParams defines parameters for StreamChanges.
+type StreamChangesParams struct {
+	// Cursor Where to go on. Leave it out, or empty, for a snapshot.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many documents one event brings at most, as of a pull.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Collections Only documents of these collections. Repeat the parameter; values separated by commas are
+	// accepted too. A cursor belongs to its filter.
+	Collections *[]string `form:"collections,omitempty" json:"collections,omitempty"`
+
+	// MinVersion The newest version that a push answered to this client. The answer is not older than that.
+	MinVersion *MinVersionQuery `form:"min_version,omitempty" json:"min_version,omitempty"`
+
+	// LastEventID The `id` of the last event, where it is newer than the URL. Empty means a snapshot.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// StreamSpacesParams defines parameters for StreamSpaces.
+type StreamSpacesParams struct {
+	// Space The spaces to follow. Repeat the parameter; values separated by commas are accepted too.
+	Space *[]string `form:"space,omitempty" json:"space,omitempty"`
+
+	// Cursor Where to go on, in the form of an event's `id`. Leave it out, or empty, for snapshots.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many documents one event brings at most, as of a pull.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Collections Only documents of these collections. Repeat the parameter; values separated by commas are
+	// accepted too. A cursor belongs to its filter.
+	Collections *[]string `form:"collections,omitempty" json:"collections,omitempty"`
+
+	// LastEventID The `id` of the last event, where it is newer than the URL. Empty means snapshots.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// CreateSpacesTicketParams defines parameters for CreateSpacesTicket.
+type CreateSpacesTicketParams struct {
+	// Space The spaces. Repeat the parameter; values separated by commas are accepted too.
+	Space *[]string `form:"space,omitempty" json:"space,omitempty"`
 }
 
 // PatchItemJSONRequestBody defines body for PatchItem for application/json ContentType.
@@ -942,6 +1017,70 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/spaces/{space}/push (the `PushEdits` operationId).
 	PushEdits(ctx context.Context, space SpacePath, body PushEditsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StreamChanges Stream changes
+	//
+	// The pages of `GET …/changes`, pushed as server-sent events for as long as the connection lasts: first what changed
+	// since `cursor` (without one a snapshot, page by page until `has_more` is false), then each change as it comes.
+	// What a client does with a page is the same; it may change between stream and polling at any time.
+	//
+	// | event | data | what to do |
+	// |---|---|---|
+	// | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
+	// | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
+	// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+	//
+	// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+	// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
+	// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+	// connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
+	//
+	// **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
+	// told of by the event `reset`, because EventSource hides the answers that are not streams; a damaged one is
+	// `400 invalid_cursor`.
+	//
+	// **EventSource** can send no token. Get a ticket (`POST …/stream-tickets`) and open
+	// `…/stream?ticket=…&cursor=…`. EventSource connects again by itself with the same URL; once the ticket is too old
+	// that is a 401 and its `readyState` is `CLOSED`: get a new ticket then, and open a new one with the last cursor. Close
+	// it on `reset` and on `bye`. In development no ticket is needed.
+	//
+	// **Limits.** 20 streams a subject (429 `too_many_streams`; not in development, where everybody is the same subject)
+	// and 10,000 a node (503), counted by each node.
+	//
+	// Corresponds with GET /v1/spaces/{space}/stream (the `StreamChanges` operationId).
+	StreamChanges(ctx context.Context, space SpacePath, params *StreamChangesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateStreamTicket Get a ticket for a stream
+	//
+	// A ticket opens streams of this space in the caller's name, for EventSource, which can send no token. It is
+	// good for 60 seconds, on every node, for nothing else; a stream that it opened lasts as long as any, but not longer than the
+	// token that the ticket was got with. Send it as `ticket` in the query of the stream.
+	//
+	// Corresponds with POST /v1/spaces/{space}/stream-tickets (the `CreateStreamTicket` operationId).
+	CreateStreamTicket(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StreamSpaces Stream changes of several spaces
+	//
+	// `GET /v1/spaces/{space}/stream` for up to 30 spaces on one connection: browsers allow six to a host. The events are
+	// the same, and the data of each `changes` and `reset` begins with its `space`.
+	//
+	// **The id** stands for all cursors: `space=cursor`, joined by commas. A client may put it together itself from the
+	// cursors of the pages. A space that is not in it begins with a snapshot; one that was not asked for is
+	// `400 invalid_cursor`. `reset` leaves its space out of the id, and the stream ends: connect again with that id, and this
+	// space begins with a snapshot. There is no `min_version`, because versions of two spaces cannot be compared.
+	//
+	// Without `space`: the spaces that the token, or the ticket, names exactly. In development `space` is required.
+	//
+	// Corresponds with GET /v1/stream (the `StreamSpaces` operationId).
+	StreamSpaces(ctx context.Context, params *StreamSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateSpacesTicket Get a ticket for streams of several spaces
+	//
+	// As `POST /v1/spaces/{space}/stream-tickets`, for up to 30 spaces. Without `space`: those that the token names
+	// exactly. The ticket opens `GET /v1/stream` for any of its spaces, and the stream of each.
+	//
+	// Corresponds with POST /v1/stream-tickets (the `CreateSpacesTicket` operationId).
+	CreateSpacesTicket(ctx context.Context, params *CreateSpacesTicketParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // GetHealth Is the process alive
@@ -1326,6 +1465,110 @@ func (c *Client) PushEditsWithBody(ctx context.Context, space SpacePath, content
 // Corresponds with POST /v1/spaces/{space}/push (the `PushEdits` operationId).
 func (c *Client) PushEdits(ctx context.Context, space SpacePath, body PushEditsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPushEditsRequest(c.Server, space, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StreamChanges Stream changes
+//
+// The pages of `GET …/changes`, pushed as server-sent events for as long as the connection lasts: first what changed
+// since `cursor` (without one a snapshot, page by page until `has_more` is false), then each change as it comes.
+// What a client does with a page is the same; it may change between stream and polling at any time.
+//
+// | event | data | what to do |
+// |---|---|---|
+// | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
+// | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
+// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+//
+// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
+// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+// connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
+//
+// **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
+// told of by the event `reset`, because EventSource hides the answers that are not streams; a damaged one is
+// `400 invalid_cursor`.
+//
+// **EventSource** can send no token. Get a ticket (`POST …/stream-tickets`) and open
+// `…/stream?ticket=…&cursor=…`. EventSource connects again by itself with the same URL; once the ticket is too old
+// that is a 401 and its `readyState` is `CLOSED`: get a new ticket then, and open a new one with the last cursor. Close
+// it on `reset` and on `bye`. In development no ticket is needed.
+//
+// **Limits.** 20 streams a subject (429 `too_many_streams`; not in development, where everybody is the same subject)
+// and 10,000 a node (503), counted by each node.
+//
+// Corresponds with GET /v1/spaces/{space}/stream (the `StreamChanges` operationId).
+func (c *Client) StreamChanges(ctx context.Context, space SpacePath, params *StreamChangesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStreamChangesRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateStreamTicket Get a ticket for a stream
+//
+// A ticket opens streams of this space in the caller's name, for EventSource, which can send no token. It is
+// good for 60 seconds, on every node, for nothing else; a stream that it opened lasts as long as any, but not longer than the
+// token that the ticket was got with. Send it as `ticket` in the query of the stream.
+//
+// Corresponds with POST /v1/spaces/{space}/stream-tickets (the `CreateStreamTicket` operationId).
+func (c *Client) CreateStreamTicket(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateStreamTicketRequest(c.Server, space)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StreamSpaces Stream changes of several spaces
+//
+// `GET /v1/spaces/{space}/stream` for up to 30 spaces on one connection: browsers allow six to a host. The events are
+// the same, and the data of each `changes` and `reset` begins with its `space`.
+//
+// **The id** stands for all cursors: `space=cursor`, joined by commas. A client may put it together itself from the
+// cursors of the pages. A space that is not in it begins with a snapshot; one that was not asked for is
+// `400 invalid_cursor`. `reset` leaves its space out of the id, and the stream ends: connect again with that id, and this
+// space begins with a snapshot. There is no `min_version`, because versions of two spaces cannot be compared.
+//
+// Without `space`: the spaces that the token, or the ticket, names exactly. In development `space` is required.
+//
+// Corresponds with GET /v1/stream (the `StreamSpaces` operationId).
+func (c *Client) StreamSpaces(ctx context.Context, params *StreamSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStreamSpacesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateSpacesTicket Get a ticket for streams of several spaces
+//
+// As `POST /v1/spaces/{space}/stream-tickets`, for up to 30 spaces. Without `space`: those that the token names
+// exactly. The ticket opens `GET /v1/stream` for any of its spaces, and the stream of each.
+//
+// Corresponds with POST /v1/stream-tickets (the `CreateSpacesTicket` operationId).
+func (c *Client) CreateSpacesTicket(ctx context.Context, params *CreateSpacesTicketParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateSpacesTicketRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2062,6 +2305,311 @@ func NewPushEditsRequestWithBody(server string, space SpacePath, contentType str
 	return req, nil
 }
 
+// NewStreamChangesRequest constructs an http.Request for the StreamChanges method
+func NewStreamChangesRequest(server string, space SpacePath, params *StreamChangesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/stream", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Collections != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "collections", *params.Collections, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.MinVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "min_version", *params.MinVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCreateStreamTicketRequest constructs an http.Request for the CreateStreamTicket method
+func NewCreateStreamTicketRequest(server string, space SpacePath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/stream-tickets", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStreamSpacesRequest constructs an http.Request for the StreamSpaces method
+func NewStreamSpacesRequest(server string, params *StreamSpacesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/stream")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Space != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "space", *params.Space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Collections != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "collections", *params.Collections, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCreateSpacesTicketRequest constructs an http.Request for the CreateSpacesTicket method
+func NewCreateSpacesTicketRequest(server string, params *CreateSpacesTicketParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/stream-tickets")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Space != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "space", *params.Space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -2363,6 +2911,78 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/spaces/{space}/push (the `PushEdits` operationId).
 	PushEditsWithResponse(ctx context.Context, space SpacePath, body PushEditsJSONRequestBody, reqEditors ...RequestEditorFn) (*PushEditsResponse, error)
+
+	// StreamChangesWithResponse Stream changes
+	//
+	// The pages of `GET …/changes`, pushed as server-sent events for as long as the connection lasts: first what changed
+	// since `cursor` (without one a snapshot, page by page until `has_more` is false), then each change as it comes.
+	// What a client does with a page is the same; it may change between stream and polling at any time.
+	//
+	// | event | data | what to do |
+	// |---|---|---|
+	// | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
+	// | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
+	// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+	//
+	// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+	// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
+	// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+	// connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
+	//
+	// **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
+	// told of by the event `reset`, because EventSource hides the answers that are not streams; a damaged one is
+	// `400 invalid_cursor`.
+	//
+	// **EventSource** can send no token. Get a ticket (`POST …/stream-tickets`) and open
+	// `…/stream?ticket=…&cursor=…`. EventSource connects again by itself with the same URL; once the ticket is too old
+	// that is a 401 and its `readyState` is `CLOSED`: get a new ticket then, and open a new one with the last cursor. Close
+	// it on `reset` and on `bye`. In development no ticket is needed.
+	//
+	// **Limits.** 20 streams a subject (429 `too_many_streams`; not in development, where everybody is the same subject)
+	// and 10,000 a node (503), counted by each node.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces/{space}/stream (the `StreamChanges` operationId).
+	StreamChangesWithResponse(ctx context.Context, space SpacePath, params *StreamChangesParams, reqEditors ...RequestEditorFn) (*StreamChangesResponse, error)
+
+	// CreateStreamTicketWithResponse Get a ticket for a stream
+	//
+	// A ticket opens streams of this space in the caller's name, for EventSource, which can send no token. It is
+	// good for 60 seconds, on every node, for nothing else; a stream that it opened lasts as long as any, but not longer than the
+	// token that the ticket was got with. Send it as `ticket` in the query of the stream.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/spaces/{space}/stream-tickets (the `CreateStreamTicket` operationId).
+	CreateStreamTicketWithResponse(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*CreateStreamTicketResponse, error)
+
+	// StreamSpacesWithResponse Stream changes of several spaces
+	//
+	// `GET /v1/spaces/{space}/stream` for up to 30 spaces on one connection: browsers allow six to a host. The events are
+	// the same, and the data of each `changes` and `reset` begins with its `space`.
+	//
+	// **The id** stands for all cursors: `space=cursor`, joined by commas. A client may put it together itself from the
+	// cursors of the pages. A space that is not in it begins with a snapshot; one that was not asked for is
+	// `400 invalid_cursor`. `reset` leaves its space out of the id, and the stream ends: connect again with that id, and this
+	// space begins with a snapshot. There is no `min_version`, because versions of two spaces cannot be compared.
+	//
+	// Without `space`: the spaces that the token, or the ticket, names exactly. In development `space` is required.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/stream (the `StreamSpaces` operationId).
+	StreamSpacesWithResponse(ctx context.Context, params *StreamSpacesParams, reqEditors ...RequestEditorFn) (*StreamSpacesResponse, error)
+
+	// CreateSpacesTicketWithResponse Get a ticket for streams of several spaces
+	//
+	// As `POST /v1/spaces/{space}/stream-tickets`, for up to 30 spaces. Without `space`: those that the token names
+	// exactly. The ticket opens `GET /v1/stream` for any of its spaces, and the stream of each.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/stream-tickets (the `CreateSpacesTicket` operationId).
+	CreateSpacesTicketWithResponse(ctx context.Context, params *CreateSpacesTicketParams, reqEditors ...RequestEditorFn) (*CreateSpacesTicketResponse, error)
 }
 
 type GetHealthResponse struct {
@@ -3101,6 +3721,286 @@ func (r PushEditsResponse) ContentType() string {
 	return ""
 }
 
+// StreamChangesResponse200Headers the declared response headers of an HTTP 200 response for StreamChanges
+type StreamChangesResponse200Headers struct {
+	CacheControl *string
+	Vary         *string
+}
+
+// StreamChangesResponse401Headers the declared response headers of an HTTP 401 response for StreamChanges
+type StreamChangesResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// StreamChangesResponse429Headers the declared response headers of an HTTP 429 response for StreamChanges
+type StreamChangesResponse429Headers struct {
+	RetryAfter *int32
+}
+
+// StreamChangesResponse503Headers the declared response headers of an HTTP 503 response for StreamChanges
+type StreamChangesResponse503Headers struct {
+	RetryAfter *int32
+}
+
+type StreamChangesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *BadRequest
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *SpaceNotFound
+	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
+	ApplicationproblemJSON414 *UriTooLong
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooManyStreams
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Unexpected
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *StreamChangesResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *StreamChangesResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *StreamChangesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *StreamChangesResponse503Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r StreamChangesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StreamChangesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StreamChangesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateStreamTicketResponse200Headers the declared response headers of an HTTP 200 response for CreateStreamTicket
+type CreateStreamTicketResponse200Headers struct {
+	CacheControl *string
+}
+
+// CreateStreamTicketResponse401Headers the declared response headers of an HTTP 401 response for CreateStreamTicket
+type CreateStreamTicketResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// CreateStreamTicketResponse503Headers the declared response headers of an HTTP 503 response for CreateStreamTicket
+type CreateStreamTicketResponse503Headers struct {
+	RetryAfter *int32
+}
+
+type CreateStreamTicketResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Ticket
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *BadRequest
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *SpaceNotFound
+	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
+	ApplicationproblemJSON414 *UriTooLong
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Unexpected
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CreateStreamTicketResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateStreamTicketResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CreateStreamTicketResponse503Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateStreamTicketResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateStreamTicketResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateStreamTicketResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StreamSpacesResponse200Headers the declared response headers of an HTTP 200 response for StreamSpaces
+type StreamSpacesResponse200Headers struct {
+	CacheControl *string
+	Vary         *string
+}
+
+// StreamSpacesResponse401Headers the declared response headers of an HTTP 401 response for StreamSpaces
+type StreamSpacesResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// StreamSpacesResponse429Headers the declared response headers of an HTTP 429 response for StreamSpaces
+type StreamSpacesResponse429Headers struct {
+	RetryAfter *int32
+}
+
+// StreamSpacesResponse503Headers the declared response headers of an HTTP 503 response for StreamSpaces
+type StreamSpacesResponse503Headers struct {
+	RetryAfter *int32
+}
+
+type StreamSpacesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *BadRequest
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *SpaceNotFound
+	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
+	ApplicationproblemJSON414 *UriTooLong
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooManyStreams
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Unexpected
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *StreamSpacesResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *StreamSpacesResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *StreamSpacesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *StreamSpacesResponse503Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r StreamSpacesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StreamSpacesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StreamSpacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateSpacesTicketResponse200Headers the declared response headers of an HTTP 200 response for CreateSpacesTicket
+type CreateSpacesTicketResponse200Headers struct {
+	CacheControl *string
+}
+
+// CreateSpacesTicketResponse401Headers the declared response headers of an HTTP 401 response for CreateSpacesTicket
+type CreateSpacesTicketResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// CreateSpacesTicketResponse503Headers the declared response headers of an HTTP 503 response for CreateSpacesTicket
+type CreateSpacesTicketResponse503Headers struct {
+	RetryAfter *int32
+}
+
+type CreateSpacesTicketResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Ticket
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *BadRequest
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *SpaceNotFound
+	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
+	ApplicationproblemJSON414 *UriTooLong
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Unexpected
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CreateSpacesTicketResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateSpacesTicketResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CreateSpacesTicketResponse503Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateSpacesTicketResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateSpacesTicketResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateSpacesTicketResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetHealthWithResponse Is the process alive
 //
 // Answers as long as the process serves requests. It does not ask the database.
@@ -3447,6 +4347,102 @@ func (c *ClientWithResponses) PushEditsWithResponse(ctx context.Context, space S
 		return nil, err
 	}
 	return ParsePushEditsResponse(rsp)
+}
+
+// StreamChangesWithResponse Stream changes
+//
+// The pages of `GET …/changes`, pushed as server-sent events for as long as the connection lasts: first what changed
+// since `cursor` (without one a snapshot, page by page until `has_more` is false), then each change as it comes.
+// What a client does with a page is the same; it may change between stream and polling at any time.
+//
+// | event | data | what to do |
+// |---|---|---|
+// | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
+// | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
+// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+//
+// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
+// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+// connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
+//
+// **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
+// told of by the event `reset`, because EventSource hides the answers that are not streams; a damaged one is
+// `400 invalid_cursor`.
+//
+// **EventSource** can send no token. Get a ticket (`POST …/stream-tickets`) and open
+// `…/stream?ticket=…&cursor=…`. EventSource connects again by itself with the same URL; once the ticket is too old
+// that is a 401 and its `readyState` is `CLOSED`: get a new ticket then, and open a new one with the last cursor. Close
+// it on `reset` and on `bye`. In development no ticket is needed.
+//
+// **Limits.** 20 streams a subject (429 `too_many_streams`; not in development, where everybody is the same subject)
+// and 10,000 a node (503), counted by each node.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces/{space}/stream (the `StreamChanges` operationId).
+func (c *ClientWithResponses) StreamChangesWithResponse(ctx context.Context, space SpacePath, params *StreamChangesParams, reqEditors ...RequestEditorFn) (*StreamChangesResponse, error) {
+	rsp, err := c.StreamChanges(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStreamChangesResponse(rsp)
+}
+
+// CreateStreamTicketWithResponse Get a ticket for a stream
+//
+// A ticket opens streams of this space in the caller's name, for EventSource, which can send no token. It is
+// good for 60 seconds, on every node, for nothing else; a stream that it opened lasts as long as any, but not longer than the
+// token that the ticket was got with. Send it as `ticket` in the query of the stream.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/spaces/{space}/stream-tickets (the `CreateStreamTicket` operationId).
+func (c *ClientWithResponses) CreateStreamTicketWithResponse(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*CreateStreamTicketResponse, error) {
+	rsp, err := c.CreateStreamTicket(ctx, space, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateStreamTicketResponse(rsp)
+}
+
+// StreamSpacesWithResponse Stream changes of several spaces
+//
+// `GET /v1/spaces/{space}/stream` for up to 30 spaces on one connection: browsers allow six to a host. The events are
+// the same, and the data of each `changes` and `reset` begins with its `space`.
+//
+// **The id** stands for all cursors: `space=cursor`, joined by commas. A client may put it together itself from the
+// cursors of the pages. A space that is not in it begins with a snapshot; one that was not asked for is
+// `400 invalid_cursor`. `reset` leaves its space out of the id, and the stream ends: connect again with that id, and this
+// space begins with a snapshot. There is no `min_version`, because versions of two spaces cannot be compared.
+//
+// Without `space`: the spaces that the token, or the ticket, names exactly. In development `space` is required.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/stream (the `StreamSpaces` operationId).
+func (c *ClientWithResponses) StreamSpacesWithResponse(ctx context.Context, params *StreamSpacesParams, reqEditors ...RequestEditorFn) (*StreamSpacesResponse, error) {
+	rsp, err := c.StreamSpaces(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStreamSpacesResponse(rsp)
+}
+
+// CreateSpacesTicketWithResponse Get a ticket for streams of several spaces
+//
+// As `POST /v1/spaces/{space}/stream-tickets`, for up to 30 spaces. Without `space`: those that the token names
+// exactly. The ticket opens `GET /v1/stream` for any of its spaces, and the stream of each.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/stream-tickets (the `CreateSpacesTicket` operationId).
+func (c *ClientWithResponses) CreateSpacesTicketWithResponse(ctx context.Context, params *CreateSpacesTicketParams, reqEditors ...RequestEditorFn) (*CreateSpacesTicketResponse, error) {
+	rsp, err := c.CreateSpacesTicket(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateSpacesTicketResponse(rsp)
 }
 
 // ParseGetHealthResponse parses an HTTP response from a GetHealthWithResponse call
@@ -4697,6 +5693,472 @@ func ParsePushEditsResponse(rsp *http.Response) (*PushEditsResponse, error) {
 		response.Headers403 = &headers
 	case rsp.StatusCode == 503:
 		var headers PushEditsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStreamChangesResponse parses an HTTP response from a StreamChangesWithResponse call
+func ParseStreamChangesResponse(rsp *http.Response) (*StreamChangesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StreamChangesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthenticated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest SpaceNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 414:
+		var dest UriTooLong
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON414 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyStreams
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Unexpected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers StreamChangesResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("Vary"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Vary", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Vary = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers StreamChangesResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers StreamChangesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers StreamChangesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateStreamTicketResponse parses an HTTP response from a CreateStreamTicketWithResponse call
+func ParseCreateStreamTicketResponse(rsp *http.Response) (*CreateStreamTicketResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateStreamTicketResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Ticket
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthenticated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest SpaceNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 414:
+		var dest UriTooLong
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON414 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Unexpected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CreateStreamTicketResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers CreateStreamTicketResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers CreateStreamTicketResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStreamSpacesResponse parses an HTTP response from a StreamSpacesWithResponse call
+func ParseStreamSpacesResponse(rsp *http.Response) (*StreamSpacesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StreamSpacesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthenticated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest SpaceNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 414:
+		var dest UriTooLong
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON414 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyStreams
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Unexpected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers StreamSpacesResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("Vary"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Vary", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Vary = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers StreamSpacesResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers StreamSpacesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers StreamSpacesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateSpacesTicketResponse parses an HTTP response from a CreateSpacesTicketWithResponse call
+func ParseCreateSpacesTicketResponse(rsp *http.Response) (*CreateSpacesTicketResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateSpacesTicketResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Ticket
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthenticated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest SpaceNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 414:
+		var dest UriTooLong
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON414 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Unexpected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CreateSpacesTicketResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers CreateSpacesTicketResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers CreateSpacesTicketResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {

@@ -1,0 +1,285 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tidemark/tidemark/api/auth"
+	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer"
+)
+
+const (
+	heartbeatEvery = 15 * time.Second // of silence; nginx cuts after 60 s
+
+	// A stream ends after 12 to 18 minutes, so that connections spread over the
+	// nodes again after one was away, and do not all end together.
+	streamAge       = 15 * time.Minute
+	streamAgeJitter = 3 * time.Minute
+)
+
+// stream is an answer that goes on: pages of some spaces, each sent when there
+// is news. Its only state is how far it has come. Nothing is queued for it: a
+// client that reads slowly gets fewer and larger pages.
+type stream struct {
+	server  *Server
+	context echo.Context
+	who     *auth.Principal
+
+	several bool               // more than one space: each page tells its own
+	req     syncer.PullRequest // without the cursor
+	follows []follow
+	out     *eventWriter
+	buffer  []byte // for the small parts of a frame
+}
+
+// follow is one space of a stream.
+type follow struct {
+	space  string
+	cursor string // up to here the client has seen it; "": nothing yet
+	// held is a page that moves the cursor and has nothing to show, as when all
+	// that changed is outside of the filter. It goes with the next heartbeat.
+	held *syncer.SharedPage
+}
+
+// The reasons for which a stream says bye.
+const (
+	byeShutdown     = "shutdown"
+	byeMaxAge       = "max_age"
+	byeTokenExpired = "token_expired"
+	byeAccessLost   = "access_lost"
+	byeUnavailable  = "unavailable"
+)
+
+// errEnded ends a stream that has said all there is to say.
+var errEnded = errors.New("the stream has ended")
+
+// flow sends what there is, and then what comes, until the stream ends. It
+// returns an error only while the answer has not begun.
+func (st *stream) flow(ctx context.Context) error {
+	spaces := make([]string, len(st.follows))
+	for i, f := range st.follows {
+		spaces[i] = f.space
+	}
+	watch := st.server.engine.Watch(spaces...) // before the first pull; see syncer.Watch
+	defer watch.Stop()
+	watch.Look()
+
+	silence := time.NewTimer(heartbeatEvery)
+	defer silence.Stop()
+	end := time.NewTimer(st.lifetime())
+	defer end.Stop()
+	for {
+		var err error
+		select {
+		case <-watch.C:
+			err = st.look(ctx, watch)
+		case <-silence.C:
+			err = st.beat()
+			watch.Look() // in case a poke was lost
+		case <-end.C:
+			err = st.bye(st.reasonToEnd(byeMaxAge), spread(0, time.Second))
+		case <-st.server.engine.Draining():
+			err = st.bye(byeShutdown, spread(500*time.Millisecond, 5*time.Second))
+		case <-ctx.Done():
+			return nil
+		}
+		if err != nil {
+			return st.leave(ctx, err)
+		}
+		silence.Reset(heartbeatEvery)
+	}
+}
+
+// lifetime is how long the stream may last.
+func (st *stream) lifetime() time.Duration {
+	age := spread(streamAge-streamAgeJitter, streamAge+streamAgeJitter)
+	if expires := st.who.Expires; !expires.IsZero() {
+		return min(age, time.Until(expires))
+	}
+	return age
+}
+
+// reasonToEnd reads again whether the client may have what the stream brings.
+// It is asked at every wake-up, and the answer is the reason of a bye, or other.
+func (st *stream) reasonToEnd(other string) string {
+	if st.who.Expired(time.Now()) {
+		return byeTokenExpired
+	}
+	for _, f := range st.follows {
+		if !st.who.CanRead(f.space) {
+			return byeAccessLost
+		}
+	}
+	return other
+}
+
+// look sends one page of each space that has news. Where there is more it makes
+// news of that, so that the spaces take turns and whatever ends the stream gets
+// in between.
+func (st *stream) look(ctx context.Context, watch *syncer.Watch) error {
+	if reason := st.reasonToEnd(""); reason != "" {
+		return st.bye(reason, spread(0, time.Second))
+	}
+	var over error
+	for i := range watch.News {
+		req := st.req
+		req.Cursor = st.follows[i].cursor
+		page, err := watch.Pull(ctx, i, req)
+		switch {
+		case models.CodeOf(err) == models.CodeCursorExpired:
+			if err := st.reset(i, err); err != nil {
+				return err
+			}
+			over = errEnded // once the other spaces have had their turn
+			continue
+		case err != nil:
+			return err
+		}
+		st.req.MinVersion = 0 // this node has come that far, and cursors only move forward
+		if err := st.show(i, page); err != nil {
+			return err
+		}
+		if page.HasMore {
+			watch.Again(i)
+		}
+	}
+	return over
+}
+
+// show sends a page, unless it tells the client nothing. The first page without
+// a cursor always tells something: that the snapshot is complete.
+func (st *stream) show(i int, page *syncer.SharedPage) error {
+	if err := st.begin(); err != nil {
+		return err
+	}
+	f := &st.follows[i]
+	before := f.cursor
+	f.cursor, f.held = page.Cursor, nil
+	switch {
+	case len(page.Changes) > 0 || page.HasMore || before == "":
+		return st.send(f, page)
+	case page.Cursor != before:
+		f.held = page
+	}
+	return nil
+}
+
+// beat breaks the silence.
+func (st *stream) beat() error {
+	sent := false
+	for i := range st.follows {
+		f := &st.follows[i]
+		if f.held == nil {
+			continue
+		}
+		if err := st.send(f, f.held); err != nil {
+			return err
+		}
+		f.held, sent = nil, true
+	}
+	if sent {
+		return nil
+	}
+	return st.out.write(heartbeat)
+}
+
+// send sends a page of f, which f has been moved to.
+func (st *stream) send(f *follow, page *syncer.SharedPage) error {
+	name := ""
+	if st.several {
+		name = f.space
+	}
+	b := appendPageHead(st.buffer[:0], name)
+	head := len(b)
+	b = appendID(b, st.id())
+	st.buffer = b
+	return st.out.write(b[:head], page.Text(pageText), b[head:])
+}
+
+// id is the id of an event that is sent now.
+func (st *stream) id() string {
+	if !st.several {
+		return st.follows[0].cursor
+	}
+	return string(appendStreamID(nil, st.follows))
+}
+
+// reset tells that the cursor of the i-th space is no longer good; err says why.
+// The id that goes with it has no such cursor any more.
+func (st *stream) reset(i int, err error) error {
+	if err := st.begin(); err != nil {
+		return err
+	}
+	f := &st.follows[i]
+	f.cursor, f.held = "", nil
+	problem := problemOf(st.server.asError(err, st.context), st.context)
+	if st.several {
+		problem.Space = f.space
+	}
+	id := st.id()
+	return st.out.write(event{name: "reset", data: problem.encode(nil), id: &id}.append(nil))
+}
+
+// bye tells why the stream ends now, and when to come back.
+func (st *stream) bye(reason string, retry time.Duration) error {
+	if err := st.begin(); err != nil {
+		return err
+	}
+	data, err := json.Marshal(struct {
+		Reason       string `json:"reason"`
+		RetryAfterMS int64  `json:"retry_after_ms"`
+	}{reason, retry.Milliseconds()})
+	if err != nil {
+		return err
+	}
+	if err := st.out.write(event{name: "bye", data: data, retry: retry}.append(nil)); err != nil {
+		return err
+	}
+	return errEnded
+}
+
+// begin begins the answer, if that is still to do. It waits for the first pull,
+// so that a database that is away is a 503 and no stream.
+func (st *stream) begin() error {
+	if st.context.Response().Committed {
+		return nil
+	}
+	st.setHeaders()
+	st.context.Response().WriteHeader(http.StatusOK)
+	return st.out.write(appendOpening(nil, spread(time.Second, 3*time.Second)))
+}
+
+func (st *stream) setHeaders() {
+	h := st.context.Response().Header()
+	h.Set(echo.HeaderContentType, mediaEvents)
+	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+}
+
+// leave ends the stream after err. The client is told what it can still be told.
+func (st *stream) leave(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, errEnded) || ctx.Err() != nil:
+		return nil
+	case errors.Is(err, errCut):
+		st.server.log.DebugContext(ctx, "stream cut off", "request_id", requestID(st.context), "error", err)
+		return nil
+	case !st.context.Response().Committed:
+		return err
+	}
+	// Its cursor is good: the client comes back later, or to another node.
+	e := st.server.asError(err, st.context)
+	st.server.logCause(e, kinds[e.Code].status, st.context)
+	_ = st.bye(byeUnavailable, spread(time.Second, 5*time.Second)) // it ends, said or not
+	return nil
+}
+
+// spread returns a time between two: what many clients do, they must not do at
+// the same moment.
+func spread(least, most time.Duration) time.Duration { return least + rand.N(most-least) }

@@ -1,0 +1,168 @@
+package api
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tidemark/tidemark/api/auth"
+	"github.com/tidemark/tidemark/models"
+)
+
+// EventSource can send no header, and a token in a URL ends up in logs. So who
+// has a token gets a ticket for it, which opens streams of some spaces and
+// nothing else, and is worth nothing a minute later.
+const (
+	ticketParameter = "ticket"
+	ticketTTL       = 60 * time.Second
+)
+
+// ticket is what a ticket says. Its wire form is base64url of its JSON, a dot and
+// base64url of the HMAC-SHA256 of what stands before the dot.
+type ticket struct {
+	Subject string   `json:"sub"`
+	Spaces  []string `json:"spaces"`
+	Expires int64    `json:"exp"`             // the ticket, in seconds of Unix time
+	Until   int64    `json:"until,omitempty"` // the token that it was got for; the stream ends then
+}
+
+var ticketEncoding = base64.RawURLEncoding.Strict()
+
+// seal returns the wire form of t.
+func (t ticket) seal(key []byte) string {
+	text, err := json.Marshal(t)
+	if err != nil {
+		panic(err) // unreachable: strings and integers
+	}
+	body := ticketEncoding.EncodeToString(text)
+	return body + "." + ticketEncoding.EncodeToString(ticketSum(key, body))
+}
+
+func ticketSum(key []byte, body string) []byte {
+	sum := hmac.New(sha256.New, key)
+	sum.Write([]byte(body))
+	return sum.Sum(nil)
+}
+
+// openTicket reads a ticket that the server has given out; ok is false for
+// anything else.
+func openTicket(key []byte, sealed string) (t ticket, ok bool) {
+	body, sum, _ := strings.Cut(sealed, ".")
+	given, err := ticketEncoding.DecodeString(sum)
+	if err != nil || !hmac.Equal(given, ticketSum(key, body)) {
+		return ticket{}, false
+	}
+	text, err := ticketEncoding.DecodeString(body)
+	return t, err == nil && json.Unmarshal(text, &t) == nil
+}
+
+// ticketKey is the key of all nodes' tickets, once this node knows it.
+type ticketKey struct{ known atomic.Pointer[[]byte] }
+
+// get returns the key. The first node that needs one makes it.
+func (k *ticketKey) get(ctx context.Context, setting func(ctx context.Context, name string, fresh []byte) ([]byte, error)) ([]byte, error) {
+	if known := k.known.Load(); known != nil {
+		return *known, nil
+	}
+	fresh := make([]byte, sha256.Size)
+	_, _ = rand.Read(fresh) // never fails
+	key, err := setting(ctx, "stream_ticket_key", fresh)
+	if err != nil {
+		return nil, err
+	}
+	k.known.Store(&key)
+	return key, nil
+}
+
+// spaceTicket gives out a ticket for the stream of one space.
+func (s *Server) spaceTicket(c echo.Context) error {
+	space, err := readable(c)
+	if err != nil {
+		return err
+	}
+	if _, err := query(c); err != nil {
+		return err
+	}
+	return s.giveTicket(c, []string{space})
+}
+
+// spacesTicket gives out a ticket for streams of several spaces.
+func (s *Server) spacesTicket(c echo.Context) error {
+	q, err := query(c, "space")
+	if err != nil {
+		return err
+	}
+	spaces, err := s.bindStreamSpaces(c, q)
+	if err != nil {
+		return err
+	}
+	return s.giveTicket(c, spaces)
+}
+
+func (s *Server) giveTicket(c echo.Context, spaces []string) error {
+	key, err := s.ticketKey.get(c.Request().Context(), s.engine.Setting)
+	if err != nil {
+		return err
+	}
+	who := principal(c)
+	t := ticket{Subject: who.Subject, Spaces: spaces, Expires: time.Now().Add(ticketTTL).Unix()}
+	if !who.Expires.IsZero() {
+		t.Until = who.Expires.Unix()
+	}
+	return c.JSON(http.StatusOK, struct {
+		Ticket     string `json:"ticket"`
+		ExpiresInS int    `json:"expires_in_s"`
+	}{t.seal(key), int(ticketTTL / time.Second)})
+}
+
+// acceptTickets lets a ticket stand for a token on the routes that take one.
+// What it allows is bound to its spaces, in development too.
+func (s *Server) acceptTickets(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if s.access[c.Path()] != byTicket || !holdsTicket(c) {
+			return next(c)
+		}
+		q := c.Request().URL.Query()
+		sealed, err := single(q, ticketParameter)
+		if err != nil {
+			return err
+		}
+		if len(c.Request().Header.Values(echo.HeaderAuthorization)) > 0 {
+			return invalid(ticketParameter, "must not be there beside a token")
+		}
+		key, err := s.ticketKey.get(c.Request().Context(), s.engine.Setting)
+		if err != nil {
+			return err
+		}
+		t, ok := openTicket(key, sealed)
+		switch {
+		case !ok:
+			return models.Errorf(models.CodeUnauthenticated, "This is not a ticket that the server has given out.")
+		case time.Now().Unix() >= t.Expires:
+			return models.Errorf(models.CodeUnauthenticated, "The ticket is expired; get a new one for each stream.")
+		}
+		c.Set(principalKey, t.holder())
+		return next(c)
+	}
+}
+
+// holdsTicket reports whether the request brings a ticket, good or not.
+func holdsTicket(c echo.Context) bool { return c.Request().URL.Query().Has(ticketParameter) }
+
+// holder is who got t.
+func (t ticket) holder() *auth.Principal {
+	var until time.Time
+	if t.Until != 0 {
+		until = time.Unix(t.Until, 0)
+	}
+	return auth.NewReader(t.Subject, t.Spaces, until)
+}

@@ -1,0 +1,126 @@
+package contract
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/tidemark/tidemark/tests/eventstream"
+)
+
+const eventStream = "text/event-stream"
+
+// stream checks the head of a stream, and makes its body check each event on its
+// way to the client: a stream has no end to wait for.
+func (r *Recorder) stream(request *http.Request, response *http.Response) error {
+	head := &Exchange{Request: request, Response: response}
+	if err := r.record(head); err != nil {
+		response.Body.Close()
+		return err
+	}
+	if request.Method == http.MethodHead {
+		return nil
+	}
+	read, write := io.Pipe()
+	body := &streamBody{io.TeeReader(response.Body, write), response.Body, write, make(chan struct{})}
+	go func() {
+		defer close(body.checked)
+		read.CloseWithError(r.checkEvents(request, response, read))
+	}()
+	response.Body = body
+	return nil
+}
+
+// streamBody is a body that somebody else reads along. A read fails if what was
+// read before breaks the contract.
+type streamBody struct {
+	io.Reader
+	body    io.Closer
+	copied  io.Closer
+	checked chan struct{} // closed when everything that was read is checked
+}
+
+func (b *streamBody) Close() error {
+	err := errors.Join(b.body.Close(), b.copied.Close())
+	<-b.checked
+	return err
+}
+
+// checkEvents checks events until there are no more. The error is a violation.
+func (r *Recorder) checkEvents(request *http.Request, response *http.Response, body io.Reader) error {
+	for events := eventstream.NewReader(body); ; {
+		event, err := events.Next()
+		if err != nil {
+			return nil // how a stream ends is no matter of the contract
+		}
+		x := &Exchange{Request: request, Response: response, Received: []byte(event.Data)}
+		if err := r.judge(x, r.spec.checkEvent(x, event)); err != nil {
+			return err
+		}
+	}
+}
+
+// checkEvent holds one event of a stream against the description.
+func (s *Spec) checkEvent(x *Exchange, event eventstream.Event) Verdict {
+	verdict := Verdict{Event: event.Name}
+	route, _ := s.find(x.Request)
+	var data any
+	decoder := json.NewDecoder(bytes.NewReader(x.Received))
+	decoder.UseNumber()
+	if err := decoder.Decode(&data); err != nil {
+		verdict.Err = fmt.Errorf("event %s: %w", event.Name, err)
+		return verdict
+	}
+	var body answer
+	_ = json.Unmarshal(x.Received, &body) // a member of another type is for its schema to find
+	verdict.Codes = body.codes()
+	schema, rule := s.schemaOf(event.Name, route.Operation), error(nil)
+	switch event.Name {
+	case "changes":
+		rule = checkPageID(event.ID, &body)
+	case "reset":
+		if s.Problems[body.Code] != http.StatusGone || body.Cause == "" || slices.Contains(strings.Split(event.ID, ","), body.Space) {
+			rule = fmt.Errorf("reset with code %q, cause %q, id %q", body.Code, body.Cause, event.ID)
+		}
+	}
+	if schema == nil {
+		verdict.Err = fmt.Errorf("event %q is not described", event.Name)
+		return verdict
+	}
+	several := route.Operation.OperationID == "streamSpaces"
+	if several != (body.Space != "") && event.Name != "bye" {
+		rule = errors.Join(rule, fmt.Errorf("event %s of space %q on %s", event.Name, body.Space, route.Operation.OperationID))
+	}
+	verdict.Err = errors.Join(schema.VisitJSON(data, openapi3.VisitAsResponse(), openapi3.MultiErrors()), rule)
+	return verdict
+}
+
+// schemaOf returns the schema of an event's data: the one described is that of
+// `changes`; the other two have their names in its description.
+func (s *Spec) schemaOf(event string, op *openapi3.Operation) *openapi3.Schema {
+	switch event {
+	case "changes":
+		return op.Responses.Value("200").Value.Content[eventStream].Schema.Value
+	case "reset":
+		return s.doc.Components.Schemas["Problem"].Value
+	case "bye":
+		return s.doc.Components.Schemas["StreamBye"].Value
+	}
+	return nil
+}
+
+// checkPageID checks that a client that comes back with the id of a page goes on
+// after that page.
+func checkPageID(id string, page *answer) error {
+	if page.Space == "" && id != page.Cursor || page.Space != "" && !slices.Contains(strings.Split(id, ","), page.Space+"="+page.Cursor) {
+		return fmt.Errorf("the id of a page is %q, its cursor %q", id, page.Cursor)
+	}
+	return nil
+}
