@@ -22,7 +22,7 @@ func invalid(name, detail string) *models.Error {
 	}
 }
 
-// param returns a path parameter, unescaped once (see oneEscaping).
+// param returns a path parameter, unescaped once (see Server.ServeHTTP).
 func param(c echo.Context, name string) string {
 	value, err := url.PathUnescape(c.Param(name))
 	if err != nil {
@@ -99,6 +99,9 @@ func integer(values url.Values, name string, least, most int64) (int64, error) {
 
 // list returns a parameter that may be repeated and may hold commas, each value once.
 func list(values url.Values, name string) []string {
+	if !values.Has(name) {
+		return nil
+	}
 	var all []string
 	seen := make(map[string]bool)
 	for _, v := range values[name] {

@@ -1,11 +1,17 @@
 package api
 
-import "github.com/tidemark/tidemark/models"
+import (
+	"encoding/json"
+	"time"
 
-// What a push and an edit may hold; object reads no other names.
+	"github.com/tidemark/tidemark/models"
+)
+
+// What bodies may hold; object reads no other names.
 var (
-	pushMembers = []string{"client_id", "edits", "atomic", "cursor", "collections", "limit"}
-	editMembers = []string{"edit_id", "op", "collection", "id", "base_version", "base_edit_id", "force", "data"}
+	pushMembers     = []string{"client_id", "edits", "atomic", "cursor", "collections", "limit"}
+	editMembers     = []string{"edit_id", "op", "collection", "id", "base_version", "base_edit_id", "force", "data"}
+	presenceMembers = []string{"state", "ttl_s"}
 )
 
 // decodePush reads the body of a push. Unlike encoding/json it refuses unknown
@@ -73,6 +79,23 @@ func (d *decoder) edit() models.Edit {
 		}
 	})
 	return e
+}
+
+// decodePresence reads the body of a heartbeat. The state is kept as it is; what
+// is wrong inside it is for the registry to say.
+func decodePresence(body []byte) (req models.PresenceRequest, err error) {
+	const least, most = int64(models.MinPresenceTTL / time.Second), int64(models.MaxPresenceTTL / time.Second)
+	d := newDecoder(body)
+	d.object(presenceMembers, func(name string) {
+		switch name {
+		case "state":
+			state, _ := d.scalar("must be an object", '{')
+			req.State = json.RawMessage(state)
+		case "ttl_s":
+			req.TTL = time.Duration(d.integer(least, most)) * time.Second
+		}
+	})
+	return req, d.end()
 }
 
 // decodeDocument returns the one JSON value in body, without the space around

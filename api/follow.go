@@ -70,6 +70,8 @@ func (st *stream) flow(ctx context.Context) error {
 	watch := st.server.engine.Watch(spaces...) // before the first pull; see syncer.Watch
 	defer watch.Stop()
 	watch.Look()
+	present := st.server.presence.Watch(spaces...)
+	defer present.Stop()
 
 	silence := time.NewTimer(heartbeatEvery)
 	defer silence.Stop()
@@ -80,6 +82,10 @@ func (st *stream) flow(ctx context.Context) error {
 		select {
 		case <-watch.C:
 			err = st.look(ctx, watch)
+		case <-st.presenceNews(present):
+			if err = st.showPresence(present); err == nil {
+				continue // this is no sign that pokes arrive, so the silence goes on
+			}
 		case <-silence.C:
 			err = st.beat()
 			watch.Look() // in case a poke was lost

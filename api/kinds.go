@@ -94,6 +94,11 @@ var kinds = map[models.Code]kind{
 		"The body did not arrive within 15 seconds. Nothing was applied.",
 		"Send it again, in smaller pushes or compressed with gzip if the line is slow.",
 	},
+	models.CodePresenceTaken: {
+		http.StatusConflict, "Presence taken",
+		"Another subject is present in this space with this client_id.",
+		"Use a client_id of your own: a fresh UUID per device and tab. The other one stays until it leaves or its ttl has passed.",
+	},
 	models.CodeCursorExpired: {
 		http.StatusGone, "Cursor expired",
 		"The cursor cannot be resumed from. cause says why: retention (the client was away longer than tombstones are kept), epoch (the database was restored from a backup, or the cursor is ahead of it), filter (it was made with other collections). A push that carried it applied nothing.",
@@ -117,7 +122,7 @@ var kinds = map[models.Code]kind{
 	},
 	models.CodeDocumentTooLarge: {
 		http.StatusRequestEntityTooLarge, "Document too large",
-		"The document, or what a patch makes of it, has more than 256 KiB.",
+		"The document, or what a patch makes of it, has more than 256 KiB; or the state of a presence has more than 1 KiB.",
 		"Split it into several documents; keep files elsewhere and store their addresses.",
 	},
 	models.CodeURITooLong: {
@@ -165,6 +170,12 @@ var kinds = map[models.Code]kind{
 		http.StatusTooManyRequests, "Too many streams",
 		"This subject has 20 streams open on this node.",
 		"Close streams that nobody looks at; watch several spaces on one with GET /v1/stream. Poll meanwhile.",
+	},
+
+	models.CodePresenceFull: {
+		http.StatusTooManyRequests, "Presence full",
+		"1,000 clients are present in this space, and there may be no more.",
+		"Try again after Retry-After: somebody may have left. Who is present stays so by going on with heartbeats.",
 	},
 
 	models.CodeBaseRequired: {

@@ -22,129 +22,158 @@ import (
 
 // middleware is what every request goes through, from the outside in. It runs
 // after the route was found and before its handler, also for paths that are no
-// route: so who has no token does not learn which paths there are.
+// route: so who has no token does not learn which paths there are. Each element
+// costs an allocation per request, because echo puts them around the handler
+// then; so what needs no handler is a step.
 func (s *Server) middleware() []echo.MiddlewareFunc {
-	list := []echo.MiddlewareFunc{s.identify, s.logRequests, s.recoverPanics, setHeaders, boundURL, boundBody}
+	list := []echo.MiddlewareFunc{s.enclose}
 	if len(s.opts.CORSOrigins) > 0 {
 		list = append(list, s.cors())
 	}
 	if s.development() {
-		return append(list, loopbackOnly, s.acceptTickets)
+		return append(list, before(loopbackOnly, s.acceptTickets))
 	}
-	return append(list, s.acceptTickets, s.authenticate)
+	return append(list, before(s.acceptTickets, s.authenticate))
 }
 
-// oneEscaping makes the router see the path as it was sent. net/http keeps the
-// escaped form only where it is not what Go would have chosen, so that a
-// parameter would come unescaped in one request and escaped in another; now it
-// always comes escaped, and param undoes that once.
-func oneEscaping(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		u := c.Request().URL
-		u.RawPath = u.EscapedPath()
-		return next(c)
-	}
-}
+// A step is done before the handler; its error ends the request.
+type step func(echo.Context) error
 
-const requestIDKey = "request_id"
-
-var saneRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-
-// identify gives the request its id: the one a proxy in front has chosen, if it
-// is fit for a log line, or a new one.
-func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		id := c.Request().Header.Get(echo.HeaderXRequestID)
-		if !saneRequestID.MatchString(id) {
-			id = rand.Text()
+func before(steps ...step) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			for _, do := range steps {
+				if err := do(c); err != nil {
+					return err
+				}
+			}
+			return next(c)
 		}
-		c.Set(requestIDKey, id)
-		c.Response().Header().Set(echo.HeaderXRequestID, id)
-		return next(c)
 	}
 }
 
-func requestID(c echo.Context) string {
-	id, _ := c.Get(requestIDKey).(string)
-	return id
+// request is echo's context with what the server itself knows of a request. It is
+// what handlers get.
+type request struct {
+	echo.Context
+	id        string
+	principal *auth.Principal // nil: not found out
 }
 
-// logRequests writes one line per request: no token, no query (cursors), no body.
-func (s *Server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
+// enclose is around everything else: it names the request, answers with what went
+// wrong, and logs.
+func (s *Server) enclose(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := time.Now()
-		if err := next(c); err != nil {
-			c.Error(err) // now, so that the line has the status
+		r := &request{Context: c, id: newRequestID(c.Request())}
+		setHeaders(r)
+		if err := run(next, r); err != nil {
+			s.writeError(err, r) // now, so that the line has the status
 		}
-		level := slog.LevelInfo
-		if path := c.Path(); path == "/healthz" || path == "/readyz" {
-			level = slog.LevelDebug
-		}
-		s.log.Log(c.Request().Context(), level, "request",
-			"request_id", requestID(c),
-			"method", c.Request().Method,
-			"path", cut(c.Request().URL.Path, 256),
-			"status", c.Response().Status,
-			"bytes", c.Response().Size,
-			"ms", time.Since(start).Milliseconds(),
-			"subject", principal(c).Subject,
-		)
+		s.logRequest(r, start)
 		return nil
 	}
 }
 
-// recoverPanics answers a bug with a 500 instead of a cut connection.
-func (s *Server) recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) (err error) {
-		defer func() {
-			r := recover()
-			if r == nil {
-				return
-			}
-			if cause, ok := r.(error); ok && errors.Is(cause, http.ErrAbortHandler) {
-				panic(r) // the answer can't be finished; net/http cuts the connection
-			}
-			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
-		}()
-		return next(c)
+var saneRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// newRequestID returns the id that a proxy in front has chosen, if it is fit for
+// a log line, or a new one.
+func newRequestID(r *http.Request) string {
+	if id := r.Header.Get(echo.HeaderXRequestID); id != "" && saneRequestID.MatchString(id) {
+		return id
+	}
+	return rand.Text()
+}
+
+func requestID(c echo.Context) string {
+	if r, ok := c.(*request); ok {
+		return r.id
+	}
+	return ""
+}
+
+// run runs the rest of the middleware and the handler. It answers a bug with a
+// 500 instead of a cut connection.
+func run(next echo.HandlerFunc, r *request) (err error) {
+	defer func() {
+		r := recover()
+		if r == nil {
+			return
+		}
+		if cause, ok := r.(error); ok && errors.Is(cause, http.ErrAbortHandler) {
+			panic(r) // the answer can't be finished; net/http cuts the connection
+		}
+		err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+	}()
+	if err := boundURL(r); err != nil {
+		return err
+	}
+	if err := boundBody(r); err != nil {
+		return err
+	}
+	return next(r)
+}
+
+// logRequest writes one line per request: no token, no query (cursors), no body.
+func (s *Server) logRequest(r *request, start time.Time) {
+	level := slog.LevelInfo
+	if path := r.Path(); path == "/healthz" || path == "/readyz" {
+		level = slog.LevelDebug
+	}
+	ctx := r.Request().Context()
+	if !s.log.Enabled(ctx, level) {
+		return // before the line is put together
+	}
+	s.log.LogAttrs(ctx, level, "request",
+		slog.String("request_id", r.id),
+		slog.String("method", r.Request().Method),
+		slog.String("path", cut(r.Request().URL.Path, 256)),
+		slog.Int("status", r.Response().Status),
+		slog.Int64("bytes", r.Response().Size),
+		slog.Int64("ms", time.Since(start).Milliseconds()),
+		slog.String("subject", principal(r).Subject),
+	)
+}
+
+// Values of headers that all answers share: one slice each, not one per answer.
+// Nobody changes them; who adds to one gets a copy, because they have no room.
+var (
+	noSniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+	noStore    = []string{"private, no-store"}
+	varyByAuth = []string{echo.HeaderAuthorization}
+)
+
+func setHeaders(r *request) {
+	h := r.Response().Header()
+	h[echo.HeaderXRequestID] = []string{r.id}
+	h[echo.HeaderXContentTypeOptions] = noSniff
+	h[echo.HeaderReferrerPolicy] = noReferrer
+	if strings.HasPrefix(r.Request().URL.Path, "/v1/") {
+		h[echo.HeaderCacheControl] = noStore
+		h[echo.HeaderVary] = varyByAuth
 	}
 }
 
-func setHeaders(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		h := c.Response().Header()
-		h.Set(echo.HeaderXContentTypeOptions, "nosniff")
-		h.Set(echo.HeaderReferrerPolicy, "no-referrer")
-		if strings.HasPrefix(c.Request().URL.Path, "/v1/") {
-			h.Set(echo.HeaderCacheControl, "private, no-store")
-			h.Add(echo.HeaderVary, echo.HeaderAuthorization)
-		}
-		return next(c)
+func boundURL(c echo.Context) error {
+	if len(c.Request().RequestURI) > models.MaxURLBytes {
+		return models.Errorf(models.CodeURITooLong, "A URL has at most %d bytes.", models.MaxURLBytes)
 	}
-}
-
-func boundURL(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if len(c.Request().RequestURI) > models.MaxURLBytes {
-			return models.Errorf(models.CodeURITooLong, "A URL has at most %d bytes.", models.MaxURLBytes)
-		}
-		return next(c)
-	}
+	return nil
 }
 
 // boundBody gives a body its time, whether the handler reads it or net/http
 // drains it after an answer that did not want it. readBody takes the deadline
 // away again once it has the whole body.
-func boundBody(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if body := c.Request().Body; body != nil && body != http.NoBody {
-			err := http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(bodyTimeout))
-			if err != nil && !errors.Is(err, http.ErrNotSupported) {
-				return fmt.Errorf("set the body's deadline: %w", err)
-			}
+func boundBody(c echo.Context) error {
+	if body := c.Request().Body; body != nil && body != http.NoBody {
+		err := http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(bodyTimeout))
+		if err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return fmt.Errorf("set the body's deadline: %w", err)
 		}
-		return next(c)
 	}
+	return nil
 }
 
 // cors lets pages of the configured origins call. Tokens travel in a header, not
@@ -168,14 +197,12 @@ func (s *Server) cors() echo.MiddlewareFunc {
 // loopbackOnly refuses requests for another host's name in development, where
 // nothing else protects the data: a web page can point its own name at
 // 127.0.0.1 (DNS rebinding), but it can't send another name.
-func loopbackOnly(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if !Loopback(c.Request().Host) {
-			return models.Errorf(models.CodeForbidden, "Without auth the server answers only requests for localhost.")
-		}
-		c.Set(principalKey, auth.Anonymous)
-		return next(c)
+func loopbackOnly(c echo.Context) error {
+	if !Loopback(c.Request().Host) {
+		return models.Errorf(models.CodeForbidden, "Without auth the server answers only requests for localhost.")
 	}
+	setPrincipal(c, auth.Anonymous)
+	return nil
 }
 
 // Loopback reports whether a host, with or without port, can only be reached
@@ -190,29 +217,25 @@ func Loopback(hostport string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-const principalKey = "principal"
-
 // authenticate demands a token for everything that is not public.
-func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		// The route, not the path: what is going to run is what is judged.
-		if a := s.access[c.Path()]; a == public || a == page || a == byTicket && c.Get(principalKey) != nil {
-			return next(c)
-		}
-		token, err := bearer(c)
-		if err != nil {
-			return err
-		}
-		p, err := s.opts.Verifier.Verify(c.Request().Context(), token)
-		if err != nil {
-			if models.CodeOf(err) == models.CodeUnauthenticated {
-				c.Response().Header().Set(echo.HeaderWWWAuthenticate, challenge("invalid_token"))
-			}
-			return err
-		}
-		c.Set(principalKey, p)
-		return next(c)
+func (s *Server) authenticate(c echo.Context) error {
+	// The route, not the path: what is going to run is what is judged.
+	if a := s.access[c.Path()]; a == public || a == page || a == byTicket && principal(c) != nobody {
+		return nil
 	}
+	token, err := bearer(c)
+	if err != nil {
+		return err
+	}
+	p, err := s.opts.Verifier.Verify(c.Request().Context(), token)
+	if err != nil {
+		if models.CodeOf(err) == models.CodeUnauthenticated {
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, challenge("invalid_token"))
+		}
+		return err
+	}
+	setPrincipal(c, p)
+	return nil
 }
 
 // bearer returns the token of a request (RFC 6750, section 2.1). Tokens in the
@@ -233,11 +256,19 @@ func bearer(c echo.Context) (string, error) {
 	return token, nil
 }
 
-// principal returns who sent the request; somebody who may do nothing if that
-// has not been found out.
+// nobody may do nothing.
+var nobody = &auth.Principal{}
+
+// principal returns who sent the request, nobody if that has not been found out.
 func principal(c echo.Context) *auth.Principal {
-	if p, ok := c.Get(principalKey).(*auth.Principal); ok {
-		return p
+	if r, ok := c.(*request); ok && r.principal != nil {
+		return r.principal
 	}
-	return &auth.Principal{}
+	return nobody
+}
+
+func setPrincipal(c echo.Context, p *auth.Principal) {
+	if r, ok := c.(*request); ok {
+		r.principal = p
+	}
 }

@@ -124,7 +124,7 @@ func setErrorHeaders(h http.Header, e *models.Error) {
 		}
 	case models.CodeForbidden:
 		h.Set(echo.HeaderWWWAuthenticate, challenge("insufficient_scope"))
-	case models.CodeTooManyStreams, models.CodeUnavailable, models.CodeOutcomeUnknown:
+	case models.CodePresenceFull, models.CodeTooManyStreams, models.CodeUnavailable, models.CodeOutcomeUnknown:
 		seconds := math.Ceil(max(e.RetryAfter, time.Second).Seconds())
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(seconds)))
 	case models.CodeVersionConflict:

@@ -38,6 +38,9 @@ var routes = []route{
 	{http.MethodPut, "/v1/spaces/{space}/documents/{collection}/{id}", byToken, (*Server).putDocument},
 	{http.MethodPatch, "/v1/spaces/{space}/documents/{collection}/{id}", byToken, (*Server).patchDocument},
 	{http.MethodDelete, "/v1/spaces/{space}/documents/{collection}/{id}", byToken, (*Server).deleteDocument},
+	{http.MethodGet, "/v1/spaces/{space}/presence", byToken, (*Server).listPresence},
+	{http.MethodPut, "/v1/spaces/{space}/presence/{client_id}", byToken, (*Server).putPresence},
+	{http.MethodDelete, "/v1/spaces/{space}/presence/{client_id}", byToken, (*Server).deletePresence},
 	{http.MethodGet, "/v1/config", public, (*Server).config},
 
 	{http.MethodGet, "/healthz", public, (*Server).health},

@@ -10,7 +10,7 @@ import (
 )
 
 // filled puts something into the parameters of a path.
-var filled = strings.NewReplacer("{space}", "s1", "{collection}", "c", "{id}", "d", "{code}", "internal", "{file}", "docs.js")
+var filled = strings.NewReplacer("{space}", "s1", "{collection}", "c", "{id}", "d", "{client_id}", "c1", "{code}", "internal", "{file}", "docs.js")
 
 // The public list of the design, by hand: a route that is made public by
 // mistake must not pass because the test reads the same table.
@@ -89,6 +89,8 @@ func TestRoutes_methods(t *testing.T) {
 		"/v1/spaces/s1/push":          "POST",
 		"/v1/spaces/s1/changes":       "GET, HEAD",
 		"/v1/spaces/s1/documents/c/d": "DELETE, GET, HEAD, PATCH, PUT",
+		"/v1/spaces/s1/presence":      "GET, HEAD",
+		"/v1/spaces/s1/presence/c1":   "DELETE, PUT",
 		"/healthz":                    "GET, HEAD",
 	} {
 		for _, method := range []string{http.MethodTrace, "BREW"} {

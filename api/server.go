@@ -10,6 +10,7 @@ import (
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/presence"
 )
 
 // Times that bound a connection. There is no http.Server.ReadTimeout: its
@@ -26,6 +27,10 @@ const (
 // Options set a Server.
 type Options struct {
 	Engine *syncer.Engine
+
+	// Presence knows who is present; its owner runs it. Default: one that hears of
+	// no other node and tells streams nothing.
+	Presence *presence.Registry
 
 	// Verifier checks tokens. Nil means development: no tokens, every space
 	// open to everybody who can connect, the demo page at /. THIS IS UNSAFE on
@@ -46,13 +51,14 @@ type Options struct {
 
 // Server answers Tidemark's requests.
 type Server struct {
-	opts   Options
-	engine *syncer.Engine
-	log    *slog.Logger
-	files  map[string]webFile
-	echo   *echo.Echo
-	access map[string]access // by the route in echo's form; byToken for what is no route
-	gauges http.Handler
+	opts     Options
+	engine   *syncer.Engine
+	presence *presence.Registry
+	log      *slog.Logger
+	files    map[string]webFile
+	echo     *echo.Echo
+	access   map[string]access // by the route in echo's form; byToken for what is no route
+	gauges   http.Handler
 
 	streams   streams
 	ticketKey ticketKey
@@ -67,14 +73,18 @@ func New(opts Options) (*Server, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
+	if opts.Presence == nil {
+		opts.Presence = presence.New(nil, presence.Options{})
+	}
 	s := &Server{
-		opts:   opts,
-		engine: opts.Engine,
-		log:    opts.Logger,
-		files:  files,
-		echo:   echo.New(),
-		access: make(map[string]access),
-		gauges: newMetrics(),
+		opts:     opts,
+		engine:   opts.Engine,
+		presence: opts.Presence,
+		log:      opts.Logger,
+		files:    files,
+		echo:     echo.New(),
+		access:   make(map[string]access),
+		gauges:   newMetrics(),
 		streams: streams{
 			perSubject: models.MaxStreamsPerSubject,
 			perNode:    models.MaxStreamsPerNode,
@@ -83,7 +93,6 @@ func New(opts Options) (*Server, error) {
 		},
 	}
 	s.echo.HTTPErrorHandler = s.writeError
-	s.echo.Pre(oneEscaping)
 	s.echo.Use(s.middleware()...)
 	for _, r := range routes {
 		handler := func(c echo.Context) error { return r.handler(s, c) }
@@ -97,8 +106,14 @@ func New(opts Options) (*Server, error) {
 	return s, nil
 }
 
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+// ServeHTTP answers one request. It makes the router see the path as it was sent:
+// net/http keeps the escaped form only where it is not what Go would have chosen,
+// so that a parameter would come unescaped in one request and escaped in another;
+// now it always comes escaped, and param undoes that once.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.URL.RawPath = r.URL.EscapedPath()
+	s.echo.ServeHTTP(w, r)
+}
 
 // HTTPServer returns an http.Server for s with all its limits set.
 func (s *Server) HTTPServer() *http.Server {

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/memory"
+	"github.com/tidemark/tidemark/syncer/presence"
 	"github.com/tidemark/tidemark/syncer/store"
 )
 
@@ -42,6 +43,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 	w.token = w.mint(map[string]string{"s1": "rw", "s2": "rw"})
 	opts := Options{
 		Engine:   newEngine(t, newStore(t)),
+		Presence: newRegistry(t),
 		Verifier: verifier,
 		Logger:   slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Version:  "test",
@@ -88,6 +90,20 @@ func newEngine(t *testing.T, db syncer.Store) *syncer.Engine {
 	}()
 	t.Cleanup(func() { end(); <-done })
 	return engine
+}
+
+// newRegistry returns a registry that runs until the test ends.
+func newRegistry(t *testing.T) *presence.Registry {
+	t.Helper()
+	registry := presence.New(nil, presence.Options{})
+	ctx, end := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = registry.Run(ctx)
+	}()
+	t.Cleanup(func() { end(); <-done })
+	return registry
 }
 
 func (w *world) mint(spaces map[string]string) string {

@@ -74,6 +74,9 @@ type serverLimits struct {
 	Heads              int   `json:"heads"`
 	WaitS              int64 `json:"wait_s"`
 	Receipts           int   `json:"receipts"`
+	Present            int   `json:"present"`
+	PresenceStateBytes int   `json:"presence_state_bytes"`
+	PresenceTTLS       int64 `json:"presence_ttl_s"`
 	StreamSpaces       int   `json:"stream_spaces"`
 	StreamsPerSubject  int   `json:"streams_per_subject"`
 	StreamsPerNode     int   `json:"streams_per_node"`
@@ -107,6 +110,9 @@ func (s *Server) config(c echo.Context) error {
 			Heads:              models.MaxHeads,
 			WaitS:              int64(models.MaxWait / time.Second),
 			Receipts:           models.MaxReceipts,
+			Present:            models.MaxPresent,
+			PresenceStateBytes: models.MaxPresenceStateBytes,
+			PresenceTTLS:       int64(models.MaxPresenceTTL / time.Second),
 			StreamSpaces:       models.MaxStreamSpaces,
 			StreamsPerSubject:  models.MaxStreamsPerSubject,
 			StreamsPerNode:     models.MaxStreamsPerNode,

@@ -126,33 +126,31 @@ func (s *Server) giveTicket(c echo.Context, spaces []string) error {
 
 // acceptTickets lets a ticket stand for a token on the routes that take one.
 // What it allows is bound to its spaces, in development too.
-func (s *Server) acceptTickets(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if s.access[c.Path()] != byTicket || !holdsTicket(c) {
-			return next(c)
-		}
-		q := c.Request().URL.Query()
-		sealed, err := single(q, ticketParameter)
-		if err != nil {
-			return err
-		}
-		if len(c.Request().Header.Values(echo.HeaderAuthorization)) > 0 {
-			return invalid(ticketParameter, "must not be there beside a token")
-		}
-		key, err := s.ticketKey.get(c.Request().Context(), s.engine.Setting)
-		if err != nil {
-			return err
-		}
-		t, ok := openTicket(key, sealed)
-		switch {
-		case !ok:
-			return models.Errorf(models.CodeUnauthenticated, "This is not a ticket that the server has given out.")
-		case time.Now().Unix() >= t.Expires:
-			return models.Errorf(models.CodeUnauthenticated, "The ticket is expired; get a new one for each stream.")
-		}
-		c.Set(principalKey, t.holder())
-		return next(c)
+func (s *Server) acceptTickets(c echo.Context) error {
+	if s.access[c.Path()] != byTicket || !holdsTicket(c) {
+		return nil
 	}
+	q := c.Request().URL.Query()
+	sealed, err := single(q, ticketParameter)
+	if err != nil {
+		return err
+	}
+	if len(c.Request().Header.Values(echo.HeaderAuthorization)) > 0 {
+		return invalid(ticketParameter, "must not be there beside a token")
+	}
+	key, err := s.ticketKey.get(c.Request().Context(), s.engine.Setting)
+	if err != nil {
+		return err
+	}
+	t, ok := openTicket(key, sealed)
+	switch {
+	case !ok:
+		return models.Errorf(models.CodeUnauthenticated, "This is not a ticket that the server has given out.")
+	case time.Now().Unix() >= t.Expires:
+		return models.Errorf(models.CodeUnauthenticated, "The ticket is expired; get a new one for each stream.")
+	}
+	setPrincipal(c, t.holder())
+	return nil
 }
 
 // holdsTicket reports whether the request brings a ticket, good or not.

@@ -26,4 +26,7 @@
 //   - snapshot: a pull that starts without a cursor.
 //   - receipt: what the server remembers of an applied edit, for retries.
 //   - poke: "space S is at version V": carries no data, may be lost, doubled or late.
+//   - present: a client is present in a space from its first heartbeat until it
+//     leaves or has sent none for its ttl. Presence is in no database.
+//   - state: the small JSON object that a present client shows to the others.
 package models

@@ -32,6 +32,8 @@ const (
 	CodeUnsupportedMedia     Code = "unsupported_media_type"
 	CodeUnsupportedEncoding  Code = "unsupported_encoding"
 	CodePreconditionRequired Code = "precondition_required"
+	CodePresenceTaken        Code = "presence_taken"
+	CodePresenceFull         Code = "presence_full"
 	CodeTooManyStreams       Code = "too_many_streams"
 	CodeInternal             Code = "internal"
 	CodeUnavailable          Code = "unavailable"
@@ -80,7 +82,7 @@ type Error struct {
 	Fields     []FieldError
 	Cause      Cause         // of CodeCursorExpired
 	Current    *Change       // of CodeVersionConflict
-	RetryAfter time.Duration // of CodeTooManyStreams, CodeUnavailable and CodeOutcomeUnknown
+	RetryAfter time.Duration // of codes that are answered with 429 or 503
 	Err        error
 }
 

@@ -44,4 +44,10 @@ const (
 	MaxStreamsPerNode    = 10_000 // streams that one node has open
 
 	MaxReceipts = 256 // applied edits that a client's row remembers; more than MaxEdits
+
+	MaxPresent            = 1_000   // clients present in one space
+	MaxPresenceStateBytes = 1 << 10 // what each of them shows
+	MinPresenceTTL        = 5 * time.Second
+	DefaultPresenceTTL    = 30 * time.Second
+	MaxPresenceTTL        = 120 * time.Second
 )

@@ -55,6 +55,10 @@ func checkDocument(text []byte) *models.EditError {
 	return nil
 }
 
+// CheckDocument is checkDocument for what is held to the same rules and is no
+// document of an edit.
+func CheckDocument(text []byte) *models.EditError { return checkDocument(text) }
+
 // checkPatched checks what a patch made of a document. Both have passed
 // checkDocument, so only what adds up can be over its limit: bytes and values,
 // not the depth, for everything stays at the level where it was.

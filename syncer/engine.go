@@ -27,6 +27,10 @@ type Options struct {
 	// Default: 62 random bits.
 	NewEpoch func() int64
 
+	// OnPresence hears the news of presence that the broker brings; it is called
+	// by one goroutine and delays pokes while it runs. Default: nobody.
+	OnPresence func(Message)
+
 	// Logger hears what no caller is told. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -62,6 +66,9 @@ func New(store Store, broker Broker, opts Options) *Engine {
 	if opts.NewEpoch == nil {
 		opts.NewEpoch = func() int64 { return 1 + rand.Int64N(1<<62) }
 	}
+	if opts.OnPresence == nil {
+		opts.OnPresence = func(Message) {}
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
@@ -73,11 +80,13 @@ func New(store Store, broker Broker, opts Options) *Engine {
 	}
 }
 
-// Run delivers pokes to the watchers until ctx ends.
+// Run delivers pokes to the watchers, and news of presence to whom Options name,
+// until ctx ends.
 func (e *Engine) Run(ctx context.Context) error {
 	return e.broker.Run(ctx, func(m Message) {
 		switch {
 		case !m.IsPoke():
+			e.opts.OnPresence(m)
 		case m.Space == "":
 			e.watchers.wakeAll()
 		default:

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -47,6 +48,8 @@ type Verifier struct {
 	parser *jwt.Parser
 	maxTTL time.Duration
 	now    func() time.Time
+
+	verified verified
 }
 
 // claims is what Tidemark reads of a token.
@@ -84,12 +87,26 @@ func New(ctx context.Context, opts Options) (*Verifier, error) {
 	return &Verifier{keys: keys, parser: jwt.NewParser(options...), maxTTL: opts.MaxTTL, now: opts.Now}, nil
 }
 
-// Verify returns who token speaks for. Errors: CodeUnauthenticated, and
+// Verify returns who token speaks for. A token that was found good is not checked
+// again for a minute, apart from its expiry. Errors: CodeUnauthenticated, and
 // CodeUnavailable while no key could be fetched yet.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Principal, error) {
 	if len(token) > models.MaxTokenBytes {
 		return nil, models.Errorf(models.CodeUnauthenticated, "A token has at most %d bytes.", models.MaxTokenBytes)
 	}
+	now, d := v.now(), digest(sha256.Sum256([]byte(token)))
+	if p := v.verified.find(d, now); p != nil {
+		return p, nil
+	}
+	p, err := v.verify(ctx, token)
+	if err == nil {
+		v.verified.add(d, p, now)
+	}
+	return p, err
+}
+
+// verify checks a token from its signature on.
+func (v *Verifier) verify(ctx context.Context, token string) (*Principal, error) {
 	var c claims
 	if _, err := v.parser.ParseWithClaims(token, &c, v.key(ctx)); err != nil {
 		if errors.Is(err, errNoKeys) {

@@ -164,9 +164,9 @@ func TestMigrate(t *testing.T) {
 		want string
 	}{
 		{"migrate version", 0, "schema version 0\n"},
-		{"migrate up", 0, "schema version 1\n"},
-		{"migrate up", 0, "schema version 1\n"},
-		{"migrate down 1", 0, "schema version 0\n"},
+		{"migrate up", 0, "schema version 2\n"},
+		{"migrate up", 0, "schema version 2\n"},
+		{"migrate down 1", 0, "schema version 1\n"},
 		{"migrate down 0", exitUsage, ""},
 		{"migrate down", exitUsage, ""},
 		{"migrate force 1", 0, "schema version 1\n"},

@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/memory"
+	"github.com/tidemark/tidemark/syncer/presence"
 	"github.com/tidemark/tidemark/syncer/store"
 )
 
@@ -49,9 +50,12 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	}
 	defer closeDatabase()
 
-	engine := syncer.New(database, memory.New(), syncer.Options{PollMin: s.PollMin, PollMax: s.PollMax})
+	broker := memory.New()
+	registry := presence.New(broker, presence.Options{})
+	engine := syncer.New(database, broker, syncer.Options{PollMin: s.PollMin, PollMax: s.PollMax, OnPresence: registry.Receive})
 	server, err := api.New(api.Options{
 		Engine:      engine,
+		Presence:    registry,
 		Verifier:    verifier,
 		Logger:      log,
 		CORSOrigins: s.CORSOrigins,
@@ -64,7 +68,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 		return err
 	}
 	greet(out.stdout, s, "http://"+listener.Addr().String())
-	return serve(ctx, stop, engine, server.HTTPServer(), listener, log)
+	return serve(ctx, stop, engine, registry, server.HTTPServer(), listener, log)
 }
 
 // openDatabase takes the lock, migrates and opens the store. What it returns
@@ -95,15 +99,16 @@ func migrate(ctx context.Context, databaseURL string) error {
 	return errors.Join(m.Up(ctx), m.Close())
 }
 
-// serve runs engine and server until ctx ends or one of them fails, then lets
+// serve runs engine, registry and server until ctx ends or one of them fails, then lets
 // what is running come to its end. stop gives signals their usual meaning back,
 // so that a second one ends the process at once.
-func serve(ctx context.Context, stop func(), engine *syncer.Engine, server *http.Server, listener net.Listener, log *slog.Logger) error {
+func serve(ctx context.Context, stop func(), engine *syncer.Engine, registry *presence.Registry, server *http.Server, listener net.Listener, log *slog.Logger) error {
 	// What runs must outlive ctx: it has to finish when that ends.
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	go func() { failed <- engine.Run(running) }()
+	go func() { failed <- registry.Run(running) }()
 	go func() { failed <- server.Serve(listener) }()
 
 	var failure error

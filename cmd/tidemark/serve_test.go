@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/memory"
+	"github.com/tidemark/tidemark/syncer/presence"
 )
 
 // A long poll must not hold up the end of the server, and gets its answer.
@@ -28,8 +29,9 @@ func TestServe_drainsLongPolls(t *testing.T) {
 	}
 	defer closeDatabase()
 	engine := syncer.New(database, memory.New(), syncer.Options{})
+	registry := presence.New(memory.New(), presence.Options{})
 	waiting := make(chan struct{})
-	handler, err := api.New(api.Options{Engine: engine, Logger: log})
+	handler, err := api.New(api.Options{Engine: engine, Presence: registry, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +48,7 @@ func TestServe_drainsLongPolls(t *testing.T) {
 	}
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, end, engine, server, listener, log) }()
+	go func() { ended <- serve(ctx, end, engine, registry, server, listener, log) }()
 
 	url := "http://" + listener.Addr().String() + "/v1/spaces/s1/changes"
 	_, page, _ := strings.Cut(ask(t, url), `"cursor":"`)

@@ -36,6 +36,9 @@ type answer struct {
 	Code   string `json:"code"`
 	Cause  string `json:"cause"`
 
+	// of the event bye
+	Reason string `json:"reason"`
+
 	// of a push
 	Results []struct {
 		Status string `json:"status"`

@@ -33,6 +33,8 @@ type Spec struct {
 	// EditErrors those that EditError lists.
 	Problems   map[string]int
 	EditErrors map[string]bool
+	// ByeReasons are the reasons of a bye that streamChanges lists.
+	ByeReasons map[string]bool
 }
 
 // Load reads openapi.yaml and validates it with all its examples.
@@ -41,7 +43,7 @@ var Load = sync.OnceValues(func() (*Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read openapi.yaml: %w", err)
 	}
-	spec := &Spec{doc: doc, Problems: make(map[string]int), EditErrors: make(map[string]bool)}
+	spec := &Spec{doc: doc, Problems: make(map[string]int), EditErrors: make(map[string]bool), ByeReasons: make(map[string]bool)}
 	spec.closeSchemas()
 	if err := doc.Validate(context.Background(), openapi3.EnableExamplesValidation()); err != nil {
 		return nil, fmt.Errorf("validate openapi.yaml: %w", err)
@@ -74,6 +76,10 @@ func (s *Spec) readCodes() {
 	}
 	for _, line := range codeLine.FindAllStringSubmatch(code("EditError"), -1) {
 		s.EditErrors[line[1]] = true
+	}
+	stream := s.doc.Paths.Value("/v1/spaces/{space}/stream").Get
+	for _, line := range codeLine.FindAllStringSubmatch(stream.Description, -1) {
+		s.ByeReasons[line[1]] = true
 	}
 }
 

@@ -95,6 +95,7 @@ func (g *guide) get(want, path string, h ...string) (harness.Answer, map[string]
 const (
 	pushPath  = "/v1/spaces/team-42/push"
 	pullPath  = "/v1/spaces/team-42/changes"
+	herePath  = "/v1/spaces/team-42/presence"
 	itemPath  = "/v1/spaces/team-42/documents/notes/"
 	largeText = 262_144 - 10 // with its frame just within a document
 )
@@ -144,6 +145,7 @@ func tour(t *testing.T, recorder *Recorder, store harness.Store) {
 	g.streams()
 	g.items()
 	g.badItems()
+	g.presence()
 
 	g.client.Token = harness.Token(harness.Claims{"spaces": harness.Claims{"team-42": "r"}})
 	g.readOnly()
@@ -182,7 +184,7 @@ func (g *guide) longURLs(spec *Spec) {
 
 // concrete puts names in place of a path's parameters.
 func concrete(path string) string {
-	return strings.NewReplacer("{space}", "team-42", "{collection}", "notes", "{id}", "n1",
+	return strings.NewReplacer("{space}", "team-42", "{collection}", "notes", "{id}", "n1", "{client_id}", "guide",
 		"{code}", "internal", "{file}", "docs.js").Replace(path)
 }
 
@@ -449,6 +451,54 @@ func (g *guide) badItems() {
 	}
 }
 
+// presence is seen and shown by two subjects in turn.
+func (g *guide) presence() {
+	put := func(want, body string, h ...string) {
+		g.t.Helper()
+		g.ask(want, http.MethodPut, herePath+"/guide", h, body)
+	}
+	put("200", `{}`)
+	put("200", `{"state":{"looks_at":["notes","n1"]},"ttl_s":120}`)
+	g.get("200", herePath)
+	g.get("400 invalid_request", herePath+"?limit=1")
+	g.get("400 invalid_space", "/v1/spaces/-/presence")
+
+	put("400 malformed_json", `{`)
+	put("400 unknown_field", `{"status":{}}`)
+	put("400 invalid_request", `{"ttl_s":121}`)
+	put("400 duplicate_key", `{"state":{"a":1,"a":2}}`)
+	put("413 document_too_large", `{"state":{"a":"`+strings.Repeat("x", 1<<10)+`"}}`)
+	put("415 unsupported_media_type", `{}`, "Content-Type: text/plain")
+	put("422 invalid_document", `{"state":{"a":9007199254740992}}`)
+	g.ask("400 invalid_id", http.MethodPut, herePath+"/-", nil, `{}`)
+	g.ask("400 invalid_id", http.MethodDelete, herePath+"/-", nil, "")
+
+	guide := g.client.Token
+	g.client.Token = harness.Token(harness.Claims{"sub": "stranger", "spaces": harness.Claims{"team-42": "r"}})
+	put("409 presence_taken", `{}`)
+	g.ask("409 presence_taken", http.MethodDelete, herePath+"/guide", nil, "")
+	g.ask("200", http.MethodPut, herePath+"/stranger", nil, `{}`)
+	g.client.Token = guide
+	g.crowd(998)
+	g.ask("429 presence_full", http.MethodPut, herePath+"/late", nil, `{}`)
+	g.ask("204", http.MethodDelete, herePath+"/guide", nil, "")
+	g.ask("204", http.MethodDelete, herePath+"/guide", nil, "")
+}
+
+// crowd lets clients come, past the recorder: what they are answered has been seen.
+func (g *guide) crowd(clients int) {
+	g.t.Helper()
+	plain := *g.client
+	plain.HTTP = &http.Client{}
+	for i := range clients {
+		answer, err := plain.Do(g.t.Context(), http.MethodPut, fmt.Sprintf("%s/c%d", herePath, i),
+			http.Header{"Content-Type": {"application/json"}}, []byte(`{"ttl_s":120}`))
+		if err != nil || answer.Status != http.StatusOK {
+			g.t.Fatalf("client %d of the crowd: %d %v", i, answer.Status, err)
+		}
+	}
+}
+
 // readOnly is a token that may read only.
 func (g *guide) readOnly() {
 	g.ask("403 forbidden", http.MethodPost, pushPath, nil, `{"client_id":"guide","edits":[]}`)
@@ -465,6 +515,9 @@ func (g *guide) otherSpaces() {
 	g.ask("404 space_not_found", http.MethodPost, other+"/stream-tickets", nil, "")
 	g.ask("404 space_not_found", http.MethodPost, "/v1/stream-tickets?space=other", nil, "")
 	g.get("404 space_not_found", other+"/changes")
+	g.get("404 space_not_found", other+"/presence")
+	g.ask("404 space_not_found", http.MethodPut, other+"/presence/guide", nil, `{}`)
+	g.ask("404 space_not_found", http.MethodDelete, other+"/presence/guide", nil, "")
 	g.get("404 space_not_found", "/v1/heads?space=other")
 	g.get("404 space_not_found", other+"/documents/notes/i1")
 	g.ask("404 space_not_found", http.MethodPost, other+"/push", nil, `{}`)

@@ -253,6 +253,49 @@ type Page struct {
 	Version int64 `json:"version"`
 }
 
+// Presence A client that is present.
+type Presence struct {
+	// ClientId The client.
+	ClientId string `json:"client_id"`
+
+	// ExpiresInMs How many milliseconds it stays present without another heartbeat. Left out in events of a stream, which
+	// does not show heartbeats that change nothing: there who is listed is present until the next event.
+	ExpiresInMs *int32 `json:"expires_in_ms,omitempty"`
+
+	// Since When it came.
+	Since time.Time `json:"since"`
+
+	// State What a client shows to the others: any JSON object of at most 1 KiB, by the rules of documents. It comes back
+	// byte for byte. Left out of a heartbeat it is empty.
+	State PresenceState `json:"state"`
+
+	// Subject Who the client speaks for, as the server's token says.
+	Subject string `json:"subject"`
+}
+
+// PresenceList Who is present in a space.
+type PresenceList struct {
+	// PollAfterMs How long to wait before the next heartbeat, in milliseconds.
+	PollAfterMs int32 `json:"poll_after_ms"`
+
+	// Present One per client, those who came first at the front.
+	Present []Presence `json:"present"`
+}
+
+// PresenceRequest A heartbeat.
+type PresenceRequest struct {
+	// State What a client shows to the others: any JSON object of at most 1 KiB, by the rules of documents. It comes back
+	// byte for byte. Left out of a heartbeat it is empty.
+	State *PresenceState `json:"state,omitempty"`
+
+	// TtlS How many seconds the client is present without another heartbeat.
+	TtlS *int32 `json:"ttl_s,omitempty"`
+}
+
+// PresenceState What a client shows to the others: any JSON object of at most 1 KiB, by the rules of documents. It comes back
+// byte for byte. Left out of a heartbeat it is empty.
+type PresenceState map[string]interface{}
+
 // Problem An error (RFC 9457). Branch on `code`, never on the sentences.
 type Problem struct {
 	// Cause Of `cursor_expired`; `retention`, `epoch`, `filter` or `deleted`. An open list, since the remedy is always the same.
@@ -275,11 +318,12 @@ type Problem struct {
 	// - `document_not_found` (404): there is no live document of that name
 	// - `method_not_allowed` (405): the path exists, but not with this method; `Allow` names those it has
 	// - `request_timeout` (408): the body did not arrive in time; nothing was applied
+	// - `presence_taken` (409): another subject is present with this client_id
 	// - `cursor_expired` (410): the cursor cannot be resumed from; `cause` says why; start again without a cursor
 	// - `version_conflict` (412): the precondition failed; `current` is the document as it is
 	// - `body_too_large` (413): the body has more than 1 MiB after inflation
 	// - `batch_too_large` (413): the push has more than 200 edits; send several
-	// - `document_too_large` (413): the document has more than 256 KiB
+	// - `document_too_large` (413): the document has more than 256 KiB, or the state of a presence more than 1 KiB
 	// - `uri_too_long` (414): the URL has more than 8 KiB
 	// - `unsupported_media_type` (415): `Content-Type` is missing, not JSON or not UTF-8
 	// - `unsupported_encoding` (415): `Content-Encoding` is something else than gzip
@@ -288,6 +332,7 @@ type Problem struct {
 	// - `edit_id_reused` (422): this client has used the `Idempotency-Key` for another write
 	// - `push_too_large` (422): the documents of the request have more than 4 MiB together
 	// - `precondition_required` (428): the write says neither `If-Match` nor `If-None-Match`
+	// - `presence_full` (429): as many clients are present in the space as there may be; try again after `Retry-After`
 	// - `too_many_streams` (429): this subject has 20 streams open on this node
 	// - `internal` (500): a fault of the server
 	// - `unavailable` (503): the server cannot do it now; nothing was applied; try again after `Retry-After`
@@ -423,6 +468,15 @@ type ServerLimits struct {
 	// PageRows Rows that one page may read, shown or not.
 	PageRows int32 `json:"page_rows"`
 
+	// PresenceStateBytes The state that a client shows.
+	PresenceStateBytes int32 `json:"presence_state_bytes"`
+
+	// PresenceTtlS Longest `ttl_s` of a heartbeat, in seconds.
+	PresenceTtlS int32 `json:"presence_ttl_s"`
+
+	// Present Clients present in one space.
+	Present int32 `json:"present"`
+
 	// PushBytes Documents that one push writes, together.
 	PushBytes int32 `json:"push_bytes"`
 
@@ -475,6 +529,9 @@ type StreamTicket struct {
 // ClientHeader defines model for clientHeader.
 type ClientHeader = string
 
+// ClientIdPath defines model for clientIdPath.
+type ClientIdPath = string
+
 // CollectionPath defines model for collectionPath.
 type CollectionPath = string
 
@@ -519,6 +576,15 @@ type ItemCreated = Change
 
 // PreconditionRequired An error (RFC 9457). Branch on `code`, never on the sentences.
 type PreconditionRequired = Problem
+
+// PresenceFull An error (RFC 9457). Branch on `code`, never on the sentences.
+type PresenceFull = Problem
+
+// PresenceTaken An error (RFC 9457). Branch on `code`, never on the sentences.
+type PresenceTaken = Problem
+
+// Present Who is present in a space.
+type Present = PresenceList
 
 // RequestTimeout An error (RFC 9457). Branch on `code`, never on the sentences.
 type RequestTimeout = Problem
@@ -698,6 +764,9 @@ type PatchItemApplicationMergePatchPlusJSONRequestBody = ItemData
 
 // PutItemJSONRequestBody defines body for PutItem for application/json ContentType.
 type PutItemJSONRequestBody = ItemData
+
+// EnterPresenceJSONRequestBody defines body for EnterPresence for application/json ContentType.
+type EnterPresenceJSONRequestBody = PresenceRequest
 
 // PushEditsJSONRequestBody defines body for PushEdits for application/json ContentType.
 type PushEditsJSONRequestBody = PushRequest
@@ -938,6 +1007,61 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/spaces/{space}/documents/{collection}/{id} (the `PutItem` operationId).
 	PutItem(ctx context.Context, space SpacePath, collection CollectionPath, id DocumentIdPath, params *PutItemParams, body PutItemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListPresence See who is present
+	//
+	// Lists the clients that are present in the space, those who came first at the front. To be present oneself and
+	// see the others in one request, send a heartbeat.
+	//
+	// Corresponds with GET /v1/spaces/{space}/presence (the `ListPresence` operationId).
+	ListPresence(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LeavePresence Leave
+	//
+	// The client is no longer present. Also 204 if it was not. Another subject's client is
+	// `409 presence_taken`. A page that is closed may send this with `keepalive`; if it doesn't arrive, the ttl ends
+	// the presence.
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `LeavePresence` operationId).
+	LeavePresence(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EnterPresenceWithBody Send a heartbeat
+	//
+	// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
+	// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
+	// space suffices. Send the next heartbeat after `poll_after_ms`, a third of the ttl, or earlier to show another
+	// state; two in a row may then be lost.
+	//
+	// A `client_id` belongs to the subject that is present with it: another subject's heartbeat is
+	// `409 presence_taken`. Of the 1,000 clients that may be present in a space none is removed for another:
+	// one more is `429 presence_full`.
+	//
+	// Presence is kept in memory only. A server that has just started knows nobody until the next heartbeats; what
+	// one node hears, the others hear a moment later, or with the heartbeat after that.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
+	EnterPresenceWithBody(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EnterPresence Send a heartbeat
+	//
+	// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
+	// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
+	// space suffices. Send the next heartbeat after `poll_after_ms`, a third of the ttl, or earlier to show another
+	// state; two in a row may then be lost.
+	//
+	// A `client_id` belongs to the subject that is present with it: another subject's heartbeat is
+	// `409 presence_taken`. Of the 1,000 clients that may be present in a space none is removed for another:
+	// one more is `429 presence_full`.
+	//
+	// Presence is kept in memory only. A server that has just started knows nobody until the next heartbeats; what
+	// one node hears, the others hear a moment later, or with the heartbeat after that.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
+	EnterPresence(ctx context.Context, space SpacePath, clientId ClientIdPath, body EnterPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// PushEditsWithBody Push edits
 	//
 	// Applies a batch of edits of one client and answers with one result per edit, in order.
@@ -1028,11 +1152,18 @@ type ClientInterface interface {
 	// |---|---|---|
 	// | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
 	// | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
-	// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+	// | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 	//
-	// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
-	// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
-	// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+	// Let other events pass. The reasons of `bye`, an open list:
+	//
+	// - `shutdown`: the server ends; another may answer
+	// - `max_age`: streams are renewed after about 15 minutes
+	// - `token_expired`: get a new token first
+	// - `access_lost`: the caller may no longer read the space
+	// - `unavailable`: the database does not answer
+	//
+	// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+	// connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
 	// connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
 	//
 	// **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
@@ -1375,6 +1506,101 @@ func (c *Client) PutItem(ctx context.Context, space SpacePath, collection Collec
 	return c.Client.Do(req)
 }
 
+// ListPresence See who is present
+//
+// Lists the clients that are present in the space, those who came first at the front. To be present oneself and
+// see the others in one request, send a heartbeat.
+//
+// Corresponds with GET /v1/spaces/{space}/presence (the `ListPresence` operationId).
+func (c *Client) ListPresence(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPresenceRequest(c.Server, space)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LeavePresence Leave
+//
+// The client is no longer present. Also 204 if it was not. Another subject's client is
+// `409 presence_taken`. A page that is closed may send this with `keepalive`; if it doesn't arrive, the ttl ends
+// the presence.
+//
+// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `LeavePresence` operationId).
+func (c *Client) LeavePresence(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLeavePresenceRequest(c.Server, space, clientId)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EnterPresenceWithBody Send a heartbeat
+//
+// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
+// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
+// space suffices. Send the next heartbeat after `poll_after_ms`, a third of the ttl, or earlier to show another
+// state; two in a row may then be lost.
+//
+// A `client_id` belongs to the subject that is present with it: another subject's heartbeat is
+// `409 presence_taken`. Of the 1,000 clients that may be present in a space none is removed for another:
+// one more is `429 presence_full`.
+//
+// Presence is kept in memory only. A server that has just started knows nobody until the next heartbeats; what
+// one node hears, the others hear a moment later, or with the heartbeat after that.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
+func (c *Client) EnterPresenceWithBody(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEnterPresenceRequestWithBody(c.Server, space, clientId, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EnterPresence Send a heartbeat
+//
+// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
+// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
+// space suffices. Send the next heartbeat after `poll_after_ms`, a third of the ttl, or earlier to show another
+// state; two in a row may then be lost.
+//
+// A `client_id` belongs to the subject that is present with it: another subject's heartbeat is
+// `409 presence_taken`. Of the 1,000 clients that may be present in a space none is removed for another:
+// one more is `429 presence_full`.
+//
+// Presence is kept in memory only. A server that has just started knows nobody until the next heartbeats; what
+// one node hears, the others hear a moment later, or with the heartbeat after that.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
+func (c *Client) EnterPresence(ctx context.Context, space SpacePath, clientId ClientIdPath, body EnterPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEnterPresenceRequest(c.Server, space, clientId, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // PushEditsWithBody Push edits
 //
 // Applies a batch of edits of one client and answers with one result per edit, in order.
@@ -1485,11 +1711,18 @@ func (c *Client) PushEdits(ctx context.Context, space SpacePath, body PushEditsJ
 // |---|---|---|
 // | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
 // | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
-// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+// | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 //
-// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
-// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
-// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+// Let other events pass. The reasons of `bye`, an open list:
+//
+// - `shutdown`: the server ends; another may answer
+// - `max_age`: streams are renewed after about 15 minutes
+// - `token_expired`: get a new token first
+// - `access_lost`: the caller may no longer read the space
+// - `unavailable`: the database does not answer
+//
+// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+// connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
 // connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
 //
 // **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
@@ -2258,6 +2491,135 @@ func NewPutItemRequestWithBody(server string, space SpacePath, collection Collec
 	return req, nil
 }
 
+// NewListPresenceRequest constructs an http.Request for the ListPresence method
+func NewListPresenceRequest(server string, space SpacePath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/presence", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewLeavePresenceRequest constructs an http.Request for the LeavePresence method
+func NewLeavePresenceRequest(server string, space SpacePath, clientId ClientIdPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "client_id", clientId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/presence/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewEnterPresenceRequest calls the generic EnterPresence builder with application/json body
+func NewEnterPresenceRequest(server string, space SpacePath, clientId ClientIdPath, body EnterPresenceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewEnterPresenceRequestWithBody(server, space, clientId, "application/json", bodyReader)
+}
+
+// NewEnterPresenceRequestWithBody constructs an http.Request for the EnterPresence method, with any body, and a specified content type
+func NewEnterPresenceRequestWithBody(server string, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "client_id", clientId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/presence/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewPushEditsRequest calls the generic PushEdits builder with application/json body
 func NewPushEditsRequest(server string, space SpacePath, body PushEditsJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -2832,6 +3194,65 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/spaces/{space}/documents/{collection}/{id} (the `PutItem` operationId).
 	PutItemWithResponse(ctx context.Context, space SpacePath, collection CollectionPath, id DocumentIdPath, params *PutItemParams, body PutItemJSONRequestBody, reqEditors ...RequestEditorFn) (*PutItemResponse, error)
 
+	// ListPresenceWithResponse See who is present
+	//
+	// Lists the clients that are present in the space, those who came first at the front. To be present oneself and
+	// see the others in one request, send a heartbeat.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces/{space}/presence (the `ListPresence` operationId).
+	ListPresenceWithResponse(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*ListPresenceResponse, error)
+
+	// LeavePresenceWithResponse Leave
+	//
+	// The client is no longer present. Also 204 if it was not. Another subject's client is
+	// `409 presence_taken`. A page that is closed may send this with `keepalive`; if it doesn't arrive, the ttl ends
+	// the presence.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `LeavePresence` operationId).
+	LeavePresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*LeavePresenceResponse, error)
+
+	// EnterPresenceWithBodyWithResponse Send a heartbeat
+	//
+	// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
+	// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
+	// space suffices. Send the next heartbeat after `poll_after_ms`, a third of the ttl, or earlier to show another
+	// state; two in a row may then be lost.
+	//
+	// A `client_id` belongs to the subject that is present with it: another subject's heartbeat is
+	// `409 presence_taken`. Of the 1,000 clients that may be present in a space none is removed for another:
+	// one more is `429 presence_full`.
+	//
+	// Presence is kept in memory only. A server that has just started knows nobody until the next heartbeats; what
+	// one node hears, the others hear a moment later, or with the heartbeat after that.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
+	EnterPresenceWithBodyWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnterPresenceResponse, error)
+
+	// EnterPresenceWithResponse Send a heartbeat
+	//
+	// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
+	// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
+	// space suffices. Send the next heartbeat after `poll_after_ms`, a third of the ttl, or earlier to show another
+	// state; two in a row may then be lost.
+	//
+	// A `client_id` belongs to the subject that is present with it: another subject's heartbeat is
+	// `409 presence_taken`. Of the 1,000 clients that may be present in a space none is removed for another:
+	// one more is `429 presence_full`.
+	//
+	// Presence is kept in memory only. A server that has just started knows nobody until the next heartbeats; what
+	// one node hears, the others hear a moment later, or with the heartbeat after that.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
+	EnterPresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, body EnterPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*EnterPresenceResponse, error)
+
 	// PushEditsWithBodyWithResponse Push edits
 	//
 	// Applies a batch of edits of one client and answers with one result per edit, in order.
@@ -2922,11 +3343,18 @@ type ClientWithResponsesInterface interface {
 	// |---|---|---|
 	// | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
 	// | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
-	// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+	// | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 	//
-	// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
-	// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
-	// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+	// Let other events pass. The reasons of `bye`, an open list:
+	//
+	// - `shutdown`: the server ends; another may answer
+	// - `max_age`: streams are renewed after about 15 minutes
+	// - `token_expired`: get a new token first
+	// - `access_lost`: the caller may no longer read the space
+	// - `unavailable`: the database does not answer
+	//
+	// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+	// connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
 	// connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
 	//
 	// **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
@@ -3645,6 +4073,198 @@ func (r PutItemResponse) ContentType() string {
 	return ""
 }
 
+// ListPresenceResponse200Headers the declared response headers of an HTTP 200 response for ListPresence
+type ListPresenceResponse200Headers struct {
+	CacheControl *string
+}
+
+// ListPresenceResponse401Headers the declared response headers of an HTTP 401 response for ListPresence
+type ListPresenceResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ListPresenceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Present
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *BadRequest
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *SpaceNotFound
+	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
+	ApplicationproblemJSON414 *UriTooLong
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Unexpected
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListPresenceResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListPresenceResponse401Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r ListPresenceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListPresenceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListPresenceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// LeavePresenceResponse401Headers the declared response headers of an HTTP 401 response for LeavePresence
+type LeavePresenceResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type LeavePresenceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *BadRequest
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *SpaceNotFound
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *PresenceTaken
+	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
+	ApplicationproblemJSON414 *UriTooLong
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Unexpected
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *LeavePresenceResponse401Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r LeavePresenceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LeavePresenceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r LeavePresenceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// EnterPresenceResponse200Headers the declared response headers of an HTTP 200 response for EnterPresence
+type EnterPresenceResponse200Headers struct {
+	CacheControl *string
+}
+
+// EnterPresenceResponse401Headers the declared response headers of an HTTP 401 response for EnterPresence
+type EnterPresenceResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// EnterPresenceResponse429Headers the declared response headers of an HTTP 429 response for EnterPresence
+type EnterPresenceResponse429Headers struct {
+	RetryAfter *int32
+}
+
+// EnterPresenceResponse503Headers the declared response headers of an HTTP 503 response for EnterPresence
+type EnterPresenceResponse503Headers struct {
+	RetryAfter *int32
+}
+
+type EnterPresenceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Present
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *BadRequest
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *SpaceNotFound
+	// ApplicationproblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationproblemJSON408 *RequestTimeout
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *PresenceTaken
+	// ApplicationproblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationproblemJSON413 *TooLarge
+	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
+	ApplicationproblemJSON414 *UriTooLong
+	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationproblemJSON415 *UnsupportedMedia
+	// ApplicationproblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationproblemJSON422 *Unprocessable
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *PresenceFull
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Unexpected
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *EnterPresenceResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *EnterPresenceResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *EnterPresenceResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *EnterPresenceResponse503Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r EnterPresenceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EnterPresenceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EnterPresenceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // PushEditsResponse401Headers the declared response headers of an HTTP 401 response for PushEdits
 type PushEditsResponse401Headers struct {
 	WWWAuthenticate *string
@@ -4257,6 +4877,89 @@ func (c *ClientWithResponses) PutItemWithResponse(ctx context.Context, space Spa
 	return ParsePutItemResponse(rsp)
 }
 
+// ListPresenceWithResponse See who is present
+//
+// Lists the clients that are present in the space, those who came first at the front. To be present oneself and
+// see the others in one request, send a heartbeat.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces/{space}/presence (the `ListPresence` operationId).
+func (c *ClientWithResponses) ListPresenceWithResponse(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*ListPresenceResponse, error) {
+	rsp, err := c.ListPresence(ctx, space, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListPresenceResponse(rsp)
+}
+
+// LeavePresenceWithResponse Leave
+//
+// The client is no longer present. Also 204 if it was not. Another subject's client is
+// `409 presence_taken`. A page that is closed may send this with `keepalive`; if it doesn't arrive, the ttl ends
+// the presence.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `LeavePresence` operationId).
+func (c *ClientWithResponses) LeavePresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*LeavePresenceResponse, error) {
+	rsp, err := c.LeavePresence(ctx, space, clientId, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLeavePresenceResponse(rsp)
+}
+
+// EnterPresenceWithBodyWithResponse Send a heartbeat
+//
+// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
+// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
+// space suffices. Send the next heartbeat after `poll_after_ms`, a third of the ttl, or earlier to show another
+// state; two in a row may then be lost.
+//
+// A `client_id` belongs to the subject that is present with it: another subject's heartbeat is
+// `409 presence_taken`. Of the 1,000 clients that may be present in a space none is removed for another:
+// one more is `429 presence_full`.
+//
+// Presence is kept in memory only. A server that has just started knows nobody until the next heartbeats; what
+// one node hears, the others hear a moment later, or with the heartbeat after that.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
+func (c *ClientWithResponses) EnterPresenceWithBodyWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnterPresenceResponse, error) {
+	rsp, err := c.EnterPresenceWithBody(ctx, space, clientId, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEnterPresenceResponse(rsp)
+}
+
+// EnterPresenceWithResponse Send a heartbeat
+//
+// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
+// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
+// space suffices. Send the next heartbeat after `poll_after_ms`, a third of the ttl, or earlier to show another
+// state; two in a row may then be lost.
+//
+// A `client_id` belongs to the subject that is present with it: another subject's heartbeat is
+// `409 presence_taken`. Of the 1,000 clients that may be present in a space none is removed for another:
+// one more is `429 presence_full`.
+//
+// Presence is kept in memory only. A server that has just started knows nobody until the next heartbeats; what
+// one node hears, the others hear a moment later, or with the heartbeat after that.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
+func (c *ClientWithResponses) EnterPresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, body EnterPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*EnterPresenceResponse, error) {
+	rsp, err := c.EnterPresence(ctx, space, clientId, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEnterPresenceResponse(rsp)
+}
+
 // PushEditsWithBodyWithResponse Push edits
 //
 // Applies a batch of edits of one client and answers with one result per edit, in order.
@@ -4359,11 +5062,18 @@ func (c *ClientWithResponses) PushEditsWithResponse(ctx context.Context, space S
 // |---|---|---|
 // | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
 // | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
-// | `bye` | why the stream ends and when to come back (`StreamBye`) | connect again with the last cursor after `retry_after_ms` |
+// | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 //
-// Let other events pass. A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
-// connection. Every stream tells with `retry` how long to wait before connecting again, and ends after about 15 minutes
-// (`bye`, `max_age`), when the token expires, and when the server shuts down. Nothing is lost by any of this, nor by a
+// Let other events pass. The reasons of `bye`, an open list:
+//
+// - `shutdown`: the server ends; another may answer
+// - `max_age`: streams are renewed after about 15 minutes
+// - `token_expired`: get a new token first
+// - `access_lost`: the caller may no longer read the space
+// - `unavailable`: the database does not answer
+//
+// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
+// connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
 // connection that breaks: the cursor is all the state there is. A client that does not read for 10 seconds is cut off.
 //
 // **Resuming.** `Last-Event-ID`, which browsers send by themselves, wins over `cursor`. A cursor that has expired is
@@ -5550,6 +6260,341 @@ func ParsePutItemResponse(rsp *http.Response) (*PutItemResponse, error) {
 		response.Headers412 = &headers
 	case rsp.StatusCode == 503:
 		var headers PutItemResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListPresenceResponse parses an HTTP response from a ListPresenceWithResponse call
+func ParseListPresenceResponse(rsp *http.Response) (*ListPresenceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListPresenceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Present
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthenticated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest SpaceNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 414:
+		var dest UriTooLong
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON414 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Unexpected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListPresenceResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListPresenceResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLeavePresenceResponse parses an HTTP response from a LeavePresenceWithResponse call
+func ParseLeavePresenceResponse(rsp *http.Response) (*LeavePresenceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LeavePresenceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthenticated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest SpaceNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest PresenceTaken
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 414:
+		var dest UriTooLong
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON414 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Unexpected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers LeavePresenceResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseEnterPresenceResponse parses an HTTP response from a EnterPresenceWithResponse call
+func ParseEnterPresenceResponse(rsp *http.Response) (*EnterPresenceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EnterPresenceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Present
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthenticated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest SpaceNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest RequestTimeout
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON408 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest PresenceTaken
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 414:
+		var dest UriTooLong
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON414 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMedia
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest PresenceFull
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Unexpected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers EnterPresenceResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers EnterPresenceResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers EnterPresenceResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers EnterPresenceResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {

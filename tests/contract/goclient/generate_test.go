@@ -32,7 +32,7 @@ func TestClient_fresh(t *testing.T) {
 		PackageName: "goclient",
 		Generate:    codegen.GenerateOptions{Models: true, Client: true},
 		// What serves pages and scripts is nothing that a program calls.
-		OutputOptions: codegen.OutputOptions{IncludeTags: []string{"sync", "documents", "server"}, SkipResponseBodyGetters: true},
+		OutputOptions: codegen.OutputOptions{IncludeTags: []string{"sync", "documents", "presence", "server"}, SkipResponseBodyGetters: true},
 	}.UpdateDefaults())
 	if err != nil {
 		t.Fatalf("generate: %v", err)
