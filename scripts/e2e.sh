@@ -1,7 +1,8 @@
 #!/bin/sh
 # Everything that needs Node: the browser client by itself and against the
 # real server, the TypeScript client generated from openapi.yaml, and the demo
-# page in Chromium. bin/tidemark and node_modules are there (make e2e).
+# page in Chromium, also with two nodes behind nginx. bin/tidemark and
+# node_modules are there (make e2e).
 set -eu
 
 CHROMIUM=$(sh scripts/chromium.sh)

@@ -105,7 +105,8 @@ async function carried(response, what, snapshot) {
 /** A fetch for one person: delayed, faulty and written down as the controls say. */
 const network = (who) => async (input, init) => {
   const url = new URL(input instanceof Request ? input.url : input, location.href);
-  const what = /\/(push|stream|presence)\b/.exec(url.pathname)?.[1] ?? 'pull';
+  const [, , , , resource] = url.pathname.split('/'); // /v1/spaces/{space}/{resource}
+  const what = resource === 'changes' ? 'pull' : resource;
   const cursor = what === 'push' ? JSON.parse(init.body).cursor : url.searchParams.get('cursor');
   const snapshot = what === 'pull' && !cursor;
   const began = performance.now();

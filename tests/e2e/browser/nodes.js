@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { binary, newFolder, run, startServer } from './harness.js';
@@ -79,6 +79,7 @@ async function freePort() {
 export async function startNginx(hosts) {
   const folder = await newFolder();
   const port = await freePort();
+  await chmod(folder.path, 0o755); // started by root, nginx works as another user
   await mkdir(join(folder.path, 'temp'));
   const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path temp/${name};`).join(' ');
   const configuration = join(folder.path, 'nginx.conf');

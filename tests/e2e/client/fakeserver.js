@@ -106,7 +106,8 @@ export class FakeServer {
 
   fetch = async (url, init = {}) => {
     const { pathname, searchParams } = new URL(url, "http://fake");
-    const kind = /\/(push|stream|presence)\b/.exec(pathname)?.[1] ?? "pull";
+    const [, , , , resource] = pathname.split("/"); // /v1/spaces/{space}/{resource}
+    const kind = resource === "changes" ? "pull" : resource;
     const body = init.body && JSON.parse(init.body);
     const token = new Headers(init.headers).get("Authorization")?.replace("Bearer ", "");
     const minVersion = searchParams.get("min_version");
