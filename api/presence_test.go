@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -161,4 +162,136 @@ func TestPresence_limits(t *testing.T) {
 	w.ask(http.MethodPut, "/v1/spaces/s2/presence/late", `{}`).want(http.StatusOK, "")
 	w.ask(http.MethodDelete, here+"/c1", "").want(http.StatusNoContent, "")
 	w.ask(http.MethodPut, here+"/late", `{}`).want(http.StatusOK, "")
+}
+
+// wantPresent wants an event that tells who is present in a space, and nothing
+// that a client would come back with.
+func (f *following) wantPresent(space string, clientIDs ...string) string {
+	f.t.Helper()
+	before := f.events.Last().ID
+	e := f.next("presence")
+	var got struct {
+		Space   string
+		Present []struct {
+			ClientID string `json:"client_id"`
+		}
+	}
+	if err := json.Unmarshal([]byte(e.Data), &got); err != nil {
+		f.t.Fatalf("%v: %s", err, e.Data)
+	}
+	var ids []string
+	for _, p := range got.Present {
+		ids = append(ids, p.ClientID)
+	}
+	if diff := cmp.Diff(clientIDs, ids); diff != "" || got.Space != space {
+		f.t.Errorf("in %s (-want +got):\n%s", got.Space, diff)
+	}
+	if e.ID != before || strings.Contains(e.Data, "expires_in_ms") {
+		f.t.Errorf("after the id %q came %+v", before, e)
+	}
+	return e.Data
+}
+
+func TestStream_presence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).listen()
+	empty := w.follow(streamPath)
+	empty.wantPage("")
+	const state = "{ \"a\":\r\n1 }"
+	w.ask(http.MethodPut, here+"/a", `{"state":`+state+`}`).want(http.StatusOK, "")
+	first := empty.wantPresent("s1", "a")
+	if !strings.Contains(first, `"state":{ "a":`+"\n"+`1 }`) { // a line end is one, whichever it was
+		t.Errorf("%q", first)
+	}
+	late := w.follow(streamPath)
+	late.wantPage("")
+	if got := late.wantPresent("s1", "a"); got != first {
+		t.Errorf("one stream got %s, another %s", first, got)
+	}
+	w.ask(http.MethodPut, here+"/a", `{"state":`+state+`}`).want(http.StatusOK, "") // no news
+	w.ask(http.MethodPut, "/v1/spaces/s2/presence/b", `{}`).want(http.StatusOK, "") // nor here
+	w.write("d")
+	empty.wantPage("d")
+	w.ask(http.MethodPut, here+"/a", `{}`).want(http.StatusOK, "")
+	if got := empty.wantPresent("s1", "a"); !strings.Contains(got, `"state":{}`) {
+		t.Errorf("%s", got)
+	}
+	w.ask(http.MethodDelete, here+"/a", "").want(http.StatusNoContent, "")
+	empty.wantPresent("s1")
+}
+
+func TestStream_presenceInSeveralSpaces(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).listen()
+	f := w.follow("/v1/stream?space=s1&space=s2")
+	f.wantPage("")
+	f.wantPage("")
+	w.ask(http.MethodPut, "/v1/spaces/s2/presence/b", `{}`).want(http.StatusOK, "")
+	f.wantPresent("s2", "b")
+	w.ask(http.MethodPut, here+"/a", `{}`).want(http.StatusOK, "")
+	f.wantPresent("s1", "a")
+}
+
+// withPresence gives the server of a bubble a registry in which alice is present.
+func withPresence(t *testing.T, o *Options) {
+	t.Helper()
+	o.Presence = newRegistry(t)
+	if err := o.Presence.Enter(t.Context(), "s1", "a", "alice", models.PresenceRequest{TTL: models.MaxPresenceTTL}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// It is for the database to say whether there is a stream: who is present alone
+// makes none.
+func TestStream_presenceWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	inStreamBubble(t, func(b *bubble) {
+		b.store.set(1, "{}", &models.Error{Code: models.CodeUnavailable, Detail: "The database is away."})
+		b.follow(streamPath).answer().want(http.StatusServiceUnavailable, models.CodeUnavailable)
+	}, withPresence)
+}
+
+// However often somebody shows another state, the stream looks for lost pokes as
+// often as ever.
+func TestStream_presenceIsNoHeartbeat(t *testing.T) {
+	t.Parallel()
+	inStreamBubble(t, func(b *bubble) {
+		f := b.follow(streamPath)
+		f.wantPage("d1")
+		f.wantPresent("s1", "a")
+		b.store.set(2, "{}", nil) // and no poke
+		for i := range 5 {
+			time.AfterFunc(time.Duration(3*i+1)*time.Second, func() {
+				state := fmt.Appendf(nil, `{"i":%d}`, i)
+				_ = b.server.presence.Enter(b.t.Context(), "s1", "a", "alice", models.PresenceRequest{State: state})
+			})
+		}
+		for range 5 {
+			f.wantPresent("s1", "a")
+		}
+		if f.wantPage("d2"); f.after() != heartbeatEvery {
+			t.Errorf("seen after %v", f.after())
+		}
+	}, withPresence)
+}
+
+// Who may no longer read a space is not shown who is there.
+func TestStream_presenceAfterRightsAreLost(t *testing.T) {
+	t.Parallel()
+	inStreamBubble(t, func(b *bubble) {
+		b.token = b.mint(time.Hour)
+		f := b.follow(streamPath)
+		f.wantPage("d1")
+		f.wantPresent("s1", "a")
+		synctest.Wait()
+		b.server.streams.mu.Lock()
+		for st := range b.server.streams.open {
+			st.who = auth.NewReader("alice", nil, st.who.Expires)
+		}
+		b.server.streams.mu.Unlock()
+		if err := b.server.presence.Leave(b.t.Context(), "s1", "a", "alice"); err != nil {
+			t.Fatal(err)
+		}
+		f.wantBye("access_lost")
+	}, withPresence, withTokens)
 }

@@ -24,19 +24,22 @@ const streamPath = "/v1/spaces/s1/stream"
 const patient = 30 * time.Second
 
 // listen serves w over TCP until the test ends.
-func (w *world) listen() *listening {
+func (w *world) listen(change ...func(*http.Server)) *listening {
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = w.server.HTTPServer()
+	for _, c := range change {
+		c(server.Config)
+	}
 	server.Start()
 	w.t.Cleanup(server.Close)
-	return &listening{w, server.URL, server.Client(), server.Close}
+	return &listening{w, server.URL, server.Client(), func() { w.server.engine.Drain(); server.Close() }}
 }
 
 type listening struct {
 	*world
 	url    string
 	client *http.Client
-	close  func() // waits for all requests
+	close  func() // ends all streams and waits for all requests
 }
 
 // following is a stream under way.
@@ -117,6 +120,14 @@ func (p streamPage) ids() string {
 	return strings.Join(ids, " ")
 }
 
+func pageOf(t *testing.T, data string) (p streamPage) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(data), &p); err != nil {
+		t.Fatalf("%v: %s", err, data)
+	}
+	return p
+}
+
 func (f *following) next(name string) eventstream.Event {
 	f.t.Helper()
 	e, err := f.events.Next()
@@ -133,10 +144,7 @@ func (f *following) next(name string) eventstream.Event {
 func (f *following) page() streamPage {
 	f.t.Helper()
 	e := f.next("changes")
-	var p streamPage
-	if err := json.Unmarshal([]byte(e.Data), &p); err != nil {
-		f.t.Fatalf("%v: %s", err, e.Data)
-	}
+	p := pageOf(f.t, e.Data)
 	if p.Space == "" && e.ID != p.Cursor || p.Space != "" && !strings.Contains(","+e.ID+",", ","+p.Space+"="+p.Cursor+",") {
 		f.t.Errorf("the id %q is not that of %+v", e.ID, p)
 	}
@@ -385,9 +393,8 @@ func TestStream_isLogged(t *testing.T) {
 	w := newWorld(t).listen()
 	f := w.follow(streamPath + "?cursor=")
 	f.page()
-	w.server.engine.Drain()
-	f.wantBye("shutdown")
 	w.close()
+	f.wantBye("shutdown")
 	if log := w.log.String(); !strings.Contains(log, "path="+streamPath+" status=200") {
 		t.Errorf("%s", log)
 	}

@@ -67,7 +67,7 @@ func inStreamBubble(t *testing.T, test func(b *bubble), change ...func(*testing.
 		b := &bubble{
 			t: t, store: &oneDocument{head: 1, text: "{}"}, broker: memory.New(), log: &strings.Builder{}, connect: make(chan net.Conn),
 		}
-		engine := syncer.New(b.store, b.broker, syncer.Options{})
+		engine := syncer.New(settled{b.store}, b.broker, syncer.Options{})
 		opts := Options{Engine: engine, Logger: slog.New(slog.NewTextHandler(b.log, nil))}
 		for _, c := range change {
 			c(t, &opts)
@@ -102,13 +102,26 @@ func (b *bubble) change(head int64, text string) {
 // raw is a stream as it is on the line.
 type raw struct {
 	*following
-	conn  net.Conn
-	lines *bufio.Reader
-	began time.Time
+	bubble *bubble
+	conn   net.Conn
+	lines  *bufio.Reader
+	began  time.Time
 }
 
 // ask sends a request for a stream and reads nothing.
 func (b *bubble) ask(target string) *raw {
+	b.t.Helper()
+	return b.send(http.MethodGet, target)
+}
+
+// post sends a request and reads its answer.
+func (b *bubble) post(target string) answer {
+	b.t.Helper()
+	r := b.send(http.MethodPost, target)
+	return r.readHead().answer()
+}
+
+func (b *bubble) send(method, target string) *raw {
 	b.t.Helper()
 	ours, theirs := net.Pipe()
 	b.t.Cleanup(func() { _ = ours.Close() })
@@ -117,19 +130,24 @@ func (b *bubble) ask(target string) *raw {
 	if b.token != "" {
 		auth = "Authorization: Bearer " + b.token + "\r\n"
 	}
-	send(b.t, ours, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", target, auth)
-	return &raw{conn: ours, lines: bufio.NewReader(ours), began: time.Now()}
+	send(b.t, ours, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", method, target, auth)
+	return &raw{bubble: b, conn: ours, lines: bufio.NewReader(ours), began: time.Now()}
 }
 
 // follow asks and reads the head of the answer.
 func (b *bubble) follow(target string) *raw {
 	b.t.Helper()
-	r := b.ask(target)
+	return b.ask(target).readHead()
+}
+
+// readHead reads the head of the answer.
+func (r *raw) readHead() *raw {
+	r.bubble.t.Helper()
 	response, err := http.ReadResponse(r.lines, nil)
 	if err != nil {
-		b.t.Fatal(err)
+		r.bubble.t.Fatal(err)
 	}
-	r.following = &following{t: b.t, response: response, events: eventstream.NewReader(response.Body)}
+	r.following = &following{t: r.bubble.t, response: response, events: eventstream.NewReader(response.Body)}
 	r.lines = bufio.NewReader(response.Body)
 	return r
 }

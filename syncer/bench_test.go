@@ -91,3 +91,43 @@ func BenchmarkPage(b *testing.B) {
 		buffer = page.AppendJSON(buffer[:0])
 	}
 }
+
+// What an edit costs that wakes a thousand streams: each for itself, and shared.
+func BenchmarkStreams(b *testing.B) {
+	const streams = 1000
+	text := todo
+	run := Run{Through: 2, Space: models.Space{Head: 2, Epoch: 1}, Documents: []models.Document{{
+		Collection: "todos", ID: "t1", Version: 2, Data: &text, ClientID: "c1", EditID: "e1", UpdatedBy: "alice",
+	}}}
+	e := New(&scriptedStore{changes: func(Range) (Run, error) { return run, nil }}, &deaf{}, Options{})
+	req := PullRequest{Cursor: at(1)}
+	encode := func(p *models.Page) []byte { return p.AppendJSON(nil) }
+	watches := make([]*Watch, streams)
+	for i := range watches {
+		watches[i] = e.Watch("s")
+	}
+	b.Run("alone", func(b *testing.B) {
+		for b.Loop() {
+			e.watchers.wake("s")
+			for range watches {
+				page, err := e.Pull(b.Context(), "s", req)
+				if err != nil {
+					b.Fatal(err)
+				}
+				encode(page)
+			}
+		}
+	})
+	b.Run("shared", func(b *testing.B) {
+		for b.Loop() {
+			e.watchers.wake("s")
+			for _, w := range watches {
+				page, err := w.Pull(b.Context(), 0, req)
+				if err != nil {
+					b.Fatal(err)
+				}
+				page.Text(encode)
+			}
+		}
+	})
+}

@@ -93,13 +93,17 @@ func (s *Spec) checkEvent(x *Exchange, event eventstream.Event) Verdict {
 		if !s.ByeReasons[body.Reason] {
 			rule = fmt.Errorf("the reason %q is not described", body.Reason)
 		}
+	case "presence":
+		if bytes.Contains(x.Received, []byte(`"expires_in_ms"`)) {
+			rule = errors.New("presence with expires_in_ms, which heartbeats would belie")
+		}
 	}
 	if schema == nil {
 		verdict.Err = fmt.Errorf("event %q is not described", event.Name)
 		return verdict
 	}
 	several := route.Operation.OperationID == "streamSpaces"
-	if several != (body.Space != "") && event.Name != "bye" {
+	if several != (body.Space != "") && event.Name != "bye" && event.Name != "presence" {
 		rule = errors.Join(rule, fmt.Errorf("event %s of space %q on %s", event.Name, body.Space, route.Operation.OperationID))
 	}
 	verdict.Err = errors.Join(schema.VisitJSON(data, openapi3.VisitAsResponse(), openapi3.MultiErrors()), rule)
@@ -116,6 +120,8 @@ func (s *Spec) schemaOf(event string, op *openapi3.Operation) *openapi3.Schema {
 		return s.doc.Components.Schemas["Problem"].Value
 	case "bye":
 		return byeSchema
+	case "presence":
+		return s.presenceSchema()
 	}
 	return nil
 }
@@ -127,6 +133,17 @@ var byeSchema = openapi3.NewObjectSchema().
 	WithProperty("retry_after_ms", openapi3.NewInt64Schema().WithMin(0)).
 	WithRequired([]string{"reason", "retry_after_ms"}).
 	WithoutAdditionalProperties()
+
+// presenceSchema is what the description says in words, too.
+func (s *Spec) presenceSchema() *openapi3.Schema {
+	present := openapi3.NewArraySchema()
+	present.Items = s.doc.Components.Schemas["Presence"]
+	return openapi3.NewObjectSchema().
+		WithProperty("space", openapi3.NewStringSchema()).
+		WithProperty("present", present).
+		WithRequired([]string{"space", "present"}).
+		WithoutAdditionalProperties()
+}
 
 // checkPageID checks that a client that comes back with the id of a page goes on
 // after that page.

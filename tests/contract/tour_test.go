@@ -473,6 +473,9 @@ func (g *guide) presence() {
 	g.ask("400 invalid_id", http.MethodPut, herePath+"/-", nil, `{}`)
 	g.ask("400 invalid_id", http.MethodDelete, herePath+"/-", nil, "")
 
+	g.stream("/v1/spaces/team-42/stream?collections=none", "changes", "presence")
+	g.stream("/v1/stream?space=team-42&collections=none", "changes", "presence")
+
 	guide := g.client.Token
 	g.client.Token = harness.Token(harness.Claims{"sub": "stranger", "spaces": harness.Claims{"team-42": "r"}})
 	put("409 presence_taken", `{}`)
@@ -565,7 +568,7 @@ func nothingUnseen(t *testing.T, recorder *Recorder) {
 		out[recorder.spec.Problems[code]] = true
 	}
 	events := recorder.Events()
-	for _, name := range []string{"changes", "reset", "bye"} {
+	for _, name := range []string{"changes", "presence", "reset", "bye"} {
 		if events[name] == 0 {
 			t.Errorf("event %s is described, and was never seen", name)
 		}

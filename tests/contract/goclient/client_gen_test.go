@@ -288,7 +288,7 @@ type PresenceRequest struct {
 	// byte for byte. Left out of a heartbeat it is empty.
 	State *PresenceState `json:"state,omitempty"`
 
-	// TtlS How many seconds the client is present without another heartbeat.
+	// TtlS How many seconds the client is present without another heartbeat; 30 if it is left out.
 	TtlS *int32 `json:"ttl_s,omitempty"`
 }
 
@@ -765,8 +765,8 @@ type PatchItemApplicationMergePatchPlusJSONRequestBody = ItemData
 // PutItemJSONRequestBody defines body for PutItem for application/json ContentType.
 type PutItemJSONRequestBody = ItemData
 
-// EnterPresenceJSONRequestBody defines body for EnterPresence for application/json ContentType.
-type EnterPresenceJSONRequestBody = PresenceRequest
+// PutPresenceJSONRequestBody defines body for PutPresence for application/json ContentType.
+type PutPresenceJSONRequestBody = PresenceRequest
 
 // PushEditsJSONRequestBody defines body for PushEdits for application/json ContentType.
 type PushEditsJSONRequestBody = PushRequest
@@ -1015,16 +1015,16 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/spaces/{space}/presence (the `ListPresence` operationId).
 	ListPresence(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// LeavePresence Leave
+	// DeletePresence Leave
 	//
 	// The client is no longer present. Also 204 if it was not. Another subject's client is
 	// `409 presence_taken`. A page that is closed may send this with `keepalive`; if it doesn't arrive, the ttl ends
 	// the presence.
 	//
-	// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `LeavePresence` operationId).
-	LeavePresence(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `DeletePresence` operationId).
+	DeletePresence(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// EnterPresenceWithBody Send a heartbeat
+	// PutPresenceWithBody Send a heartbeat
 	//
 	// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
 	// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
@@ -1040,10 +1040,10 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
-	EnterPresenceWithBody(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `PutPresence` operationId).
+	PutPresenceWithBody(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// EnterPresence Send a heartbeat
+	// PutPresence Send a heartbeat
 	//
 	// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
 	// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
@@ -1059,8 +1059,8 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
-	EnterPresence(ctx context.Context, space SpacePath, clientId ClientIdPath, body EnterPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `PutPresence` operationId).
+	PutPresence(ctx context.Context, space SpacePath, clientId ClientIdPath, body PutPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PushEditsWithBody Push edits
 	//
@@ -1151,6 +1151,7 @@ type ClientInterface interface {
 	// | event | data | what to do |
 	// |---|---|---|
 	// | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
+	// | `presence` | the `space` and who is `present`, as in `PresenceList` but without `expires_in_ms`: at the beginning if anybody is, then whenever somebody comes, goes or shows another state; it has no `id` | show them; it replaces the event before |
 	// | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
 	// | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 	//
@@ -1524,15 +1525,15 @@ func (c *Client) ListPresence(ctx context.Context, space SpacePath, reqEditors .
 	return c.Client.Do(req)
 }
 
-// LeavePresence Leave
+// DeletePresence Leave
 //
 // The client is no longer present. Also 204 if it was not. Another subject's client is
 // `409 presence_taken`. A page that is closed may send this with `keepalive`; if it doesn't arrive, the ttl ends
 // the presence.
 //
-// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `LeavePresence` operationId).
-func (c *Client) LeavePresence(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewLeavePresenceRequest(c.Server, space, clientId)
+// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `DeletePresence` operationId).
+func (c *Client) DeletePresence(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeletePresenceRequest(c.Server, space, clientId)
 	if err != nil {
 		return nil, err
 	}
@@ -1543,7 +1544,7 @@ func (c *Client) LeavePresence(ctx context.Context, space SpacePath, clientId Cl
 	return c.Client.Do(req)
 }
 
-// EnterPresenceWithBody Send a heartbeat
+// PutPresenceWithBody Send a heartbeat
 //
 // The client is present in the space, with this state, until `ttl_s` seconds have passed without another
 // heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
@@ -1559,9 +1560,9 @@ func (c *Client) LeavePresence(ctx context.Context, space SpacePath, clientId Cl
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
-func (c *Client) EnterPresenceWithBody(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewEnterPresenceRequestWithBody(c.Server, space, clientId, contentType, body)
+// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `PutPresence` operationId).
+func (c *Client) PutPresenceWithBody(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutPresenceRequestWithBody(c.Server, space, clientId, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1572,7 +1573,7 @@ func (c *Client) EnterPresenceWithBody(ctx context.Context, space SpacePath, cli
 	return c.Client.Do(req)
 }
 
-// EnterPresence Send a heartbeat
+// PutPresence Send a heartbeat
 //
 // The client is present in the space, with this state, until `ttl_s` seconds have passed without another
 // heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
@@ -1588,9 +1589,9 @@ func (c *Client) EnterPresenceWithBody(ctx context.Context, space SpacePath, cli
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
-func (c *Client) EnterPresence(ctx context.Context, space SpacePath, clientId ClientIdPath, body EnterPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewEnterPresenceRequest(c.Server, space, clientId, body)
+// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `PutPresence` operationId).
+func (c *Client) PutPresence(ctx context.Context, space SpacePath, clientId ClientIdPath, body PutPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutPresenceRequest(c.Server, space, clientId, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1710,6 +1711,7 @@ func (c *Client) PushEdits(ctx context.Context, space SpacePath, body PushEditsJ
 // | event | data | what to do |
 // |---|---|---|
 // | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
+// | `presence` | the `space` and who is `present`, as in `PresenceList` but without `expires_in_ms`: at the beginning if anybody is, then whenever somebody comes, goes or shows another state; it has no `id` | show them; it replaces the event before |
 // | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
 // | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 //
@@ -2525,8 +2527,8 @@ func NewListPresenceRequest(server string, space SpacePath) (*http.Request, erro
 	return req, nil
 }
 
-// NewLeavePresenceRequest constructs an http.Request for the LeavePresence method
-func NewLeavePresenceRequest(server string, space SpacePath, clientId ClientIdPath) (*http.Request, error) {
+// NewDeletePresenceRequest constructs an http.Request for the DeletePresence method
+func NewDeletePresenceRequest(server string, space SpacePath, clientId ClientIdPath) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -2566,19 +2568,19 @@ func NewLeavePresenceRequest(server string, space SpacePath, clientId ClientIdPa
 	return req, nil
 }
 
-// NewEnterPresenceRequest calls the generic EnterPresence builder with application/json body
-func NewEnterPresenceRequest(server string, space SpacePath, clientId ClientIdPath, body EnterPresenceJSONRequestBody) (*http.Request, error) {
+// NewPutPresenceRequest calls the generic PutPresence builder with application/json body
+func NewPutPresenceRequest(server string, space SpacePath, clientId ClientIdPath, body PutPresenceJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewEnterPresenceRequestWithBody(server, space, clientId, "application/json", bodyReader)
+	return NewPutPresenceRequestWithBody(server, space, clientId, "application/json", bodyReader)
 }
 
-// NewEnterPresenceRequestWithBody constructs an http.Request for the EnterPresence method, with any body, and a specified content type
-func NewEnterPresenceRequestWithBody(server string, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader) (*http.Request, error) {
+// NewPutPresenceRequestWithBody constructs an http.Request for the PutPresence method, with any body, and a specified content type
+func NewPutPresenceRequestWithBody(server string, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3204,7 +3206,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/spaces/{space}/presence (the `ListPresence` operationId).
 	ListPresenceWithResponse(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*ListPresenceResponse, error)
 
-	// LeavePresenceWithResponse Leave
+	// DeletePresenceWithResponse Leave
 	//
 	// The client is no longer present. Also 204 if it was not. Another subject's client is
 	// `409 presence_taken`. A page that is closed may send this with `keepalive`; if it doesn't arrive, the ttl ends
@@ -3212,10 +3214,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `LeavePresence` operationId).
-	LeavePresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*LeavePresenceResponse, error)
+	// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `DeletePresence` operationId).
+	DeletePresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*DeletePresenceResponse, error)
 
-	// EnterPresenceWithBodyWithResponse Send a heartbeat
+	// PutPresenceWithBodyWithResponse Send a heartbeat
 	//
 	// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
 	// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
@@ -3231,10 +3233,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
-	EnterPresenceWithBodyWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnterPresenceResponse, error)
+	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `PutPresence` operationId).
+	PutPresenceWithBodyWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutPresenceResponse, error)
 
-	// EnterPresenceWithResponse Send a heartbeat
+	// PutPresenceWithResponse Send a heartbeat
 	//
 	// The client is present in the space, with this state, until `ttl_s` seconds have passed without another
 	// heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
@@ -3250,8 +3252,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
-	EnterPresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, body EnterPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*EnterPresenceResponse, error)
+	// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `PutPresence` operationId).
+	PutPresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, body PutPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*PutPresenceResponse, error)
 
 	// PushEditsWithBodyWithResponse Push edits
 	//
@@ -3342,6 +3344,7 @@ type ClientWithResponsesInterface interface {
 	// | event | data | what to do |
 	// |---|---|---|
 	// | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
+	// | `presence` | the `space` and who is `present`, as in `PresenceList` but without `expires_in_ms`: at the beginning if anybody is, then whenever somebody comes, goes or shows another state; it has no `id` | show them; it replaces the event before |
 	// | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
 	// | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 	//
@@ -4130,12 +4133,12 @@ func (r ListPresenceResponse) ContentType() string {
 	return ""
 }
 
-// LeavePresenceResponse401Headers the declared response headers of an HTTP 401 response for LeavePresence
-type LeavePresenceResponse401Headers struct {
+// DeletePresenceResponse401Headers the declared response headers of an HTTP 401 response for DeletePresence
+type DeletePresenceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-type LeavePresenceResponse struct {
+type DeletePresenceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
@@ -4153,11 +4156,11 @@ type LeavePresenceResponse struct {
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Unexpected
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *LeavePresenceResponse401Headers
+	Headers401 *DeletePresenceResponse401Headers
 }
 
 // Status returns HTTPResponse.Status
-func (r LeavePresenceResponse) Status() string {
+func (r DeletePresenceResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4165,7 +4168,7 @@ func (r LeavePresenceResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r LeavePresenceResponse) StatusCode() int {
+func (r DeletePresenceResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -4173,34 +4176,34 @@ func (r LeavePresenceResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r LeavePresenceResponse) ContentType() string {
+func (r DeletePresenceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// EnterPresenceResponse200Headers the declared response headers of an HTTP 200 response for EnterPresence
-type EnterPresenceResponse200Headers struct {
+// PutPresenceResponse200Headers the declared response headers of an HTTP 200 response for PutPresence
+type PutPresenceResponse200Headers struct {
 	CacheControl *string
 }
 
-// EnterPresenceResponse401Headers the declared response headers of an HTTP 401 response for EnterPresence
-type EnterPresenceResponse401Headers struct {
+// PutPresenceResponse401Headers the declared response headers of an HTTP 401 response for PutPresence
+type PutPresenceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
-// EnterPresenceResponse429Headers the declared response headers of an HTTP 429 response for EnterPresence
-type EnterPresenceResponse429Headers struct {
+// PutPresenceResponse429Headers the declared response headers of an HTTP 429 response for PutPresence
+type PutPresenceResponse429Headers struct {
 	RetryAfter *int32
 }
 
-// EnterPresenceResponse503Headers the declared response headers of an HTTP 503 response for EnterPresence
-type EnterPresenceResponse503Headers struct {
+// PutPresenceResponse503Headers the declared response headers of an HTTP 503 response for PutPresence
+type PutPresenceResponse503Headers struct {
 	RetryAfter *int32
 }
 
-type EnterPresenceResponse struct {
+type PutPresenceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -4232,17 +4235,17 @@ type EnterPresenceResponse struct {
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Unexpected
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *EnterPresenceResponse200Headers
+	Headers200 *PutPresenceResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *EnterPresenceResponse401Headers
+	Headers401 *PutPresenceResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
-	Headers429 *EnterPresenceResponse429Headers
+	Headers429 *PutPresenceResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *EnterPresenceResponse503Headers
+	Headers503 *PutPresenceResponse503Headers
 }
 
 // Status returns HTTPResponse.Status
-func (r EnterPresenceResponse) Status() string {
+func (r PutPresenceResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4250,7 +4253,7 @@ func (r EnterPresenceResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r EnterPresenceResponse) StatusCode() int {
+func (r PutPresenceResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -4258,7 +4261,7 @@ func (r EnterPresenceResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r EnterPresenceResponse) ContentType() string {
+func (r PutPresenceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -4893,7 +4896,7 @@ func (c *ClientWithResponses) ListPresenceWithResponse(ctx context.Context, spac
 	return ParseListPresenceResponse(rsp)
 }
 
-// LeavePresenceWithResponse Leave
+// DeletePresenceWithResponse Leave
 //
 // The client is no longer present. Also 204 if it was not. Another subject's client is
 // `409 presence_taken`. A page that is closed may send this with `keepalive`; if it doesn't arrive, the ttl ends
@@ -4901,16 +4904,16 @@ func (c *ClientWithResponses) ListPresenceWithResponse(ctx context.Context, spac
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `LeavePresence` operationId).
-func (c *ClientWithResponses) LeavePresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*LeavePresenceResponse, error) {
-	rsp, err := c.LeavePresence(ctx, space, clientId, reqEditors...)
+// Corresponds with DELETE /v1/spaces/{space}/presence/{client_id} (the `DeletePresence` operationId).
+func (c *ClientWithResponses) DeletePresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, reqEditors ...RequestEditorFn) (*DeletePresenceResponse, error) {
+	rsp, err := c.DeletePresence(ctx, space, clientId, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseLeavePresenceResponse(rsp)
+	return ParseDeletePresenceResponse(rsp)
 }
 
-// EnterPresenceWithBodyWithResponse Send a heartbeat
+// PutPresenceWithBodyWithResponse Send a heartbeat
 //
 // The client is present in the space, with this state, until `ttl_s` seconds have passed without another
 // heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
@@ -4926,16 +4929,16 @@ func (c *ClientWithResponses) LeavePresenceWithResponse(ctx context.Context, spa
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
-func (c *ClientWithResponses) EnterPresenceWithBodyWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnterPresenceResponse, error) {
-	rsp, err := c.EnterPresenceWithBody(ctx, space, clientId, contentType, body, reqEditors...)
+// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `PutPresence` operationId).
+func (c *ClientWithResponses) PutPresenceWithBodyWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutPresenceResponse, error) {
+	rsp, err := c.PutPresenceWithBody(ctx, space, clientId, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseEnterPresenceResponse(rsp)
+	return ParsePutPresenceResponse(rsp)
 }
 
-// EnterPresenceWithResponse Send a heartbeat
+// PutPresenceWithResponse Send a heartbeat
 //
 // The client is present in the space, with this state, until `ttl_s` seconds have passed without another
 // heartbeat or it leaves. The answer lists everybody who is present, itself included. A token that may read the
@@ -4951,13 +4954,13 @@ func (c *ClientWithResponses) EnterPresenceWithBodyWithResponse(ctx context.Cont
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `EnterPresence` operationId).
-func (c *ClientWithResponses) EnterPresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, body EnterPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*EnterPresenceResponse, error) {
-	rsp, err := c.EnterPresence(ctx, space, clientId, body, reqEditors...)
+// Corresponds with PUT /v1/spaces/{space}/presence/{client_id} (the `PutPresence` operationId).
+func (c *ClientWithResponses) PutPresenceWithResponse(ctx context.Context, space SpacePath, clientId ClientIdPath, body PutPresenceJSONRequestBody, reqEditors ...RequestEditorFn) (*PutPresenceResponse, error) {
+	rsp, err := c.PutPresence(ctx, space, clientId, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseEnterPresenceResponse(rsp)
+	return ParsePutPresenceResponse(rsp)
 }
 
 // PushEditsWithBodyWithResponse Push edits
@@ -5061,6 +5064,7 @@ func (c *ClientWithResponses) PushEditsWithResponse(ctx context.Context, space S
 // | event | data | what to do |
 // |---|---|---|
 // | `changes` | a page (`Page`); the event's `id` is its `cursor` | take it in, keep the cursor. A page may be empty: the cursor moves |
+// | `presence` | the `space` and who is `present`, as in `PresenceList` but without `expires_in_ms`: at the beginning if anybody is, then whenever somebody comes, goes or shows another state; it has no `id` | show them; it replaces the event before |
 // | `reset` | a `Problem`, `410 cursor_expired` with its `cause`; the `id` is empty | the stream ends. Start again without a cursor, as after a 410 |
 // | `bye` | the `reason` why the stream ends, and `retry_after_ms` | connect again after `retry_after_ms` with the last cursor |
 //
@@ -6364,15 +6368,15 @@ func ParseListPresenceResponse(rsp *http.Response) (*ListPresenceResponse, error
 	return response, nil
 }
 
-// ParseLeavePresenceResponse parses an HTTP response from a LeavePresenceWithResponse call
-func ParseLeavePresenceResponse(rsp *http.Response) (*LeavePresenceResponse, error) {
+// ParseDeletePresenceResponse parses an HTTP response from a DeletePresenceWithResponse call
+func ParseDeletePresenceResponse(rsp *http.Response) (*DeletePresenceResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &LeavePresenceResponse{
+	response := &DeletePresenceResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -6434,7 +6438,7 @@ func ParseLeavePresenceResponse(rsp *http.Response) (*LeavePresenceResponse, err
 
 	switch {
 	case rsp.StatusCode == 401:
-		var headers LeavePresenceResponse401Headers
+		var headers DeletePresenceResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6448,15 +6452,15 @@ func ParseLeavePresenceResponse(rsp *http.Response) (*LeavePresenceResponse, err
 	return response, nil
 }
 
-// ParseEnterPresenceResponse parses an HTTP response from a EnterPresenceWithResponse call
-func ParseEnterPresenceResponse(rsp *http.Response) (*EnterPresenceResponse, error) {
+// ParsePutPresenceResponse parses an HTTP response from a PutPresenceWithResponse call
+func ParsePutPresenceResponse(rsp *http.Response) (*PutPresenceResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &EnterPresenceResponse{
+	response := &PutPresenceResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -6564,7 +6568,7 @@ func ParseEnterPresenceResponse(rsp *http.Response) (*EnterPresenceResponse, err
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers EnterPresenceResponse200Headers
+		var headers PutPresenceResponse200Headers
 		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6574,7 +6578,7 @@ func ParseEnterPresenceResponse(rsp *http.Response) (*EnterPresenceResponse, err
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
-		var headers EnterPresenceResponse401Headers
+		var headers PutPresenceResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6584,7 +6588,7 @@ func ParseEnterPresenceResponse(rsp *http.Response) (*EnterPresenceResponse, err
 		}
 		response.Headers401 = &headers
 	case rsp.StatusCode == 429:
-		var headers EnterPresenceResponse429Headers
+		var headers PutPresenceResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
@@ -6594,7 +6598,7 @@ func ParseEnterPresenceResponse(rsp *http.Response) (*EnterPresenceResponse, err
 		}
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
-		var headers EnterPresenceResponse503Headers
+		var headers PutPresenceResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
