@@ -32,16 +32,6 @@ func URL(t testing.TB) string {
 	return createFor(t, admin)
 }
 
-// Program is the path of one of PostgreSQL's programs, for who has only a URL. An
-// archive or a server elsewhere may have brought none: then there is an error.
-func Program(name string) (string, error) {
-	bin := inPath()
-	for i := 0; bin == "" && i < len(installers); i++ {
-		bin = newest(installers[i])
-	}
-	return program(bin, name)
-}
-
 // shared is the URL of the server that all tests of this process use.
 // Nobody stops it: its lifeline does when the process is gone.
 var shared = sync.OnceValues(func() (string, error) {

@@ -78,20 +78,6 @@ func (s *Server) AdminURL() string {
 	return fmt.Sprintf("postgres://postgres:%s@127.0.0.1:%d/postgres?sslmode=disable", s.password, s.port)
 }
 
-// Program is the path of one of PostgreSQL's programs, of the same installation
-// as the server where that has it: an archive may hold the server alone.
-func (s *Server) Program(name string) (string, error) {
-	return program(s.bin, name)
-}
-
-func program(bin, name string) (string, error) {
-	beside := filepath.Join(bin, name)
-	if _, err := os.Stat(beside); err == nil {
-		return beside, nil
-	}
-	return exec.LookPath(name)
-}
-
 // PID is the postmaster's process id, 0 while the server is stopped.
 func (s *Server) PID() int {
 	s.mu.Lock()
