@@ -13,12 +13,14 @@ import (
 )
 
 // fetch asks a server, without the transport's own decompression.
-func fetch(t *testing.T, url, accept string) (header http.Header, body []byte) {
+func (l *listening) fetch(target, accept string) (header http.Header, body []byte) {
+	t := l.t
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, l.url+target, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Authorization", "Bearer "+l.token)
 	if accept != "" {
 		req.Header.Set("Accept-Encoding", accept)
 	}
@@ -38,16 +40,16 @@ func fetch(t *testing.T, url, accept string) (header http.Header, body []byte) {
 func TestCompression(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).listen()
-	small := w.url + "/v1/spaces/s1/changes"
-	_, plain := fetch(t, small, "")
-	if header, body := fetch(t, small, "gzip, zstd"); header.Get("Content-Encoding") != "" || !cmp.Equal(plain, body) {
+	small := "/v1/spaces/s1/changes"
+	_, plain := w.fetch(small, "")
+	if header, body := w.fetch(small, "gzip, zstd"); header.Get("Content-Encoding") != "" || !cmp.Equal(plain, body) {
 		t.Errorf("a small page comes as %q: %s", header.Get("Content-Encoding"), body)
 	}
 	for i := range 9 {
 		w.ask(http.MethodPut, fmt.Sprintf("/v1/spaces/s1/documents/c/d%d", i), `{"a":"`+strings.Repeat("x", 1000)+`"}`,
 			"If-None-Match", "*").want(http.StatusCreated, "")
 	}
-	header, plain := fetch(t, small, "")
+	header, plain := w.fetch(small, "")
 	if header.Get("Content-Encoding") != "" || len(plain) < 9000 {
 		t.Fatalf("%d bytes come as %q", len(plain), header.Get("Content-Encoding"))
 	}
@@ -55,7 +57,7 @@ func TestCompression(t *testing.T) {
 		"gzip": func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
 		"zstd": func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r) },
 	} {
-		header, body := fetch(t, small, encoding)
+		header, body := w.fetch(small, encoding)
 		if header.Get("Content-Encoding") != encoding || len(body) > len(plain)/4 {
 			t.Errorf("%s: %d of %d bytes come as %q", encoding, len(body), len(plain), header.Get("Content-Encoding"))
 		}
