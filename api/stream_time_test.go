@@ -48,6 +48,20 @@ func (d *oneDocument) Changes(_ context.Context, _ string, r syncer.Range) (sync
 	return run, d.err
 }
 
+func (d *oneDocument) Heads(_ context.Context, names []string) ([]models.Space, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	heads := make([]models.Space, len(names))
+	for i := range heads {
+		heads[i] = models.Space{Head: d.head, Epoch: 1}
+	}
+	return heads, d.err
+}
+
+func (*oneDocument) Inbox(context.Context, syncer.InboxRange) ([]models.Inbox, error) {
+	return nil, nil
+}
+
 // bubble is a whole HTTP server whose time moves only while everybody waits.
 type bubble struct {
 	t       *testing.T
@@ -67,7 +81,7 @@ func inStreamBubble(t *testing.T, test func(b *bubble), change ...func(*testing.
 		b := &bubble{
 			t: t, store: &oneDocument{head: 1, text: "{}"}, broker: memory.New(), log: &strings.Builder{}, connect: make(chan net.Conn),
 		}
-		engine := syncer.New(settled{b.store}, b.broker, syncer.Options{})
+		engine := syncer.New(settled{b.store}, b.broker, syncer.Options{TailMemory: -1})
 		opts := Options{Engine: engine, Logger: slog.New(slog.NewTextHandler(b.log, nil))}
 		for _, c := range change {
 			c(t, &opts)
@@ -190,7 +204,8 @@ func TestStream_heartbeat(t *testing.T) {
 	})
 }
 
-// A poke may be lost; what it would have told is found with the next heartbeat.
+// A poke may be lost; what it would have told is found with the next heartbeat, even
+// by an engine without tails, which nothing refreshes.
 func TestStream_lostPoke(t *testing.T) {
 	t.Parallel()
 	inStreamBubble(t, func(b *bubble) {
@@ -334,6 +349,35 @@ func TestStream_whoDoesNotReadIsCut(t *testing.T) {
 		if text, err := io.ReadAll(f.lines); err != nil || len(text) != 0 {
 			t.Errorf("read %q, %v", text, err)
 		}
+	})
+}
+
+// T12: a thousand clients that never read. They are cut, nothing of them stays
+// (the bubble does not end with a goroutine left over), and who reads sees all.
+func TestStream_aThousandThatNeverRead(t *testing.T) {
+	t.Parallel()
+	inStreamBubble(t, func(b *bubble) {
+		const silent = 1000
+		for range silent {
+			b.ask(streamPath)
+		}
+		reading := b.follow(streamPath)
+		reading.wantPage("d1")
+		for head := range int64(9) {
+			<-time.After(time.Second)
+			b.change(2+head, "{}")
+			reading.wantPage(fmt.Sprint("d", 2+head))
+		}
+		if n := b.server.streams.count(); n != silent+1 {
+			t.Errorf("after %v %d streams are open", reading.after(), n)
+		}
+		<-time.After(patience)
+		synctest.Wait()
+		if n := b.server.streams.count(); n != 1 {
+			t.Errorf("after %v %d streams are open", reading.after(), n)
+		}
+		b.change(100, "{}")
+		reading.wantPage("d100")
 	})
 }
 

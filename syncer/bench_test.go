@@ -98,6 +98,7 @@ func BenchmarkStreams(b *testing.B) {
 	run := Run{Through: 2, Space: models.Space{Head: 2, Epoch: 1}, Changes: []models.Change{{
 		Collection: "todos", ID: "t1", Version: 2, Data: []byte(todo), ClientID: "c1", EditID: "e1", UpdatedBy: "alice",
 	}}}
+	run.Changes[0].Encode() // as those of a tail
 	e := New(&scriptedStore{changes: func(Range) (Run, error) { return run, nil }}, &deaf{}, Options{})
 	req := PullRequest{Cursor: at(1)}
 	encode := func(p *models.Page) []byte { return p.AppendJSON(nil) }

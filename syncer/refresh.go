@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tidemark/tidemark/models"
@@ -33,6 +34,24 @@ func (e *Engine) refresh(ctx context.Context) {
 			}
 		case <-tick.C:
 			e.compareHeads(ctx, e.tails.all())
+			e.adopt(ctx, e.tails.without(e.watchers.names()))
+		}
+	}
+}
+
+// adopt gives tails to spaces that somebody waits for and that have none: they were
+// read before this began, or their tails had to make room. Nobody knows what was
+// missed meanwhile, so who waits is told to look.
+func (e *Engine) adopt(ctx context.Context, names []string) {
+	for chunk := range slices.Chunk(names, headsAtOnce) {
+		started := e.tails.now()
+		heads, err := e.store.Heads(ctx, chunk)
+		if err != nil {
+			return // the next tick tries again
+		}
+		for i, row := range heads {
+			e.tails.learn(chunk[i], Range{After: row.Head}, Run{Space: row, Through: row.Head}, started)
+			e.watchers.wake(chunk[i])
 		}
 	}
 }
@@ -40,9 +59,7 @@ func (e *Engine) refresh(ctx context.Context) {
 // compareHeads asks for the heads of tails, and for the changes of those that have
 // moved.
 func (e *Engine) compareHeads(ctx context.Context, all []*tail) {
-	for len(all) > 0 && ctx.Err() == nil {
-		some := all[:min(len(all), headsAtOnce)]
-		all = all[len(some):]
+	for some := range slices.Chunk(all, headsAtOnce) {
 		names, asked := make([]string, len(some)), make([]int64, len(some))
 		for i, t := range some {
 			names[i], asked[i] = t.name, t.head()

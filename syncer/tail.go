@@ -88,9 +88,10 @@ func (t *tail) advance(run Run, asked int64, started time.Time) bool {
 	switch {
 	case run.Space.Head < asked, run.Space.Epoch != t.space.Epoch && run.Space.Head > 0 && t.space.Head > 0:
 		return false
-	case run.Through < run.Space.Head:
-		// More than a page has changed. A part of it, shown as the head, would show
-		// a push in part; so nothing of it is kept.
+	case run.Through < run.Space.Head, run.Space.Floor > asked:
+		// More than a page has changed: a part of it, shown as the head, would show a
+		// push in part. Or tombstones that were to come are purged, and documents would
+		// stay that are deleted. So nothing of it is kept.
 		if run.Space.Head > t.space.Head {
 			t.restart(run.Space, started)
 		}

@@ -208,6 +208,18 @@ func (ts *tails) takeBehind() []*tail {
 	return list
 }
 
+// without returns those of the spaces that have no tail; none while no tail answers.
+func (ts *tails) without(spaces []string) (missing []string) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, space := range spaces {
+		if ts.on && ts.spaces[space] == nil {
+			missing = append(missing, space)
+		}
+	}
+	return missing
+}
+
 // all returns all tails that are in use, and forgets the others.
 func (ts *tails) all() []*tail {
 	now := ts.now()

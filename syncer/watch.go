@@ -124,12 +124,16 @@ func (w *watchers) wake(space string) {
 
 // wakeAll tells everybody that anything may have changed.
 func (w *watchers) wakeAll() {
-	w.mu.Lock()
-	spaces := slices.Collect(maps.Keys(w.spaces))
-	w.mu.Unlock()
-	for _, space := range spaces {
+	for _, space := range w.names() {
 		w.wake(space) // one by one, so that others get in between
 	}
+}
+
+// names returns the spaces that somebody watches.
+func (w *watchers) names() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Keys(w.spaces))
 }
 
 // wake is called with watchers.mu held.

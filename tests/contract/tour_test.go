@@ -24,6 +24,7 @@ var elsewhere = map[string]string{
 	"internal":        "is a bug",
 	"unavailable":     "needs a database that is away",
 	"outcome_unknown": "needs a commit whose answer is lost",
+	"space_busy":      "needs hundreds of pushes that wait for one space",
 }
 
 // TestTour walks through every operation with every answer it describes, on

@@ -288,7 +288,7 @@ type PresenceRequest struct {
 	// byte for byte. Left out of a heartbeat it is empty.
 	State *PresenceState `json:"state,omitempty"`
 
-	// TtlS How many seconds the client is present without another heartbeat.
+	// TtlS How many seconds the client is present without another heartbeat; 30 if it is left out.
 	TtlS *int32 `json:"ttl_s,omitempty"`
 }
 
