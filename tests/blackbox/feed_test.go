@@ -17,7 +17,7 @@ import (
 )
 
 // raceTimeout bounds a race of writers and followers.
-const raceTimeout = 8 * time.Minute
+var raceTimeout = harness.Size(8*time.Minute, time.Hour)
 
 // TestFeed_followersSeeEveryVersion lets many writers loose on one space, with
 // followers right behind them.
