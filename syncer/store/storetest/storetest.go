@@ -50,6 +50,7 @@ func Run(t *testing.T, db Database) {
 		list []requirement
 	}{
 		{"Commit", commitRequirements},
+		{"Groups", groupRequirements},
 		{"Locks", lockRequirements},
 		{"Changes", changesRequirements},
 		{"Reads", readRequirements},
