@@ -67,6 +67,7 @@ func Run(t *testing.T, db Database) {
 		{"Pages", pageRequirements},
 		{"Cursors", cursorRequirements},
 		{"LongPoll", longPollRequirements},
+		{"Nodes", nodeRequirements},
 		{"Documents", documentRequirements},
 		{"Digest", digestRequirements},
 	}
