@@ -105,8 +105,8 @@ func groupFindsItsOwn(t *testing.T, w *world) {
 	for i, neighbor := range list {
 		n := int64(i + 1)
 		neighbor.write(t, row(n, "todos/t1", fmt.Sprintf(`{"n":%d}`, i)), row(n, "todos/t2", fmt.Sprintf(`{"m":%d}`, i)))
-		neighbor.remember(t, c1, fmt.Appendf(nil, "alice %d", i))
-		neighbor.remember(t, bob, fmt.Appendf(nil, "bob %d", i))
+		neighbor.remember(t, c1, syncer.Receipts{Newest: fmt.Appendf(nil, "alice %d", i)})
+		neighbor.remember(t, bob, syncer.Receipts{Newest: fmt.Appendf(nil, "bob %d", i)})
 	}
 	all := []syncer.Touch{
 		list[0].touch(syncer.Want{Key: key("todos/t1"), Base: 1}, syncer.Want{Key: key("todos/t2"), Base: 2}),
@@ -135,7 +135,7 @@ func groupFindsItsOwn(t *testing.T, w *world) {
 			Documents: map[syncer.Key]*models.Document{key("todos/t1"): bare, key("todos/t2"): document(0, "todos/t2", `{"m":0}`)},
 			Receipts:  ring("alice 0"),
 		},
-		{Receipts: map[syncer.Client][]byte{bob: []byte("bob 1")}},
+		{Receipts: map[syncer.Client]syncer.Receipts{bob: {Newest: []byte("bob 1")}}},
 		{Documents: map[syncer.Key]*models.Document{key("todos/t2"): document(2, "todos/t2", `{"m":2}`)}},
 	} {
 		if got[i].Now <= 0 || got[i].Space.CreatedAt <= 0 {
@@ -179,7 +179,7 @@ func groupMixed(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	got := list[0].locked(t, list[0].touch())
-	if got.Space.Head != 1 || string(got.Receipts[c1]) != "receipts" {
+	if got.Space.Head != 1 || string(got.Receipts[c1].Newest) != "receipts" {
 		t.Errorf("the space of receipts alone: %+v", got)
 	}
 	got = list[1].locked(t, list[1].touch())
@@ -274,7 +274,7 @@ func groupAllLocked(t *testing.T, w *world) {
 // before the holder's commit, and find what was there then.
 func groupAfterTheHolder(t *testing.T, w *world) {
 	w.write(t, row(1, "todos/t1", `{"n":1}`))
-	w.remember(t, c1, []byte("first"))
+	w.remember(t, c1, syncer.Receipts{Newest: []byte("first")})
 	wants := []syncer.Want{{Key: key("todos/t1"), Data: true}, {Key: key("todos/t2"), Data: true}}
 	for version := int64(2); version < 8; version++ {
 		first, locked := hold(t, w.store, w.touch())
