@@ -26,7 +26,7 @@ WITH_POSTGRES = go run ./tests/pgtest/cmd --
 E2E_MODULES  = tests/e2e/node_modules/.package-lock.json
 SPEC_MODULES = tests/e2e/spec/node_modules/.package-lock.json
 
-BROKERS   = postgres nats
+BROKERS   = postgres logical nats redis
 BLACK_BOX = ./tests ./tests/blackbox ./tests/model ./tests/contract/... ./tests/badinput
 
 FUZZTIME ?= 5s

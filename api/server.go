@@ -59,6 +59,7 @@ type Server struct {
 	echo     *echo.Echo
 	access   map[string]access // by the route in echo's form; byToken for what is no route
 	gauges   http.Handler
+	packed   http.Handler // echo, behind compression
 
 	streams   streams
 	ticketKey ticketKey
@@ -103,7 +104,8 @@ func New(opts Options) (*Server, error) {
 		}
 		s.access[r.echoPath()] = r.access
 	}
-	return s, nil
+	s.packed, err = compressed(s.echo)
+	return s, err
 }
 
 // ServeHTTP answers one request. It makes the router see the path as it was sent:
@@ -112,7 +114,7 @@ func New(opts Options) (*Server, error) {
 // now it always comes escaped, and param undoes that once.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.URL.RawPath = r.URL.EscapedPath()
-	s.echo.ServeHTTP(w, r)
+	s.packed.ServeHTTP(w, r)
 }
 
 // HTTPServer returns an http.Server for s with all its limits set.

@@ -58,7 +58,9 @@ func (d *oneDocument) Heads(_ context.Context, names []string) ([]models.Space, 
 	return heads, d.err
 }
 
-func (*oneDocument) Inbox(context.Context, syncer.InboxRange) ([]models.Inbox, error) { return nil, nil }
+func (*oneDocument) Inbox(context.Context, syncer.InboxRange) ([]models.Inbox, error) {
+	return nil, nil
+}
 
 // bubble is a whole HTTP server whose time moves only while everybody waits.
 type bubble struct {

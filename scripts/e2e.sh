@@ -1,15 +1,20 @@
 #!/bin/sh
 # Everything that needs Node: the browser client by itself and against the
 # real server, the TypeScript client generated from openapi.yaml, and the demo
-# page in Chromium. bin/tidemark and node_modules are there (make e2e).
+# page in Chromium, also with two nodes behind nginx. bin/tidemark and
+# node_modules are there (make e2e).
 set -eu
 
 CHROMIUM=$(sh scripts/chromium.sh)
-export CHROMIUM
+NGINX=$(sh scripts/nginx.sh)
+export CHROMIUM NGINX
 # A line a test, also where there is no terminal.
 export NODE_OPTIONS="${NODE_OPTIONS:-} --test-reporter=spec"
 
 npm_run() { npm --silent --prefix "$@"; }
+# A PostgreSQL server of its own: what is in a database of the caller is not for
+# tests to write to.
+with_postgres() { TIDEMARK_TEST_DATABASE_URL='' go run ./tests/pgtest/cmd -- "$@"; }
 with_server() { sh scripts/with-server.sh bin/tidemark npm --silent --prefix "$@"; }
 
 echo "== client"
@@ -19,4 +24,4 @@ with_server tests/e2e run client:server
 echo "== openapi.yaml: TypeScript client and API reference against the server"
 with_server tests/e2e/spec run spec
 echo "== demo page in $CHROMIUM"
-TIDEMARK_BIN=$PWD/bin/tidemark npm_run tests/e2e run browser
+TIDEMARK_BIN=$PWD/bin/tidemark with_postgres npm --silent --prefix tests/e2e run browser

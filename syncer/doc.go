@@ -75,6 +75,16 @@
 // it takes time in proportion to the texts it reads and no more, whatever they
 // hold.
 //
+// # The inbox
+//
+// What is no client inserts rows into a table, in SQL transactions of its own. An
+// engine that runs has them carried out: it reads the first rows of each space and
+// pushes them as the client "inbox". Which of them are still there is found out under
+// the space's lock, and what carries a row out also deletes it, or moves it to the
+// refused ones. So each takes effect once, without receipts, on however many nodes
+// this is done, and in the order of the rows' numbers. Those follow the order of
+// commits only for writers that lock the same row of something before they write.
+//
 // # A pull
 //
 // [Engine.Pull] opens the cursor, which is all the state there is, and asks

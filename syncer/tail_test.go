@@ -44,6 +44,7 @@ func (h *history) keep() {
 // engine would hear of it.
 func (h *history) commit(epoch, step int64, texts map[string]string) *spaceCommit {
 	space := h.space("s", epoch)
+	space.row.Epoch = epoch
 	h.spaces["s"] = space
 	c := &spaceCommit{before: space.row.Head}
 	space.row.Head = max(space.row.Head, h.last) + step
@@ -102,14 +103,12 @@ func (h *history) holds(t rapid.TB, tail *tail, r Range) (answered bool) {
 	old := newModelStore()
 	old.spaces["s"] = then
 	want := old.changes("s", r)
-	if len(want.Changes) > 0 || want.Through != run.Through {
-		if want.Through != run.Through {
-			t.Errorf("%+v at %+v: through %d, want %d", r, at, run.Through, want.Through)
-		}
+	if want.Through != run.Through {
+		t.Errorf("%+v at %+v: through %d, want %d", r, at, run.Through, want.Through)
 	}
 	ascends(t, "a page", run.Changes)
-	if diff := gocmp.Diff(want.Changes, run.Changes, texts); diff != "" {
-		t.Errorf("%+v at %+v (-want +got):\n%s", r, at, diff)
+	if !sameChanges(want.Changes, run.Changes) {
+		t.Errorf("%+v at %+v (-want +got):\n%s", r, at, gocmp.Diff(want.Changes, run.Changes, texts))
 	}
 	return true
 }
@@ -184,7 +183,7 @@ type tailMachine struct {
 
 // texts draws what a commit writes. Some are so large that a few of them fill a tail.
 func (m *tailMachine) texts(r *rapid.T) map[string]string {
-	small, large := `{"a":1}`, `{"a":"`+strings.Repeat("x", maxTailBytes/3)+`"}`
+	small, large := `{"a":1}`, `{"a":"`+strings.Repeat("x", maxTailBytes/2)+`"}`
 	return rapid.MapOfN(
 		rapid.Map(rapid.IntRange(0, 9), func(i int) string { return fmt.Sprintf("c%d/d%d", i%2, i) }),
 		rapid.SampledFrom([]string{small, small, small, "", "", large}), 1, 4).Draw(r, "documents")
@@ -247,8 +246,7 @@ func (m *tailMachine) purgeSome(r *rapid.T) {
 	m.purge(rapid.Int64Range(0, m.spaces["s"].row.Head).Draw(r, "floor"))
 }
 
-// putBack puts a backup in place. The node is started again, and the database has
-// another epoch from then on.
+// putBack puts a backup in place. What is written from then on has another epoch.
 func (m *tailMachine) putBack(r *rapid.T) {
 	if rapid.IntRange(0, 3).Draw(r, "luck") > 0 {
 		r.Skip("not now")
@@ -257,29 +255,253 @@ func (m *tailMachine) putBack(r *rapid.T) {
 	at := rapid.SampledFrom(old).Draw(r, "state")
 	m.restore(at)
 	m.epoch++
-	if space := m.spaces["s"]; space != nil {
-		space.row.Epoch = m.epoch
-		m.keep()
-	}
-	m.own = nil
 }
 
 // read reads at random and returns how often it was answered.
 func (m *tailMachine) read(r *rapid.T) (answered int) {
-	after := rapid.Int64Range(max(0, m.tail.from-1), m.tail.space.Head+1).Draw(r, "after")
-	for _, limit := range []int{1, 2, 100} {
-		for _, collections := range [][]string{nil, {"c1"}} {
-			hide := rapid.Int64Range(0, m.last+1).Draw(r, "hide")
-			for _, one := range []Range{
-				{After: after, Limit: limit, Collections: collections},
-				{After: after, Limit: limit, Collections: collections, HideUpTo: hide},
-				{After: after, Limit: limit, Collections: collections, Snapshot: true},
-			} {
-				if m.holds(r, m.tail, one) {
-					answered++
-				}
+	one := Range{
+		After: rapid.Int64Range(max(0, m.tail.from-1), m.tail.space.Head+1).Draw(r, "after"),
+		Limit: rapid.SampledFrom([]int{1, 2, 100}).Draw(r, "limit"),
+	}
+	if rapid.Bool().Draw(r, "filtered") {
+		one.Collections = []string{"c1"}
+	}
+	for _, one.Snapshot = range []bool{false, true} {
+		for _, one.HideUpTo = range []int64{0, rapid.Int64Range(0, m.last+1).Draw(r, "hide")} {
+			if m.holds(r, m.tail, one) {
+				answered++
 			}
 		}
 	}
 	return answered
+}
+
+// runOf is what is read of a space of epoch 1: a change at each of versions.
+func runOf(head, through int64, versions ...int64) Run {
+	run := Run{Space: models.Space{Head: head, Epoch: 1}, Through: through}
+	for _, v := range versions {
+		run.Changes = append(run.Changes, models.Change{Collection: "c", ID: fmt.Sprint("d", v), Version: v, Data: []byte("{}")})
+	}
+	return run
+}
+
+// tailAt is a tail that holds versions 6 to 9, at head 9.
+func tailAt(t *testing.T) *tail {
+	t.Helper()
+	tail := newTail("s", runOf(9, 9).Space, time.Time{})
+	tail.learn(runOf(9, 9, 6, 7, 8, 9), 5, time.Time{})
+	wantTail(t, "at first", tail, 5, 9, 6, 7, 8, 9)
+	return tail
+}
+
+// wantTail compares a tail's reach, and the versions that it holds.
+func wantTail(t *testing.T, what string, tail *tail, from, head int64, versions ...int64) {
+	t.Helper()
+	sound(t, tail)
+	if tail.from != from || tail.space.Head != head {
+		t.Errorf("%s: the tail reaches from %d to %d, want from %d to %d", what, tail.from, tail.space.Head, from, head)
+	}
+	var got []int64
+	for _, e := range tail.entries {
+		if e.change != nil {
+			got = append(got, e.version)
+		}
+	}
+	if diff := gocmp.Diff(versions, got); diff != "" {
+		t.Errorf("%s: versions (-want +got):\n%s", what, diff)
+	}
+}
+
+// commitOf is a commit of one document at head.
+func commitOf(epoch, before, head int64) *spaceCommit {
+	text := "{}"
+	return &spaceCommit{
+		space: models.Space{ID: "s", Epoch: epoch, Head: head}, before: before,
+		documents: []models.Document{{Collection: "c", ID: fmt.Sprint("d", head), Version: head, Data: &text}},
+	}
+}
+
+func TestTail_commit(t *testing.T) {
+	t.Parallel()
+	tail := tailAt(t)
+	for what, c := range map[string]*spaceCommit{
+		"after a commit of somebody else": commitOf(1, 10, 11),
+		"that was announced already":      commitOf(1, 8, 9),
+		"of another epoch":                commitOf(2, 9, 10),
+	} {
+		if tail.commit(c) {
+			t.Errorf("a commit %s is taken", what)
+		}
+		wantTail(t, what, tail, 5, 9, 6, 7, 8, 9)
+	}
+	if !tail.commit(commitOf(1, 9, 12)) {
+		t.Error("a commit that follows is refused")
+	}
+	wantTail(t, "after the next commit", tail, 5, 12, 6, 7, 8, 9, 12)
+
+	tail = newTail("s", models.Space{}, time.Time{})
+	if !tail.commit(commitOf(3, 0, 7)) {
+		t.Error("the first commit of a space is refused")
+	}
+	wantTail(t, "after the first commit", tail, 0, 7, 7)
+}
+
+func TestTail_advance(t *testing.T) {
+	t.Parallel()
+	reborn := runOf(12, 12, 10, 12)
+	reborn.Space.Epoch = 2
+	for what, test := range map[string]struct {
+		asked    int64
+		run      Run
+		lost     bool
+		from     int64
+		head     int64
+		versions []int64
+	}{
+		"nothing new":                          {9, runOf(9, 9), false, 5, 9, []int64{6, 7, 8, 9}},
+		"two commits":                          {9, runOf(12, 12, 10, 12), false, 5, 12, []int64{6, 7, 8, 9, 10, 12}},
+		"a page that was cut":                  {9, runOf(12, 10, 10), false, 12, 12, nil},
+		"read before an own commit":            {7, runOf(8, 8, 8), false, 5, 9, []int64{6, 7, 8, 9}},
+		"read after an own commit":             {7, runOf(10, 10, 8, 9, 10), false, 5, 10, []int64{6, 7, 8, 9, 10}},
+		"cut, and read before an own commit":   {6, runOf(8, 7, 7), false, 5, 9, []int64{6, 7, 8, 9}},
+		"a lower head":                         {9, runOf(8, 8), true, 5, 9, []int64{6, 7, 8, 9}},
+		"a lower head than now, but not lower": {8, runOf(8, 8), false, 5, 9, []int64{6, 7, 8, 9}},
+		"a space that is gone":                 {9, Run{}, true, 5, 9, []int64{6, 7, 8, 9}},
+		"another epoch":                        {9, reborn, true, 5, 9, []int64{6, 7, 8, 9}},
+		"another epoch, asked before any":      {0, reborn, true, 5, 9, []int64{6, 7, 8, 9}},
+		"no space yet, asked before any":       {0, Run{}, false, 5, 9, []int64{6, 7, 8, 9}},
+	} {
+		tail := tailAt(t)
+		if same := tail.advance(test.run, test.asked, time.Time{}); same == test.lost {
+			t.Errorf("%s: the history goes on: %t, want %t", what, same, !test.lost)
+		}
+		wantTail(t, what, tail, test.from, test.head, test.versions...)
+	}
+}
+
+func TestTail_learn(t *testing.T) {
+	t.Parallel()
+	other := runOf(9, 9, 3, 6, 9)
+	other.Space.Epoch = 2
+	for what, test := range map[string]struct {
+		position int64
+		run      Run
+		behind   bool
+		from     int64
+		versions []int64
+	}{
+		"reaches further back":      {2, runOf(9, 9, 3, 6, 7, 8, 9), false, 2, []int64{3, 6, 7, 8, 9}},
+		"reaches less far":          {7, runOf(9, 9, 8, 9), false, 5, []int64{6, 7, 8, 9}},
+		"a page that was cut":       {2, runOf(9, 6, 3, 6), false, 5, []int64{6, 7, 8, 9}},
+		"read before an own commit": {2, runOf(8, 8, 3, 6, 7, 8), false, 5, []int64{6, 7, 8, 9}},
+		"read after another commit": {2, runOf(10, 10, 3, 6, 10), true, 5, []int64{6, 7, 8, 9}},
+		"another epoch":             {2, other, true, 5, []int64{6, 7, 8, 9}},
+		"a space that is gone":      {2, Run{}, false, 5, []int64{6, 7, 8, 9}},
+	} {
+		tail := tailAt(t)
+		if behind := tail.learn(test.run, test.position, time.Time{}); behind != test.behind {
+			t.Errorf("%s: behind %t, want %t", what, behind, test.behind)
+		}
+		wantTail(t, what, tail, test.from, 9, test.versions...)
+	}
+}
+
+// A floor never sinks, whatever is taken in late: a reader from below it would be
+// shown a feed without the tombstones that were purged.
+func TestTail_floor(t *testing.T) {
+	t.Parallel()
+	before, after := runOf(9, 9), runOf(9, 9, 9)
+	after.Space.Floor = 7
+	tail := tailAt(t)
+	tail.learn(after, 3, time.Time{})
+	if !tail.confirm(before.Space, time.Time{}) || tail.space.Floor != 7 {
+		t.Errorf("heads that were read before the purge: floor %d, want 7", tail.space.Floor)
+	}
+	if !tail.advance(before, 9, time.Time{}) || tail.space.Floor != 7 {
+		t.Errorf("changes that were read before the purge: floor %d, want 7", tail.space.Floor)
+	}
+	after.Space.Floor = 8
+	if !tail.confirm(after.Space, time.Time{}) || tail.space.Floor != 8 {
+		t.Errorf("heads that were read after the next purge: floor %d, want 8", tail.space.Floor)
+	}
+	other := before.Space
+	other.Epoch = 2
+	if tail.confirm(other, time.Time{}) {
+		t.Error("heads of another epoch confirm the tail")
+	}
+}
+
+// An old document stays in front, and another one changes without end.
+func TestTail_compacts(t *testing.T) {
+	t.Parallel()
+	h := newHistory()
+	tail := newTail("s", models.Space{}, time.Time{})
+	tail.commit(h.commit(1, 1, map[string]string{"c/old": `{}`, "c/hot": `{}`, "c/warm": `{}`}))
+	for i := range 100 {
+		texts := map[string]string{"c/hot": fmt.Sprintf(`{"n":%d}`, i)}
+		if i%7 == 0 {
+			texts["c/warm"] = `{"n":1}`
+		}
+		if i == 60 {
+			texts["c/old"] = ""
+		}
+		if !tail.commit(h.commit(1, 1, texts)) {
+			t.Fatalf("commit %d is refused", i)
+		}
+		sound(t, tail)
+		for _, after := range []int64{0, 1, h.last / 2, h.last - 1, h.last} {
+			if !h.holds(t, tail, Range{After: after, Limit: 2}) {
+				t.Fatalf("the tail does not answer from %d", after)
+			}
+		}
+	}
+}
+
+func TestTail_limits(t *testing.T) {
+	t.Parallel()
+	h := newHistory()
+	tail := newTail("s", models.Space{}, time.Time{})
+	const each = 150
+	for i := range maxTailChanges/each + 3 {
+		texts := make(map[string]string)
+		for j := range each {
+			texts[fmt.Sprintf("c/d%d-%d", i, j)] = `{}`
+		}
+		if !tail.commit(h.commit(1, 2, texts)) {
+			t.Fatalf("commit %d is refused", i)
+		}
+		sound(t, tail)
+		if want := min(i+1, maxTailChanges/each, maxTailBytes/each/(changeOverhead+2)) * each; tail.live != want {
+			t.Errorf("after %d versions of %d documents the tail holds %d, want whole versions: %d", i+1, each, tail.live, want)
+		}
+		h.holds(t, tail, Range{After: tail.from, Limit: models.MaxPageChanges})
+	}
+	// A version that is larger than all, behind one that would fit.
+	large := `{"a":"` + strings.Repeat("x", maxTailBytes/4) + `"}`
+	tail.commit(h.commit(1, 1, map[string]string{"c/a": large, "c/b": large, "c/c": large, "c/d": large, "c/e": `{}`}))
+	wantTail(t, "after a version that is too large", tail, h.last, h.last)
+	tail.commit(h.commit(1, 1, map[string]string{"c/e": `{}`}))
+	wantTail(t, "after a small one", tail, h.last-1, h.last, h.last)
+	// One large document of a version goes, so its small neighbor goes too.
+	tail.commit(h.commit(1, 1, map[string]string{"c/a": large, "c/b": large, "c/z": `{}`}))
+	tail.commit(h.commit(1, 1, map[string]string{"c/c": large, "c/d": large}))
+	wantTail(t, "after versions that don't fit together", tail, h.last-1, h.last, h.last, h.last)
+}
+
+// What a tail holds is its own: a page that is being sent elsewhere is not changed,
+// and one small change doesn't keep a large page in memory.
+func TestTail_sharesNothing(t *testing.T) {
+	t.Parallel()
+	run := runOf(9, 9, 6, 7)
+	tail := newTail("s", run.Space, time.Time{})
+	tail.learn(run, 5, time.Time{})
+	if tail.entries[0].change == &run.Changes[0] {
+		t.Error("a tail holds a page's own change")
+	}
+	first, _ := tail.read(Range{After: 5, Limit: 9})
+	second, _ := tail.read(Range{After: 5, Limit: 9})
+	first.Changes[0].Version = 77
+	if second.Changes[0].Version != 6 {
+		t.Error("two pages share a change")
+	}
 }

@@ -42,6 +42,8 @@ var layering = map[string]map[string]string{
 		module + "/api":              "api calls syncer, never the other way",
 		module + "/syncer/store":     "adapters hang off the engine; it sees the interface",
 		module + "/syncer/broker":    "adapters hang off the engine; it sees the interface",
+		"github.com/nats-io/":        "the engine speaks to a Broker; what carries it is the broker's affair",
+		"github.com/redis/":          "the engine speaks to a Broker; what carries it is the broker's affair",
 		module + "/migrations":       "the schema belongs to the store",
 		"github.com/alecthomas/kong": "settings are read in cmd and passed in",
 		"github.com/prometheus/":     "the engine counts; who exports the numbers is cmd's affair",
@@ -67,7 +69,8 @@ var layering = map[string]map[string]string{
 	"syncer/broker/...": {
 		module + "/api":            "a broker knows nothing of HTTP",
 		"github.com/labstack/echo": "a broker knows nothing of HTTP",
-		module + "/syncer/store":   "a broker carries pokes and reads no data",
+		module + "/syncer/store":   "a broker carries messages and reads no data",
+		"gorm.io/":                 "a broker carries messages and reads no data",
 	},
 	"api/...": {
 		module + "/syncer/store":  "api calls the engine; a handler that reached the database would pass its checks by",
@@ -93,6 +96,11 @@ var onlyIn = map[string][]string{
 	"github.com/alecthomas/kong":        {"cmd"},
 	"gorm.io/":                          {"syncer/store"},
 	"github.com/jackc/pgx":              {"syncer/store", "syncer/broker"},
+	"github.com/jackc/pglogrepl":        {"syncer/broker/logical"},
+	"github.com/nats-io/nats.go":        {"syncer/broker/nats"},
+	"github.com/nats-io/nats-server":    {"tests"},
+	"github.com/redis/go-redis":         {"syncer/broker/redis"},
+	"github.com/alicebob/miniredis":     {"tests"},
 	"modernc.org/sqlite":                {"syncer/store"},
 	"github.com/golang-migrate/migrate": {"syncer/store"},
 }

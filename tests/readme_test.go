@@ -1,16 +1,20 @@
 package tests
 
 import (
+	"database/sql"
 	"encoding/json"
 	"io"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tidemark/tidemark/syncer/store"
 	"github.com/tidemark/tidemark/tests/harness"
+	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
 // TestREADME_example: the page that README shows is the page that the server
@@ -95,4 +99,89 @@ func constant(t *testing.T, text string) any {
 	}
 	blank(value)
 	return value
+}
+
+// sqlBlock is an SQL example.
+var sqlBlock = regexp.MustCompile("(?s)```sql\n(.*?)```")
+
+// TestREADME_inbox: what README writes in SQL is seen by clients, and its trigger
+// mirrors a table.
+func TestREADME_inbox(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(readFile(t, "README.md"), "## Write from SQL")
+	blocks := sqlBlock.FindAllStringSubmatch(section, -1)
+	if len(blocks) != 2 {
+		t.Fatalf("README has %d SQL examples, want an insert and a trigger", len(blocks))
+	}
+	insert, trigger := blocks[0][1], blocks[1][1]
+	harness.Each(t, func(t *testing.T, kind harness.Store) {
+		server := harness.Start(t, harness.Options{Store: kind})
+		execute(t, server, insert)
+		wantDocuments(t, server, "home", map[string]string{"t7": `{"title": "Tea"}`})
+	})
+	server := harness.Start(t, harness.Options{Store: harness.Postgres})
+	execute(t, server, `
+		CREATE SCHEMA app;
+		CREATE TABLE app.todos (id bigint PRIMARY KEY, board text NOT NULL, title text NOT NULL, done boolean NOT NULL DEFAULT false);
+		INSERT INTO app.todos (id, board, title) VALUES (1, 'home', 'Milk');`)
+	execute(t, server, trigger)
+	wantDocuments(t, server, "home", map[string]string{"1": `{"title" : "Milk", "done" : false}`})
+	execute(t, server, `
+		INSERT INTO app.todos (id, board, title) VALUES (2, 'home', 'Bread'), (3, 'home', 'Salt'), (4, 'home', 'Tea');
+		UPDATE app.todos SET done = true WHERE id = 1;
+		UPDATE app.todos SET board = 'work' WHERE id = 3;
+		DELETE FROM app.todos WHERE id = 4;`)
+	execute(t, server, `BEGIN; DELETE FROM app.todos; ROLLBACK`)
+	wantDocuments(t, server, "work", map[string]string{"3": `{"title" : "Salt", "done" : false}`})
+	wantDocuments(t, server, "home", map[string]string{
+		"1": `{"title" : "Milk", "done" : true}`,
+		"2": `{"title" : "Bread", "done" : false}`,
+	})
+}
+
+// execute runs SQL beside a server.
+func execute(t *testing.T, server *harness.Server, statements string) {
+	t.Helper()
+	var err error
+	if url := server.DatabaseURL(); strings.HasPrefix(url, "postgres") {
+		err = pgtest.Execute(t.Context(), url, statements)
+	} else {
+		var db *sql.DB
+		if db, err = store.OpenSQL(url); err == nil {
+			defer db.Close()
+			_, err = db.ExecContext(t.Context(), statements)
+		}
+	}
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, statements)
+	}
+}
+
+// wantDocuments polls until a space holds these documents, by id, and no others.
+func wantDocuments(t *testing.T, server *harness.Server, space string, want map[string]string) {
+	t.Helper()
+	client := server.Client("")
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(time.Minute); ; {
+		changes, _, err := client.PullAll(t.Context(), space, harness.Pull{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, change := range changes {
+			if !change.Deleted {
+				got[change.ID] = string(change.Data)
+			}
+		}
+		diff := cmp.Diff(want, got)
+		if diff == "" {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("documents of %s (-want +got):\n%s", space, diff)
+		}
+	}
 }

@@ -21,10 +21,10 @@ const plural = (n, word) => `${n} ${word}${n === 1 ? '' : 's'}`;
 
 const timeline = {
   body: $('#timeline'),
-  quiet: {}, // who -> the row that counts this client's idle polls, while nothing else of theirs came after it
+  quiet: {}, // who -> by kind the rows that count what brings nothing new, while nothing else of theirs came after them
 
   add({ who, what, status, carried, ms, quiet, failed }) {
-    const known = quiet && this.quiet[who];
+    const known = quiet && this.quiet[who]?.[what];
     const row = known || document.createElement('tr');
     if (!known) {
       row.className = quiet ? 'quiet' : '';
@@ -35,9 +35,9 @@ const timeline = {
     }
     row.times++;
     const text = row.times > 1 ? `${carried}, ${row.times} times` : carried;
-    const cells = [new Date().toLocaleTimeString([], { hour12: false }), names[who], what, status, text, Math.round(ms)];
+    const cells = [new Date().toLocaleTimeString([], { hour12: false }), names[who], what, status, text, ms === undefined ? '' : Math.round(ms)];
     cells.forEach((value, i) => { row.cells[i].textContent = value; });
-    this.quiet[who] = quiet ? row : null;
+    this.quiet[who] = quiet ? { ...this.quiet[who], [what]: row } : {};
     this.body.prepend(row);
     while (this.body.rows.length > ROWS) this.body.lastElementChild.remove();
     $('#timeline-empty').hidden = true;
@@ -49,6 +49,7 @@ const timeline = {
 const faults = {
   delay: 0,
   away: false,
+  blocked: false, // streams do not get through
   armed: { cursor: new Set(), rate: new Set() }, // whose next request gets it
 };
 
@@ -66,7 +67,8 @@ function problem(status, code, title, more = {}, headers = {}) {
 }
 
 /** The answer that the page itself gives instead of the server, or nothing. */
-function fault(who, cursor) {
+function fault(who, what, cursor) {
+  if (faults.blocked && what === 'stream') return problem(502, 'blocked', 'A proxy lets no stream through');
   if (faults.away) return problem(503, 'unavailable', 'The server is away', {}, { 'Retry-After': '1' });
   if (faults.armed.rate.delete(who)) {
     showFaults();
@@ -79,10 +81,14 @@ function fault(who, cursor) {
 }
 
 /** What a request brought home, in a few words. */
-async function carried(response, push, snapshot) {
+async function carried(response, what, snapshot) {
   if (response.status === 304) return ['nothing new', true];
+  if (response.status === 204) return ['left'];
+  if (response.ok && what === 'stream') return ['open'];
+  const push = what === 'push';
   const body = await response.clone().json().catch(() => ({}));
   if (!response.ok) return [[body.code?.replaceAll('_', ' '), body.cause].filter(Boolean).join(', ')];
+  if (body.present) return [`${body.present.length} here`, true];
   const parts = [];
   if (push) {
     const fates = new Map();
@@ -99,27 +105,86 @@ async function carried(response, push, snapshot) {
 /** A fetch for one person: delayed, faulty and written down as the controls say. */
 const network = (who) => async (input, init) => {
   const url = new URL(input instanceof Request ? input.url : input, location.href);
-  const push = url.pathname.endsWith('/push');
-  const pull = url.pathname.endsWith('/changes');
-  const cursor = push ? JSON.parse(init.body).cursor : url.searchParams.get('cursor');
-  const snapshot = pull && !cursor;
-  const what = push ? 'push' : pull ? 'pull' : url.pathname.split('/').at(-1);
+  const [, , , , resource] = url.pathname.split('/'); // /v1/spaces/{space}/{resource}
+  const what = resource === 'changes' ? 'pull' : resource;
+  const cursor = what === 'push' ? JSON.parse(init.body).cursor : url.searchParams.get('cursor');
+  const snapshot = what === 'pull' && !cursor;
   const began = performance.now();
   const write = (entry) => timeline.add({ who, what, ms: performance.now() - began, ...entry });
   try {
     if (faults.delay) await wait(faults.delay / 2, init?.signal);
-    const made = fault(who, cursor);
+    const made = fault(who, what, cursor);
     const response = made ?? await fetch(input, init);
     if (faults.delay) await wait(faults.delay / 2, init?.signal);
-    const [words, quiet] = await carried(response, push, snapshot);
+    const [words, quiet] = await carried(response, what, snapshot);
     if (snapshot && response.ok && faults.armed.cursor.delete(who)) showFaults();
     write({ status: response.status, carried: made ? `${words} (made here)` : words, quiet, failed: response.status >= 400 });
-    return response;
+    return what === 'stream' && response.ok ? wire(who, response) : response;
   } catch (error) {
     if (!init?.signal?.aborted) write({ status: 'lost', carried: 'no answer', failed: true });
     throw error;
   }
 };
+
+const wires = new Set(); // the open streams, as functions that cut them
+
+/** A stream over the bad network: late by half of the delay, written down event by event, and it can be cut. */
+function wire(who, response) {
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  let cut;
+  const write = (entry) => timeline.add({ who, what: 'stream', status: 'event', ...entry });
+  const read = (chunk) => {
+    const blocks = (text + decoder.decode(chunk, { stream: true })).split('\n\n');
+    text = blocks.pop();
+    for (const block of blocks) told(block, write);
+  };
+  async function pump(controller) {
+    let sent = Promise.resolve();
+    for (;;) {
+      const { done, value } = await reader.read();
+      const arrived = performance.now();
+      const pause = faults.delay / 2;
+      sent = sent.then(() => wait(Math.max(0, arrived + pause - performance.now()))).then(() => {
+        if (done) return controller.close();
+        read(value);
+        controller.enqueue(value);
+      });
+      sent.catch(() => {}); // it was cut meanwhile
+      if (done) return;
+    }
+  }
+  const body = new ReadableStream({
+    start(controller) {
+      cut = () => {
+        wires.delete(cut);
+        reader.cancel().catch(() => {});
+        controller.error(new TypeError('The stream was cut'));
+        write({ status: 'lost', carried: 'cut (made here)', failed: true });
+      };
+      wires.add(cut);
+      pump(controller).catch((error) => controller.error(error)).finally(() => wires.delete(cut));
+    },
+    cancel: () => {
+      wires.delete(cut);
+      return reader.cancel();
+    },
+  });
+  return new Response(body, response);
+}
+
+/** Writes down what an event brought. */
+function told(block, write) {
+  const fields = block.split('\n').map((line) => line.split(/: ?(.*)/s));
+  const value = (name) => fields.filter(([field]) => field === name).map(([, text]) => text).join('\n');
+  const event = value('event');
+  if (!event) return; // a heartbeat
+  const { changes = [], present = [], reason, cause } = JSON.parse(value('data'));
+  if (event === 'changes') write({ carried: plural(changes.length, 'change') });
+  else if (event === 'presence') write({ carried: `${present.length} here`, quiet: true });
+  else write({ carried: [event, reason ?? cause].filter(Boolean).join(', ') });
+}
 
 // ------------------------------------------------------------------------------------ edit to seen by the other
 
@@ -397,7 +462,7 @@ class Pane {
 
   listen() {
     const { sync, todos } = this;
-    for (const source of [todos, sync.problems, sync.status]) source.subscribe(() => this.render());
+    for (const source of [todos, sync.problems, sync.status, sync.presence]) source.subscribe(() => this.render());
     sync.on('applied', ({ id }) => this.flash(id, this.who));
     sync.on('remote', ({ changes }) => {
       this.render();
@@ -419,6 +484,7 @@ class Pane {
   async start() {
     this.render();
     await this.sync.ready;
+    this.sync.presence.set({ who: this.who });
     await this.sync.pull().catch(() => {}); // the state line says why, and the client tries again by itself
     this.live = true;
     this.render();
@@ -426,14 +492,14 @@ class Pane {
   }
 
   /**
-   * The client pulls as often as the server asks, and that is seldom on a quiet board. Here somebody sits and watches,
-   * so the page asks each second on top of it, unless it is told not to, or the client is waiting out a failure.
+   * Without a stream the client pulls as often as the server asks, and that is seldom on a quiet board. Here somebody
+   * sits and watches, so then the page asks each second, unless it is told not to, or the client waits out a failure.
    */
   async keepPace() {
     for (;;) {
       await wait(1000);
-      const { paused, error } = this.sync.status.getSnapshot();
-      if ($('#pace').checked && !document.hidden && !paused && !error) await this.sync.pull().catch(() => {});
+      const { paused, error, transport } = this.sync.status.getSnapshot();
+      if ($('#pace').checked && transport === 'polling' && !document.hidden && !paused && !error) await this.sync.pull().catch(() => {});
     }
   }
 
@@ -481,6 +547,7 @@ class Pane {
     $('.empty', this.node).hidden = ids.length > 0 || !this.live;
     this.showRejected(problems.filter((p) => p.kind === 'rejected'));
     this.showState(conflicts.size);
+    this.showOthers();
   }
 
   /** Takes away the lines that are gone; who stood in one of them goes on in the next. */
@@ -508,8 +575,25 @@ class Pane {
     }));
   }
 
+  /** A face for everybody else who has this board open. */
+  showOthers() {
+    const present = this.sync.presence.getSnapshot();
+    if (present === this.present) return;
+    this.present = present;
+    const others = present.filter(({ clientId, state }) => clientId !== this.sync.clientId && names[state.who]);
+    $('.others', this.node).replaceChildren(...others.slice(0, 5).map(({ state: { who } }) => {
+      const face = document.createElement('li');
+      face.className = 'face';
+      face.dataset.who = who;
+      face.title = `${names[who]} is here`;
+      face.textContent = names[who][0];
+      face.setAttribute('aria-label', names[who]);
+      return face;
+    }));
+  }
+
   showState(conflicts) {
-    const { pending, inFlight, error, store } = this.sync.status.getSnapshot();
+    const { pending, inFlight, error, store, transport } = this.sync.status.getSnapshot();
     const waiting = pending ? `${plural(pending, 'edit')} waiting` : '';
     const [text, tone] = this.offline ? [['Offline', waiting].filter(Boolean).join(', ')]
       : error && error.code !== 'paused' ? [[excuses[error.code] ?? error.message, waiting].filter(Boolean).join(', '), 'bad']
@@ -518,6 +602,7 @@ class Pane {
       : !this.live ? ['Connecting']
       : store === 'memory' ? ['Up to date, not kept on this device']
       : ['Up to date'];
+    $('.transport', this.node).textContent = this.offline ? '' : transport;
     const state = $('.state', this.node);
     state.textContent = text;
     state.dataset.tone = tone ?? '';
@@ -558,10 +643,13 @@ function showFaults() {
 function nudge() {
   for (const { sync, offline } of panes) {
     if (offline) continue;
+    sync.resume(); // what waits for better times tries again
     sync.push().catch(() => {});
     sync.pull().catch(() => {});
   }
 }
+
+const cutStreams = () => [...wires].forEach((cut) => cut());
 
 function wireControls() {
   const arm = (set) => () => {
@@ -573,9 +661,18 @@ function wireControls() {
   $('#break-rate').addEventListener('click', arm(faults.armed.rate));
   $('#break-server').addEventListener('click', () => {
     faults.away = !faults.away;
+    if (faults.away) cutStreams();
     showFaults();
     nudge();
   });
+
+  const block = $('#block');
+  const gate = () => {
+    faults.blocked = block.checked;
+    if (faults.blocked) cutStreams();
+    else nudge();
+  };
+  block.addEventListener('change', gate);
 
   const slider = $('#delay');
   const delay = () => {

@@ -48,7 +48,18 @@ export interface ConnectOptions {
    * in `sync.problems`. Must be synchronous; ask people by way of `sync.problems`.
    */
   onConflict?: (conflict: Conflict) => Data | "mine" | "theirs" | undefined;
-  /** Replaces the global `fetch`. Must heed `init.signal`, by which `pause()`, `close()` and the time limit work. */
+  /**
+   * Default true: changes come over a stream (server-sent events), in milliseconds. The client polls until the stream is
+   * up and whenever it is not, as where a proxy blocks it or holds it back, and tries it again every few minutes, when
+   * the page is looked at again and when the device is online again; `status.transport` tells which it is. A page that is
+   * hidden has no stream, and of all pages of a browser four have one at a time: over HTTP/1.1 it opens six connections
+   * to a host, and streams must not take them all. `false` only polls.
+   */
+  stream?: boolean;
+  /**
+   * Replaces the global `fetch`. Must heed `init.signal`, by which `pause()`, `close()` and the time limit work. A
+   * stream needs a response whose `body` can be read bit by bit; without one (React Native) the client polls.
+   */
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
   /** How long edits are gathered before a push. Default 20 ms. */
   coalesceMs?: number;
@@ -98,6 +109,7 @@ export interface Sync {
   readonly clientId: string;
   readonly status: Status & Observable<Status>;
   readonly problems: Iterable<Problem> & { readonly length: number } & Observable<readonly Problem[]>;
+  readonly presence: Presence;
   /** The same object for the same name. */
   collection<T extends Data = Data>(name: string): Collection<T>;
   /** Pulls now, to the end. Rejects with a `SyncError` if that fails (the client tries again by itself). */
@@ -107,10 +119,37 @@ export interface Sync {
   /** Stops all traffic, also what is under way; edits are queued. */
   pause(): void;
   resume(): void;
-  /** Stops for good: no timer, no listener, no request is left. Unsent edits stay in the store. */
+  /**
+   * Stops for good: no timer, no listener, no request is left. Unsent edits stay in the store. Who is present stays so
+   * for up to 30 s, unless `await presence.leave()` came before.
+   */
   close(): Promise<void>;
   /** Listens to one kind of event; returns the function that stops it. */
   on<K extends keyof Events>(type: K, listener: (event: Events[K]) => void): () => void;
+}
+
+/**
+ * Who is in the space, and what they are at; a snapshot has everybody, oneself too. Best effort: it is written down
+ * nowhere. With a stream it is known at once, by polling only while one is present oneself and with some seconds' delay.
+ * It is empty while the client is paused or offline.
+ */
+export interface Presence extends Observable<ReadonlyArray<Present>> {
+  /**
+   * Says that we are here, with a state of up to 1 KiB as JSON: a name, what is selected. Repeated until `leave()`, but
+   * not while the page is hidden; call it again, as often as you like, to change the state.
+   */
+  set(state: Data): void;
+  /** Resolves when the others know, or will find out by themselves within 30 s. */
+  leave(): Promise<void>;
+}
+
+export interface Present<T extends Data = Data> {
+  readonly clientId: string;
+  /** Who that is, by their token. */
+  readonly subject: string;
+  readonly state: Readonly<T>;
+  /** Server's time (RFC 3339). */
+  readonly since: string;
 }
 
 /** Fits React's `useSyncExternalStore(x.subscribe, x.getSnapshot)`: a snapshot is a new object only if it differs. */
@@ -208,13 +247,15 @@ export interface Status {
   /** The device has a network, and the last request got an answer. */
   readonly online: boolean;
   readonly paused: boolean;
+  /** How the changes of others come at the moment. `polling` also when nothing comes, because of `paused` or `online`. */
+  readonly transport: "stream" | "polling";
   /** Edits the server has not answered. */
   readonly pending: number;
   /** How many of them are under way in a push. */
   readonly inFlight: number;
-  /** The device's time of the last complete pull (also that inside a push), for showing only. */
+  /** The device's time at which the client last knew itself up to date, for showing only. */
   readonly lastSyncedAt: number | null;
-  /** Why the last push or pull failed; `null` when the next one succeeds. */
+  /** Why the last push or pull failed; `null` when the next one succeeds. A stream that fails is none: polls take over. */
   readonly error: SyncError | null;
   /** Where edits are kept. `memory` although IndexedDB was wanted: see `storeError`; edits do not survive a reload. */
   readonly store: "indexeddb" | "memory" | "own" | "opening";
@@ -227,6 +268,7 @@ export class SyncError extends Error {
   /**
    * The server's code, or one of the client's own: `network` (no answer, or `getToken` failed: see `cause`), `timeout`,
    * `bad_response` (not Tidemark's), `http_<status>` (refused without a code), `paused`, `closed`, `offline`,
+   * `stopped` (a stream that was not needed any more), `bye` (a stream that the server ended, to be opened anew),
    * `store_failed` (see `cause`), `no_web_locks`, `version_conflict`, `outcome_unknown`, `invalid_id`,
    * `invalid_collection`, `invalid_document`.
    */
@@ -238,8 +280,11 @@ export class SyncError extends Error {
 }
 
 export interface Events {
-  /** A request has ended, well or not: for a timeline. `status` is 0 when there was no answer. */
-  request: { kind: "push" | "pull"; status: number; ms: number; edits: number; changes: number; error?: SyncError };
+  /**
+   * A request has ended, well or not: for a timeline. `status` is 0 when there was no answer. Of a stream, which always
+   * ends with an `error`, `ms` is how long it was open.
+   */
+  request: { kind: "push" | "pull" | "stream" | "presence"; status: number; ms: number; edits: number; changes: number; error?: SyncError };
   /** The server applied an own edit. */
   applied: { editId: string; collection: string; id: string; version: number; replayed: boolean };
   /** Changes of others are now shown. */

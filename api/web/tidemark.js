@@ -9,8 +9,15 @@
  * - A `Journal` writes every change of the replica to the store, one turn as one batch. An edit is stored before it is
  *   sent, and so are the bytes of the push: after a reload an unanswered push is repeated as it was. The server knows
  *   edits it has applied by their edit_id, so a repetition is an answer, never a second effect.
- * - Two `Loop`s, one pushes and one pulls. Their requests may overlap: a page counts only if the cursor it was asked
- *   with is still ours, and a change only if its version is newer than the one we hold.
+ * - `Loop`s: one pushes, one pulls, one holds the stream and one says that we are present. While a stream is up it does
+ *   the pull's work and no polls are made; polls go on until it is, and whenever it is not. So a stream that is
+ *   refused, swallowed or cut costs a client nothing but the difference in pace.
+ * - Pages come by pull, in the answer to a push and over the stream, all into the same `takePage`, and may overlap. Each
+ *   comes in a `run`: pages of which each was asked with the cursor of the one before, the first with a cursor whose
+ *   state we hold. The end of a run is a whole state of the space, and the newest of those that arrive is what we show.
+ *
+ * The stream is read with `fetch`, not with `EventSource`: a fetch carries the token in a header (EventSource needs a
+ * ticket for each connection, as a token must not stand in a URL), tells a 401 from a 404 from a 429, and ends when asked.
  *
  * Needs `fetch` and nothing else: document, window, IndexedDB and Web Locks are used where they exist.
  */
@@ -18,6 +25,19 @@
 const MAX_EDITS = 200;
 // The server takes 1 MiB; the rest is room for the envelope.
 const MAX_EDIT_BYTES = (1 << 20) - 4096;
+/** A stream has begun after this time, or a proxy is holding it back. */
+const FIRST_WORD_MS = 10_000;
+/** The server says something every 15 s; three times nothing is the end. */
+const SILENCE_MS = 45_000;
+/** The longest wait before a stream is tried again. Whoever comes back to the page, or online, tries at once. */
+const BLOCKED_MS = 300_000;
+/** How long to wait for the stream to bring an own push before asking. */
+const ECHO_MS = 2000;
+/** Over HTTP/1.1 a browser opens six connections to a host, for all its tabs: streams leave two for the rest. */
+const STREAMS = 4;
+const PRESENCE_TTL_S = 30;
+/** What moves with the mouse is told ten times a second. */
+const PRESENCE_PACE_MS = 100;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 
 /** Opens a space. */
@@ -374,6 +394,9 @@ function journalTo(store, onFailure) {
 
 // ---- The replica ----
 
+/** Nothing read yet beyond this cursor. Without one there is always something to read. */
+const runFrom = (cursor) => ({ cursor, staged: new Map(), paging: cursor === null });
+
 /** Edits by id in the order they were made, and by document. */
 class Outbox extends Map {
   #byDocument = new Map();
@@ -418,10 +441,11 @@ function copyData(data) {
  */
 class Replica {
   clientId;
-  /** How far the pages we have taken go. The store keeps only cursors whose state is shown. */
+  /** Up to where we hold everything, and the version that was the space's head there. */
   cursor = null;
-  /** More pages belong to the state to be shown next. */
-  paging = true;
+  version = 0;
+  /** The pages that polls and pushes have brought since. */
+  run = runFrom(null);
   /** Why everything is being loaded ("" for the first time); null when it is here. Until then nothing is pushed. */
   resync = "";
 
@@ -429,7 +453,6 @@ class Replica {
   #onConflict;
   #journal = null;
   #documents = new Map();
-  #staged = new Map();
   #outbox = new Outbox();
   #flights = [];
   #problems = new Map();
@@ -474,8 +497,8 @@ class Replica {
     const { clientId, cursor = null, resync = "" } = parts.meta[0] ?? {};
     this.clientId = clientId || this.clientId || newId();
     this.cursor = cursor;
-    this.paging = cursor === null;
-    this.resync = this.paging ? resync : null;
+    this.run = runFrom(cursor);
+    this.resync = cursor === null ? resync : null;
     // Taken over from a tab that was closed in the middle of this.
     if (parts.edit.some((edit) => edit.sent)) this.startResync(resync || "outcome_unknown");
     this.#saveMeta();
@@ -542,8 +565,8 @@ class Replica {
     }
     if (!edits.length) return null;
 
-    const { clientId: client_id, cursor } = this;
-    const body = JSON.stringify({ client_id, edits: edits.map(wireEdit), cursor, collections });
+    const { cursor } = this.run;
+    const body = JSON.stringify({ client_id: this.clientId, edits: edits.map(wireEdit), cursor, collections });
     const flight = { editIds: edits.map((edit) => edit.editId), cursor, body };
     this.#flights.push(flight);
     // `unsure`: it may have been applied. Who finds it in the store after a reload can't know better.
@@ -721,22 +744,28 @@ class Replica {
 
   // -- Pull
 
-  /** Takes in a page. Nothing of it is shown before the last one is here: a page may be half of what was pushed together. */
-  takePage({ changes, cursor, has_more: more }) {
-    for (const change of changes) this.#staged.set(keyOf(change), change);
-    const news = cursor !== this.cursor || this.#staged.size || this.resync !== null;
-    this.cursor = cursor;
-    this.paging = Boolean(more);
-    if (!this.paging && news) this.#commitPages();
+  /** Takes in a page. Nothing of it is shown before its run ends: a page may be half of what was pushed together. */
+  takePage({ changes, cursor, version, has_more: more }, run = this.run) {
+    for (const change of changes) run.staged.set(keyOf(change), change);
+    run.cursor = cursor;
+    run.paging = Boolean(more);
+    if (!run.paging) this.#endRun(run, version);
   }
 
-  #commitPages() {
-    const [staged, cause] = [this.#staged, this.resync];
-    this.#staged = new Map();
+  #endRun({ cursor, staged }, version) {
+    const changes = [...staged.values()];
+    staged.clear();
+    if (version < this.version) return; // overtaken: all of this is in what we hold
+    const [old, cause] = [this.cursor, this.resync];
+    this.version = version;
+    this.cursor = cursor;
+    this.run = runFrom(cursor);
     this.resync = null;
+    if (cursor === old && !changes.length) return;
+
     this.#saveMeta();
     if (cause !== null) for (const key of [...this.#documents.keys()]) this.#setDocument(key, undefined);
-    const taken = [...staged.values()].filter((change) => this.#take(change));
+    const taken = changes.filter((change) => this.#take(change));
     if (cause === null) return this.#announce(taken);
     this.#settleSent();
     if (cause) this.#news.event("resync", { cause });
@@ -770,9 +799,9 @@ class Replica {
         this.#saveEdit(edit);
       }
     }
-    this.#staged.clear();
     this.cursor = null;
-    this.paging = true;
+    this.version = 0;
+    this.run = runFrom(null);
     this.resync = cause;
     this.#saveMeta();
   }
@@ -861,7 +890,7 @@ class Replica {
  * The job returns in how many milliseconds it wants to run again, if at all. `gate` returns the error for which nothing
  * may run now, or null. While `resting` says so, the job runs when asked for but not by its own wish.
  */
-function loopOf({ clock, gate, resting, job }) {
+function loopOf({ clock, gate, resting, job, longest = 60_000 }) {
   let timer;
   let due = Infinity;
   let running = false;
@@ -917,7 +946,7 @@ function loopOf({ clock, gate, resting, job }) {
   /** Exponential with full jitter, so that clients do not come back together; what the server says wins. */
   function backOff({ retryAfterMs }) {
     told = retryAfterMs !== undefined;
-    const wait = retryAfterMs ?? clock.random() * Math.min(60_000, 1000 * 2 ** failures++);
+    const wait = retryAfterMs ?? clock.random() * Math.min(longest, 1000 * 2 ** failures++);
     notBefore = clock.now() + wait;
     return wait;
   }
@@ -933,8 +962,10 @@ function loopOf({ clock, gate, resting, job }) {
       kick();
       return new Promise((resolve, reject) => waiters.push({ resolve, reject }));
     },
-    /** Nothing until it is woken again. */
-    rest: cancel,
+    /** Nothing until it is woken again, unless somebody waits for it. */
+    rest() {
+      if (!waiters.length) cancel();
+    },
     /** Nothing more at all. A run under way must be stopped by whoever knows how. */
     halt(reason) {
       cancel();
@@ -945,9 +976,29 @@ function loopOf({ clock, gate, resting, job }) {
 
 const cursorLost = (error) => error.status === 410 || error.code === "invalid_cursor";
 
+/** The fields of an event by name. Data has several lines where a document has line ends between its tokens. */
+function eventOf(block) {
+  const event = {};
+  for (const line of block.split(/\r?\n/)) {
+    const [, name, value] = /^([^:]*):? ?(.*)/s.exec(line);
+    event[name] = name in event ? `${event[name]}\n${value}` : value;
+  }
+  return event;
+}
+
+/** Takes one of the places that streams have in this browser and returns how to give it back; undefined if all are taken. */
+async function streamPlace(url) {
+  if (!globalThis.location || !globalThis.navigator?.locks) return () => {};
+  for (let place = 1; place <= STREAMS; place++) {
+    const release = await takeLock(`tidemark stream ${url} ${place}`, { ifAvailable: true });
+    if (release) return release;
+  }
+}
+
 /**
- * Requests with token, time limit and a way to stop them all. `send` resolves with an answer that passes `valid`; after
- * a 401 it tries once more with a fresh token.
+ * Requests with token, time limit and a way to stop them all. `send` resolves with an answer that passes `valid`, or
+ * hands the events of a stream to `hear` until that throws or the stream ends, and then rejects; after a 401 it tries
+ * once more with a fresh token.
  */
 function transportOf({ url, space, getToken, fetch = globalThis.fetch, timeoutMs = 30_000 }, clock, news, gate) {
   const running = new Set();
@@ -964,20 +1015,26 @@ function transportOf({ url, space, getToken, fetch = globalThis.fetch, timeoutMs
   async function attempt(request, refresh = false) {
     const closed = gate();
     if (closed) throw closed;
-    const controller = new AbortController();
+    const controller = request.controller ?? new AbortController();
     const { signal } = controller;
-    const timer = clock.setTimeout(() => controller.abort(new SyncError("timeout")), timeoutMs);
     const outcome = { kind: request.kind, status: 0, ms: 0, edits: request.edits ?? 0, changes: 0 };
     const started = clock.now();
+    let timer;
+    const within = (ms) => {
+      clock.clearTimeout(timer);
+      timer = clock.setTimeout(() => controller.abort(new SyncError("timeout")), ms);
+    };
     running.add(controller);
+    within(request.hear ? FIRST_WORD_MS : timeoutMs);
     try {
       const response = await exchange(request, refresh, signal);
+      outcome.status = response.status;
+      if (response.ok && request.hear) await listen(response, request.hear, signal, within);
       const answer = await response.json().catch(() => null);
       signal.throwIfAborted(); // it was the body that broke off
-      outcome.status = response.status;
       if (!response.ok) throw refusal(response, answer);
-      if (!answer || !request.valid(answer)) throw new SyncError("bad_response", "Not Tidemark's answer", { status: response.status });
-      outcome.changes = answer.changes.length;
+      if (response.status !== 204 && !(answer && request.valid(answer))) throw alien(response);
+      outcome.changes = answer?.changes?.length ?? 0;
       return answer;
     } catch (cause) {
       const error = signal.aborted ? signal.reason : cause;
@@ -992,16 +1049,42 @@ function transportOf({ url, space, getToken, fetch = globalThis.fetch, timeoutMs
     }
   }
 
-  async function exchange({ path, body }, refresh, signal) {
+  async function listen(response, hear, signal, within) {
+    // React Native has no bodies that can be read bit by bit.
+    if (!response.body?.getReader || !/^text\/event-stream/.test(response.headers.get("Content-Type"))) throw alien(response);
+    const reader = response.body.getReader();
+    const decoder = new TextDecoder();
+    let text = "";
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) throw new SyncError("network", "The stream broke off");
+        within(SILENCE_MS);
+        const blocks = (text + decoder.decode(value, { stream: true })).split(/\r?\n\r?\n/);
+        text = blocks.pop();
+        for (const block of blocks) {
+          signal.throwIfAborted();
+          hear(eventOf(block));
+        }
+      }
+    } finally {
+      reader.cancel().catch(() => {}); // ends the connection, if it was our side that had enough
+    }
+  }
+
+  async function exchange({ path, body, method = body ? "POST" : "GET", keepalive }, refresh, signal) {
     const token = await getToken?.({ refresh });
     return fetch(`${url.replace(/\/+$/, "")}/v1/spaces/${encodeURIComponent(space)}/${path}`, {
-      method: body ? "POST" : "GET",
+      method,
       headers: { ...(body && { "Content-Type": "application/json" }), ...(token && { Authorization: `Bearer ${token}` }) },
       body,
       signal,
+      keepalive,
       cache: "no-store",
     });
   }
+
+  const alien = ({ status }) => new SyncError("bad_response", "Not Tidemark's answer", { status });
 
   function refusal({ status, headers }, problem) {
     const { code = `http_${status}`, detail } = problem ?? {};
@@ -1013,6 +1096,9 @@ function transportOf({ url, space, getToken, fetch = globalThis.fetch, timeoutMs
   return { send, halt: (reason) => running.forEach((controller) => controller.abort(reason)) };
 }
 
+/** Clients of a space must not come in step. */
+const spread = (clock) => 0.8 + 0.4 * clock.random();
+
 const isPage = (answer) => Array.isArray(answer.changes) && typeof answer.cursor === "string";
 
 const systemClock = {
@@ -1021,6 +1107,55 @@ const systemClock = {
   setTimeout: (run, ms) => setTimeout(run, ms),
   clearTimeout: (timer) => clearTimeout(timer),
 };
+
+// ---- Presence ----
+
+/** Says that we are here as often as the server asks, and knows who else is: by its answers, and by the stream. */
+function presenceOf({ clock, news, gate, unseen, send }) {
+  const everybody = new Live(news, []);
+  let state = null;
+  let announced = false;
+
+  async function beat() {
+    if (unseen()) return; // who does not look is not here
+    if (!state) {
+      if (announced) await send("DELETE");
+      announced = false;
+      return;
+    }
+    announced = true;
+    const answer = await send("PUT", JSON.stringify({ state, ttl_s: PRESENCE_TTL_S }));
+    take(answer);
+    return (answer.poll_after_ms || 10_000) * spread(clock);
+  }
+
+  function take({ present }) {
+    const list = present.map(({ client_id: clientId, subject, state, since }) => ({ clientId, subject, state, since }));
+    if (!same(list, everybody.value)) everybody.set(list);
+    news.tell();
+  }
+
+  const loop = loopOf({ clock, gate, resting: unseen, job: beat });
+  return {
+    take,
+    halt: loop.halt,
+    kick: () => state && loop.kick(),
+    /** The page is going away, and may come back. */
+    farewell: () => state && send("DELETE", undefined, true).catch(() => {}),
+    api: {
+      getSnapshot: everybody.getSnapshot,
+      subscribe: everybody.subscribe,
+      set(mine) {
+        state = copyData(mine);
+        loop.wake(announced ? PRESENCE_PACE_MS : 0);
+      },
+      async leave() {
+        state = null;
+        if (announced) await loop.once().catch(() => {}); // the server will notice
+      },
+    },
+  };
+}
 
 // ---- What connect() returns ----
 
@@ -1032,6 +1167,8 @@ class Sync {
   #transport;
   #pushing;
   #pulling;
+  #streaming;
+  #presence;
   #listening = new AbortController();
   #store = null;
   #closed = false;
@@ -1040,6 +1177,13 @@ class Sync {
   #maxEdits = MAX_EDITS;
   #pollMs = 2000;
   #inFlight = 0;
+  /** The stream is up; when it last said something; how to end it; when it wants us back after it broke off. */
+  #live = false;
+  #heardAt = 0;
+  #stopStream = () => {};
+  #retryMs = 1000;
+  /** The newest version of our own making. */
+  #pushed = 0;
 
   constructor(options) {
     const clock = (this.#clock = { ...systemClock, ...options.clock });
@@ -1051,6 +1195,12 @@ class Sync {
     this.#transport = transportOf(options, clock, this.#news, gate);
     this.#pushing = loopOf({ clock, gate, resting: () => false, job: () => this.#attempt("push", this.#push) });
     this.#pulling = loopOf({ clock, gate, resting: this.#resting, job: () => this.#attempt("pull", this.#pull) });
+    this.#streaming = loopOf({ clock, gate, resting: this.#unseen, job: () => this.#stream(), longest: BLOCKED_MS });
+    const valid = ({ present }) => Array.isArray(present);
+    const send = (method, body, keepalive) =>
+      this.#transport.send({ kind: "presence", path: `presence/${this.clientId}`, method, body, keepalive, valid });
+    this.#presence = presenceOf({ clock, news: this.#news, gate, unseen: this.#unseen, send });
+    this.presence = this.#presence.api;
     this.space = options.space;
     this.problems = this.#replica.problems;
     const paused = Boolean(options.paused);
@@ -1128,12 +1278,18 @@ class Sync {
     const on = (target, type) => target?.addEventListener?.(type, this.#react, { signal: this.#listening.signal });
     for (const type of ["online", "offline", "focus"]) on(globalThis, type);
     on(globalThis.document, "visibilitychange");
+    globalThis.addEventListener?.("pagehide", this.#presence.farewell, { signal: this.#listening.signal });
   }
 
   // -- When to run
 
-  /** Nobody looks, and there is nothing that must be done. */
-  #resting = () => globalThis.document?.visibilityState === "hidden" && !this.#replica.pending && this.#replica.resync === null;
+  #unseen = () => globalThis.document?.visibilityState === "hidden";
+
+  /** The stream brings what there is, or nobody looks and there is nothing that must be done. */
+  #resting = () => {
+    const { pending, resync, version } = this.#replica;
+    return this.#live ? version >= this.#pushed : this.#unseen() && !pending && resync === null;
+  };
 
   /** A machine without any network calls itself offline, yet reaches a server of its own. */
   #offline() {
@@ -1149,12 +1305,19 @@ class Sync {
 
   /** Something outside has changed: stops everything, or lets it go at once. */
   #react = () => {
-    const parts = [this.#pushing, this.#pulling, this.#transport];
+    const parts = [this.#pushing, this.#pulling, this.#streaming, this.#presence, this.#transport];
     const reason = this.#gate();
-    if (reason) parts.forEach((part) => part.halt(reason)); // a push may have arrived all the same; it stays the next one to send
+    if (reason) {
+      parts.forEach((part) => part.halt(reason)); // a push may have arrived all the same; it stays the next one to send
+      this.#presence.take({ present: [] });
+    }
     if (this.#replica.pending) this.#pushing.kick();
+    // Of a connection that died while the machine slept nothing is heard, not even its end.
+    if (this.#unseen() || this.#clock.now() - this.#heardAt > SILENCE_MS / 2) this.#stopStream();
+    this.#tryStream();
     if (this.#resting()) this.#pulling.rest();
     else this.#pulling.kick();
+    this.#presence.kick();
     this.#replica.publish();
   };
 
@@ -1162,6 +1325,7 @@ class Sync {
     try {
       const next = await job.call(this);
       this.#errors[kind] = null;
+      if (!this.#reachable) this.#tryStream();
       this.#reachable = true;
       return next;
     } catch (error) {
@@ -1197,8 +1361,9 @@ class Sync {
     }
     replica.answered(flight, answer.results);
     this.#maxEdits = Math.min(MAX_EDITS, this.#maxEdits * 2);
-    const upToDate = flight.cursor === replica.cursor && this.#takePage(answer);
-    this.#pulling.wake(upToDate ? this.#pollDelay() : 0);
+    this.#pushed = Math.max(this.#pushed, ...answer.results.map(({ status, version }) => (status === "applied" && version) || 0));
+    const upToDate = flight.cursor === replica.run.cursor && this.#takePage(answer);
+    this.#pulling.wake(upToDate ? this.#pollDelay() : this.#live ? ECHO_MS : 0);
     return replica.pending ? 0 : undefined;
   }
 
@@ -1222,47 +1387,118 @@ class Sync {
   async #pull() {
     const replica = this.#replica;
     do {
-      const { cursor } = replica;
+      const { cursor } = replica.run;
       let page;
       try {
-        page = await this.#transport.send({ kind: "pull", path: this.#changesPath(cursor), valid: isPage });
+        page = await this.#transport.send({ kind: "pull", path: this.#feed("changes", cursor), valid: isPage });
       } catch (error) {
         if (!cursorLost(error)) throw error;
         // The answer to a push under way will say what became of its edits: wait for it.
         if (this.#pushing.isRunning()) return 1000;
-        if (cursor === replica.cursor) this.#startResync(error);
+        if (cursor === replica.run.cursor) this.#startResync(error);
         continue;
       }
-      if (cursor === replica.cursor) this.#takePage(page);
-    } while (replica.paging);
+      if (cursor === replica.run.cursor) this.#takePage(page);
+    } while (replica.run.paging);
     return this.#pollDelay();
   }
 
-  #changesPath(cursor) {
+  #feed(what, cursor) {
     const query = new URLSearchParams(this.#options.collections?.map((name) => ["collections", name]));
     if (cursor !== null) query.set("cursor", cursor);
-    return `changes?${query}`;
+    if (this.#pushed > this.#replica.version) query.set("min_version", this.#pushed); // this node may not have heard of it
+    return `${what}?${query}`;
   }
 
   /** True when that was the last page for now. */
-  #takePage(page) {
-    this.#replica.takePage(page);
-    if (this.#replica.paging) return false;
+  #takePage(page, run = this.#replica.run) {
+    const loading = this.#replica.resync !== null;
+    this.#replica.takePage(page, run);
+    if (run.paging) return false;
     this.#pollMs = page.poll_after_ms || this.#pollMs;
     this.status.update({ lastSyncedAt: this.#clock.now() });
     if (this.#replica.pending) this.#pushing.wake();
+    if (loading) {
+      this.#pushed = 0;
+      this.#streaming.wake();
+    }
+    if (this.#resting()) this.#pulling.rest();
     return true;
   }
 
-  /** Spread, so that the clients of a space do not come in step. */
+  // -- The stream
+
+  /** One connection, from its first word to its last. Returns when to open the next one. */
+  async #stream() {
+    if (this.#options.stream === false || this.#unseen()) return;
+    const release = await streamPlace(this.#options.url);
+    if (!release) return BLOCKED_MS;
+    const { cursor } = this.#replica;
+    const run = runFrom(cursor);
+    const controller = new AbortController();
+    this.#stopStream = () => controller.abort(new SyncError("stopped", "Not needed now", { stopped: true }));
+    const opened = (this.#heardAt = this.#clock.now());
+    try {
+      // The first state comes by pull, which then wakes us: it is there even if streams are swallowed.
+      if (cursor === null) return;
+      await this.#transport.send({ kind: "stream", path: this.#feed("stream", cursor), controller, hear: (event) => this.#hear(event, run) });
+    } catch (error) {
+      return this.#streamEnded(error, this.#clock.now() - opened > 2 * SILENCE_MS);
+    } finally {
+      release();
+      this.#setLive(false);
+    }
+  }
+
+  #tryStream() {
+    if (!this.#streaming.isRunning()) this.#streaming.kick();
+  }
+
+  #hear({ event, data, retry }, run) {
+    this.#heardAt = this.#clock.now();
+    this.#retryMs = Number(retry) || this.#retryMs;
+    const body = data && JSON.parse(data);
+    if (event === "bye") throw new SyncError("bye", body.reason, { retryAfterMs: body.retry_after_ms });
+    if (event === "reset") throw new SyncError(body.code, body.detail, { status: 410, problem: body });
+    this.#setLive(true);
+    if (event === "presence") this.#presence.take(body);
+    if (event === "changes") this.#takePage(body, run);
+    else if (!run.paging) this.status.update({ lastSyncedAt: this.#clock.now() });
+    this.#replica.publish();
+  }
+
+  /** When to open the next one. Throws if that is the matter of the backoff. */
+  #streamEnded(error, worked) {
+    if (error.code === "bye") return error.retryAfterMs;
+    // The pull meets the same answer and starts again, or finds that there is no need to.
+    if (cursorLost(error)) this.#pulling.wake();
+    if (worked && !error.stopped) return this.#retryMs * spread(this.#clock);
+    // Somewhere its words are held back; as long as it is open nobody polls.
+    if (error.code === "timeout") return BLOCKED_MS * spread(this.#clock);
+    throw error;
+  }
+
+  /** Polls are made as long as it is not. */
+  #setLive(live) {
+    if (this.#live === live) return;
+    this.#live = live;
+    if (live) {
+      this.#errors.pull = null;
+      this.#reachable = true;
+      this.#pulling.rest();
+    } else this.#pulling.wake(this.#pollDelay());
+    this.#replica.publish();
+  }
+
   #pollDelay() {
-    return this.#pollMs * (0.8 + 0.4 * this.#clock.random());
+    return this.#pollMs * spread(this.#clock);
   }
 
   /** Loads everything anew, but not twice in a row without a pause. */
   #startResync(error) {
     const already = this.#replica.resync !== null;
     this.#replica.startResync(error.problem?.cause ?? error.code);
+    this.#stopStream();
     if (already) throw error;
   }
 
@@ -1271,6 +1507,7 @@ class Sync {
       online: this.#reachable && !this.#offline(),
       pending: this.#replica.pending,
       inFlight: this.#inFlight,
+      transport: this.#live ? "stream" : "polling",
       error: this.#errors.push ?? this.#errors.pull,
     });
   }

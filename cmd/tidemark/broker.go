@@ -3,48 +3,120 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/url"
+	"strings"
 
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/broker/logical"
 	"github.com/tidemark/tidemark/syncer/broker/memory"
+	"github.com/tidemark/tidemark/syncer/broker/nats"
 	"github.com/tidemark/tidemark/syncer/broker/postgres"
+	"github.com/tidemark/tidemark/syncer/broker/redis"
 	"github.com/tidemark/tidemark/syncer/store"
 )
 
-// broker returns the kind of broker that the settings choose: what --broker says,
-// else what goes with the database.
-func (s *Settings) broker() string {
-	switch {
-	case s.Broker != "":
-		return s.Broker
-	case store.IsPostgres(s.DatabaseURL):
-		return "postgres"
-	default:
-		return "memory"
+// broker returns which broker the settings choose, and what follows its kind: a
+// URL's rest, a slot's name. Without --broker it is the one that goes with the
+// database.
+func (s *Settings) broker() (kind, rest string) {
+	if s.Broker == "" && store.IsPostgres(s.DatabaseURL) {
+		return "postgres", ""
+	} else if s.Broker == "" {
+		return "memory", ""
 	}
+	kind, rest, _ = strings.Cut(s.Broker, ":")
+	return kind, rest
 }
 
 func (s *Settings) checkBroker() error {
-	switch s.broker() {
-	case "memory":
+	kind, rest := s.broker()
+	alone := s.Broker == "" || s.Broker == kind
+	switch {
+	case kind == "nats":
+		return asUsage(nats.CheckURL(s.Broker))
+	case kind == "redis", kind == "rediss":
+		return asUsage(redis.CheckURL(s.Broker))
+	case kind == "memory" && alone:
 		return nil
-	case "postgres":
-		if !store.IsPostgres(s.DatabaseURL) {
-			return usagef("--broker %s needs a PostgreSQL database; with SQLite there is one node, and its broker is memory", s.Broker)
-		}
+	case kind == "postgres" && !alone:
+		return usagef("--broker postgres uses the database of --database-url and takes no URL of its own")
+	case kind != "postgres" && kind != "logical":
+		return usagef("--broker must be memory, postgres, logical, logical:SLOT, or a URL that begins with nats://, redis:// or rediss://")
+	case !store.IsPostgres(s.DatabaseURL):
+		return usagef("--broker %s needs a PostgreSQL database; an SQLite file has one node, and its broker is memory", kind)
+	case !alone:
+		return asUsage(logical.CheckSlot(rest))
+	}
+	return nil
+}
+
+func asUsage(err error) error {
+	if err == nil {
 		return nil
 	}
-	return usagef("--broker must be memory or postgres")
+	return usagef("--broker: %w", err)
 }
 
 // openBroker returns the broker that the settings choose and what closes it. A
 // network that is away is no error: the broker goes on trying.
-func openBroker(_ context.Context, s *Settings, log *slog.Logger) (syncer.Broker, func() error, error) {
-	if s.broker() == "memory" {
+func openBroker(ctx context.Context, s *Settings, log *slog.Logger) (syncer.Broker, func() error, error) {
+	kind, rest := s.broker()
+	switch kind {
+	case "nats":
+		b, err := nats.New(s.Broker, nats.Options{Logger: log})
+		return opened(b, err)
+	case "redis", "rediss":
+		b, err := redis.New(s.Broker, redis.Options{Logger: log})
+		return opened(b, err)
+	case "postgres":
+		b, err := postgres.New(s.DatabaseURL, postgres.Options{Logger: log})
+		return opened(b, err)
+	case "logical":
+		return openLogical(ctx, s.DatabaseURL, logical.Options{Slot: rest, Logger: log})
+	default:
 		return memory.New(), func() error { return nil }, nil
 	}
-	b, err := postgres.New(s.DatabaseURL, postgres.Options{Logger: log})
+}
+
+// openLogical takes LISTEN/NOTIFY for presence.
+func openLogical(ctx context.Context, databaseURL string, opts logical.Options) (syncer.Broker, func() error, error) {
+	inner, err := postgres.New(databaseURL, postgres.Options{Logger: opts.Logger})
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := logical.Open(ctx, databaseURL, inner, opts)
+	if err != nil {
+		_ = inner.Close()
+		return nil, nil, err
+	}
+	return b, inner.Close, nil
+}
+
+func opened[B interface {
+	syncer.Broker
+	Close() error
+}](b B, err error) (syncer.Broker, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
 	return b, b.Close, nil
+}
+
+// redactBroker hides the secrets in a broker's URL, which may name several servers.
+// A NATS user without a password is a token.
+func redactBroker(text string) string {
+	if !strings.Contains(text, "://") {
+		return text
+	}
+	var parts []string
+	for part := range strings.SplitSeq(text, ",") {
+		if u, err := url.Parse(part); err == nil && u.User != nil {
+			if _, hasPassword := u.User.Password(); !hasPassword {
+				u.User = url.User("xxxxx")
+				part = u.String()
+			}
+		}
+		parts = append(parts, redact(part))
+	}
+	return strings.Join(parts, ",")
 }

@@ -37,6 +37,8 @@ func shown(name string, value any) string {
 		text = fmt.Sprintf("(hidden, %d bytes)", len(text))
 	case name == "database-url", name == "auth-jwks":
 		text = redact(text)
+	case name == "broker":
+		text = redactBroker(text)
 	}
 	if text == "" {
 		return "(not set)"

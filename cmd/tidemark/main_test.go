@@ -57,6 +57,8 @@ func TestSettings_refused(t *testing.T) {
 		{"database without path", nil, []string{"--database-url", "sqlite:"}, "sqlite:"},
 		{"database with a bad password", nil, []string{"--database-url", "postgres://u:hush%zz@h/d"}, "%-encoded"},
 		{"broker of another kind", nil, []string{"--broker", "kafka://localhost"}, "--broker must be"},
+		{"broker with a bad password", nil, []string{"--broker", "nats://u:hush%zz@h"}, "--broker: a NATS URL"},
+		{"broker with a bad slot", nil, []string{"--broker", "logical:Hush", "--database-url", "postgres://h/d"}, "replication slot"},
 		{"broker postgres on SQLite", nil, []string{"--broker", "postgres"}, "needs a PostgreSQL database"},
 		{"short secret", []string{"TIDEMARK_AUTH_SECRET=hush"}, nil, "at least 32"},
 		{"secret and JWKS", []string{"TIDEMARK_AUTH_SECRET=" + testSecret, "TIDEMARK_AUTH_JWKS=https://id.example/keys"}, nil, "not both"},
@@ -109,6 +111,7 @@ func TestConfig_hidesSecrets(t *testing.T) {
 	code, stdout, stderr := tidemark(t, []string{
 		"TIDEMARK_AUTH_SECRET=" + testSecret,
 		"TIDEMARK_DATABASE_URL=postgres://tidemark:hush@db.example/tidemark?sslpassword=hush&sslmode=disable",
+		"TIDEMARK_BROKER=nats://tidemark:hush@a.example,nats://tidemark:hush@b.example/tidemark",
 		"TIDEMARK_LISTEN=0.0.0.0:80",
 	}, "config", "--poll-min", "2s", "--cors-origins", "https://a.example,https://b.example")
 	if code != 0 {

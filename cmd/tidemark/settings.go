@@ -25,8 +25,9 @@ type Settings struct {
 	DatabaseURL      string `name:"database-url" env:"TIDEMARK_DATABASE_URL" default:"sqlite:data/tidemark.db" placeholder:"URL" help:"sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE."`
 	UnsafeDurability bool   `env:"TIDEMARK_UNSAFE_DURABILITY" help:"Accept a PostgreSQL with fsync=off or synchronous_commit=off. THIS LOSES ACKNOWLEDGED EDITS in a crash."`
 
-	// Broker is how nodes tell each other of changes; empty means by database.
-	Broker string `env:"TIDEMARK_BROKER" placeholder:"KIND|URL" help:"memory (one node) or postgres (LISTEN/NOTIFY). Default: postgres with a PostgreSQL database, memory with SQLite. What a broker doesn't tell, each node finds in the database a little later."`
+	// Broker is how nodes tell each other of changes; empty means by database. What
+	// a broker doesn't tell, each node finds in the database a little later.
+	Broker string `env:"TIDEMARK_BROKER" placeholder:"KIND|URL" help:"How nodes hear of each other's changes: memory (one node; others' changes are found by looking), postgres (LISTEN/NOTIFY), nats://USER:PASSWORD@HOST/SUBJECT, redis://:PASSWORD@HOST/N, rediss://…, logical or logical:SLOT (PostgreSQL's logical replication). Default: postgres with PostgreSQL, memory with SQLite."`
 
 	// AuthSecret or AuthJWKS turns authentication on.
 	AuthSecret   string        `env:"TIDEMARK_AUTH_SECRET" placeholder:"SECRET" help:"Secret that tokens are signed with (HS256), at least 32 bytes."`

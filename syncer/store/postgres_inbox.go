@@ -75,8 +75,8 @@ func (d *postgresDialect) inbox(ctx context.Context, want syncer.InboxRange) ([]
 }
 
 // takeInbox takes rows out of the inbox, those with a code to the refused ones. It
-// waits for nobody: a row that somebody has locked by hand is left where it is. By
-// ctid, because a plan that was made while the inbox was empty reads it whole.
+// waits for nobody: a row that somebody has locked by hand is left where it is. All
+// by primary key, if planByIndex goes before it.
 const takeInbox = `
 WITH done AS (
     SELECT *
@@ -84,11 +84,11 @@ WITH done AS (
 ),
 gone AS (
     DELETE FROM inbox
-    WHERE ctid = ANY (ARRAY(
-        SELECT i.ctid
+    WHERE inbox_id = ANY (ARRAY(
+        SELECT i.inbox_id
         FROM done
         CROSS JOIN LATERAL (
-            SELECT ctid
+            SELECT inbox_id
             FROM inbox
             WHERE inbox_id = done.inbox_id
             LIMIT 1
@@ -106,6 +106,10 @@ refused AS (
     JOIN done ON done.inbox_id = gone.inbox_id
     WHERE done.code <> ''
 )`
+
+// planByIndex: a plan is kept, and one that was made while the inbox was empty would
+// read it whole when it is full.
+const planByIndex = `SET LOCAL enable_seqscan = off`
 
 // allTaken divides by zero unless all rows were there. The COMMIT is on its way
 // already, so only an error of a statement can keep it from being carried out.
@@ -127,8 +131,13 @@ func (d *postgresDialect) refuseInbox(ctx context.Context, ids []int64, problem 
 	for _, id := range ids {
 		fates.add(id, problem)
 	}
-	_, err = conn.Exec(ctx, takeInbox+whatWasThere, fates.arguments()...)
-	return err
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, planByIndex); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, takeInbox+whatWasThere, fates.arguments()...)
+		return err
+	})
 }
 
 // inboxFates are rows to take out of the inbox, column by column.

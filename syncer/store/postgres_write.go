@@ -63,6 +63,7 @@ func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found [
 		}
 	}
 	if len(rows.inbox.id) > 0 {
+		batch.Queue(planByIndex)
 		batch.Queue(takeInbox+allTaken, rows.inbox.arguments()...)
 	}
 	s, d, c := &rows.spaces, &rows.documents, &rows.clients

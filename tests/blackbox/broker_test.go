@@ -5,11 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/tidemark/tidemark/tests/harness"
 	"github.com/tidemark/tidemark/tests/natstest"
-	"github.com/tidemark/tidemark/tests/pgtest"
+	"github.com/tidemark/tidemark/tests/redistest"
 )
 
 // TestFeed_brokerComesAndGoes runs the feed race while the broker is taken away
@@ -17,21 +15,33 @@ import (
 func TestFeed_brokerComesAndGoes(t *testing.T) {
 	t.Parallel()
 	seed := harness.Seed(t)
-	for kind, link := range map[string]func(t *testing.T, database string) (broker harness.Broker, breakIt func(context.Context) error){
-		"postgres": postgresLink,
-		"nats":     natsLink,
-	} {
-		t.Run(kind, func(t *testing.T) {
+	for _, broker := range harness.Brokers {
+		t.Run(string(broker), func(t *testing.T) {
 			t.Parallel()
-			database := harness.WithSetting(t, pgtest.URL(t), "pool_max_conns", "8")
-			broker, breakIt := link(t, database)
+			database := harness.WithSetting(t, broker.Database(t), "pool_max_conns", "8")
+			setting, breakIt := breakable(t, broker, database)
 			cluster := harness.StartCluster(t, harness.ClusterOptions{
-				Broker: broker, Node: harness.Options{DatabaseURL: database},
+				Broker: setting, Node: harness.Options{DatabaseURL: database},
 			})
 			race := feedRace{writers: 16, followers: 6, pushes: harness.Size(12, 400)}
 			race.disturb = func(ctx context.Context) error { return repeatedly(ctx, breakIt) }
 			raceFeed(t, seed, race, spread(cluster))
 		})
+	}
+}
+
+// breakable returns the broker and what breaks it, or mends it, one of them at
+// each call.
+func breakable(t *testing.T, broker harness.Broker, database string) (harness.Broker, func(context.Context) error) {
+	t.Helper()
+	switch broker {
+	case harness.BrokerNATS:
+		return breakableNATS(t)
+	case harness.BrokerRedis:
+		server := redistest.Start(t)
+		return harness.Broker(server.URL()), server.Cut
+	default:
+		return broker, func(ctx context.Context) error { return cutBrokers(ctx, database) }
 	}
 }
 
@@ -51,23 +61,16 @@ func repeatedly(ctx context.Context, breakIt func(context.Context) error) error 
 	}
 }
 
-// postgresLink is broken by ending the connections on which the nodes listen and
-// notify.
-func postgresLink(_ *testing.T, database string) (harness.Broker, func(context.Context) error) {
-	return harness.BrokerPostgres, func(ctx context.Context) error {
-		return onDatabase(ctx, database, func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := conn.Exec(ctx, `
+// cutBrokers ends the connections on which nodes listen, notify and replicate.
+func cutBrokers(ctx context.Context, database string) error {
+	return execute(ctx, database, `
 SELECT pg_terminate_backend(pid)
 FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'tidemark-broker'`)
-			return err
-		})
-	}
 }
 
-// natsLink is broken by ending the server. It stays away for as long as the next
-// turn takes to come.
-func natsLink(t *testing.T, _ string) (harness.Broker, func(context.Context) error) {
+// breakableNATS is a server that is away every other turn.
+func breakableNATS(t *testing.T) (harness.Broker, func(context.Context) error) {
 	t.Helper()
 	server := natstest.Start(t)
 	away := false

@@ -40,7 +40,7 @@ func TestFeed_whateverTheBrokerDoes(t *testing.T) {
 			database := harness.WithSetting(t, pgtest.URL(t), "pool_max_conns", "8")
 			broker := &chaos{Broker: memory.New(), fate: fate, random: harness.Random(seed, name)}
 			nodes := []func() string{startNode(t, database, broker), startNode(t, database, broker)}
-			raceFeed(t, seed, feedRace{}, func(i int) *harness.Client {
+			raceFeed(t, seed, feedRace{inbox: openSQL(t, database)}, func(i int) *harness.Client {
 				client := harness.NewClient(nodes[i%2], "")
 				t.Cleanup(client.HTTP.CloseIdleConnections)
 				return client

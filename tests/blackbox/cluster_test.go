@@ -235,7 +235,7 @@ func TestCluster_frozenNodeHoldsUpNobodyElse(t *testing.T) {
 			mustPush(t, cluster.Node(1+n%2).Client(""), other, put(fmt.Sprint("e", n), fmt.Sprint("d", n), 0, `{}`))
 		}
 		push := harness.Push{ClientID: "c1", Edits: []harness.Edit{put("e", "d", 0, `{}`)}}
-		answer, _, err := pushUntilAnswered(w.ctx, cluster.Node(1).Client(""), hot, push)
+		answer, _, err := pushUntilAnswered(t.Context(), cluster.Node(1).Client(""), hot, push)
 		if err != nil {
 			t.Fatalf("the space of the frozen node: %v", err)
 		}

@@ -40,7 +40,7 @@ func TestServe_faultsUnderLoad(t *testing.T) {
 // their database.
 func TestCluster_faultsUnderLoad(t *testing.T) {
 	t.Parallel()
-	database := pgtest.Start(t)
+	database := pgtest.Start(t, harness.DefaultBroker().DatabaseSettings()...)
 	cluster := harness.StartCluster(t, harness.ClusterOptions{Node: harness.Options{DatabaseURL: database.URL(t)}})
 	random := harness.Random(harness.Seed(t), "faults")
 	node := func() *harness.Server { return cluster.Node(random.IntN(cluster.Len())) }
@@ -109,7 +109,7 @@ func frozen(node func() *harness.Server) fault {
 		server.Pause()
 		select {
 		case <-time.After(harness.Size(4*time.Second, 20*time.Second)):
-		case <-w.ctx.Done():
+		case <-w.done:
 		}
 		server.Resume()
 	}}
@@ -147,30 +147,32 @@ func cutOff(databaseURL string) fault {
 
 func terminate(t *testing.T, databaseURL string) {
 	t.Helper()
-	err := onDatabase(t.Context(), databaseURL, func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `
+	err := execute(t.Context(), databaseURL, `
 SELECT pg_terminate_backend(pid)
 FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()`)
-		return err
-	})
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// onDatabase gives do a connection to the database, beside those of the nodes.
-func onDatabase(ctx context.Context, databaseURL string, do func(context.Context, *pgx.Conn) error) error {
+// execute runs a statement on the database, beside the nodes.
+func execute(ctx context.Context, databaseURL, statement string) error {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
+	conn, err := dial(ctx, databaseURL)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, statement)
+	return err
+}
+
+func dial(ctx context.Context, databaseURL string) (*pgx.Conn, error) {
 	config, err := pgxpool.ParseConfig(databaseURL) // takes pool_max_conns out
 	if err != nil {
-		return err
+		return nil, err
 	}
-	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	return do(ctx, conn)
+	return pgx.ConnectConfig(ctx, config.ConnConfig)
 }

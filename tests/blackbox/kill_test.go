@@ -3,7 +3,6 @@ package blackbox_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -44,7 +43,7 @@ func TestServe_killedWhilePushing(t *testing.T) {
 
 // writers are counters at work.
 type writers struct {
-	ctx      context.Context
+	done     <-chan struct{} // closed when they have ended or one has failed
 	counters []*counter
 	seen     map[string]*acknowledged // by space
 	answered chan struct{}            // gets a value after each answer, unless it is full
@@ -57,7 +56,8 @@ func startWriters(t *testing.T, n int, writer func(i int) *counter) *writers {
 	ctx, cancel := context.WithTimeout(t.Context(), killTimeout)
 	t.Cleanup(cancel)
 	w := &writers{answered: make(chan struct{}, 1000), stop: make(chan struct{}), seen: map[string]*acknowledged{}}
-	w.group, w.ctx = errgroup.WithContext(ctx)
+	w.group, ctx = errgroup.WithContext(ctx)
+	w.done = ctx.Done()
 	for i := range n {
 		c := writer(i)
 		w.counters = append(w.counters, c)
@@ -66,7 +66,7 @@ func startWriters(t *testing.T, n int, writer func(i int) *counter) *writers {
 		}
 	}
 	for _, c := range w.counters {
-		w.group.Go(func() error { return c.write(w.ctx, w.heard, w.stop) })
+		w.group.Go(func() error { return c.write(ctx, w.heard, w.stop) })
 	}
 	return w
 }
@@ -89,8 +89,8 @@ func (w *writers) await(t *testing.T, n int) {
 	for range n {
 		select {
 		case <-w.answered:
-		case <-w.ctx.Done():
-			t.Fatal(errors.Join(context.Cause(w.ctx), w.group.Wait()))
+		case <-w.done:
+			t.Fatalf("the writers have ended: %v", w.group.Wait())
 		}
 	}
 }

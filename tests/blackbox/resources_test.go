@@ -7,11 +7,9 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark/tidemark/tests/harness"
-	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
 // TestServe_moreClientsThanConnections has a hundred clients for each connection
@@ -19,7 +17,7 @@ import (
 func TestServe_moreClientsThanConnections(t *testing.T) {
 	t.Parallel()
 	const pushing, polling, spaces = 100, 100, 10
-	database := harness.WithSetting(t, pgtest.URL(t), "pool_max_conns", "2")
+	database := harness.WithSetting(t, harness.DefaultBroker().Database(t), "pool_max_conns", "2")
 	server := harness.Start(t, harness.Options{Store: harness.Postgres, DatabaseURL: database})
 	w := startWriters(t, pushing, func(i int) *counter {
 		client := server.Client("")
@@ -31,7 +29,7 @@ func TestServe_moreClientsThanConnections(t *testing.T) {
 	for i := range polling {
 		client := server.Client("")
 		client.HTTP.Transport = politely{client.HTTP.Transport}
-		polls.Go(func() error { return pollUntil(w.ctx, ended, client, fmt.Sprintf("space-%d", i%spaces)) })
+		polls.Go(func() error { return pollUntil(t.Context(), ended, client, fmt.Sprintf("space-%d", i%spaces)) })
 	}
 	w.await(t, harness.Size(400, 20_000))
 	close(ended)
@@ -93,33 +91,33 @@ func TestServe_foreignLockOnOneSpace(t *testing.T) {
 	server := harness.Start(t, harness.Options{Store: harness.Postgres})
 	client := server.Client("")
 	mustPush(t, client, "locked", put("e", "d", 0, `{}`))
-	var w *writers
-	err := onDatabase(t.Context(), server.DatabaseURL(), func(ctx context.Context, conn *pgx.Conn) error {
-		tx, err := conn.Begin(ctx)
-		if err != nil {
-			return err
-		}
-		defer tx.Rollback(context.WithoutCancel(ctx))
-		if _, err := tx.Exec(ctx, "SELECT head FROM spaces WHERE id = 'locked' FOR UPDATE"); err != nil {
-			return err
-		}
-		w = startWriters(t, 12, func(i int) *counter {
-			return &counter{client: server.Client(""), name: fmt.Sprintf("w%d", i), space: "locked"}
-		})
-		for n := range harness.Size(60, 2000) {
-			mustPush(t, client, fmt.Sprintf("other-%d", n%5), put(fmt.Sprint("e", n), fmt.Sprint("d", n), 0, `{}`))
-		}
-		_, err = client.Push(ctx, "locked", harness.Push{ClientID: "c2", Edits: []harness.Edit{put("e", "never", 0, `{}`)}})
-		var problem *harness.Problem
-		if !errors.As(err, &problem) || problem.HTTPStatus != http.StatusServiceUnavailable && problem.HTTPStatus != http.StatusTooManyRequests {
-			t.Errorf("a push to the locked space is answered with %v, want 503 or 429", err)
-		}
-		if len(w.answered) > 0 {
-			t.Error("a push to the locked space was acknowledged")
-		}
-		return nil
-	})
+	conn, err := dial(t.Context(), server.DatabaseURL())
 	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	lock, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.Exec(t.Context(), "SELECT head FROM spaces WHERE id = 'locked' FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	w := startWriters(t, 12, func(i int) *counter {
+		return &counter{client: server.Client(""), name: fmt.Sprintf("w%d", i), space: "locked"}
+	})
+	for n := range harness.Size(60, 2000) {
+		mustPush(t, client, fmt.Sprintf("other-%d", n%5), put(fmt.Sprint("e", n), fmt.Sprint("d", n), 0, `{}`))
+	}
+	_, err = client.Push(t.Context(), "locked", harness.Push{ClientID: "c2", Edits: []harness.Edit{put("e", "never", 0, `{}`)}})
+	var problem *harness.Problem
+	if !errors.As(err, &problem) || problem.HTTPStatus != http.StatusServiceUnavailable && problem.HTTPStatus != http.StatusTooManyRequests {
+		t.Errorf("a push to the locked space is answered with %v, want 503 or 429", err)
+	}
+	if len(w.answered) > 0 {
+		t.Error("a push to the locked space was acknowledged")
+	}
+	if err := lock.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.await(t, 30)
@@ -172,11 +170,7 @@ func fullAndFree(t *testing.T, server *harness.Server, fill, free func()) {
 
 func mustExec(t *testing.T, server *harness.Server, statement string) {
 	t.Helper()
-	err := onDatabase(t.Context(), server.DatabaseURL(), func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, statement)
-		return err
-	})
-	if err != nil {
+	if err := execute(t.Context(), server.DatabaseURL(), statement); err != nil {
 		t.Fatal(err)
 	}
 }

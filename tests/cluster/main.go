@@ -58,12 +58,13 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, line.Close()) }()
 
-	database, err := pgtest.Launch()
+	//nolint:contextcheck // it bounds its own start
+	database, err := pgtest.Launch("wal_level=logical") // whatever the broker is
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
-	broker, closeBroker, err := startBroker(o.broker)
+	broker, closeBroker, err := startBroker(o.broker) //nolint:contextcheck // as above
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidemark/tidemark/tests/natstest"
 	"github.com/tidemark/tidemark/tests/pgtest"
+	"github.com/tidemark/tidemark/tests/redistest"
 )
 
 // EnvNodes and EnvBroker name the variables that run a suite on several nodes:
@@ -31,12 +32,14 @@ type Broker string
 // between nodes is lost.
 const (
 	BrokerPostgres Broker = "postgres"
+	BrokerLogical  Broker = "logical"
 	BrokerNATS     Broker = "nats"
+	BrokerRedis    Broker = "redis"
 	BrokerNone     Broker = "none"
 )
 
 // Brokers are all that connect nodes.
-var Brokers = []Broker{BrokerPostgres, BrokerNATS}
+var Brokers = []Broker{BrokerPostgres, BrokerLogical, BrokerNATS, BrokerRedis}
 
 // clusterPool is how many connections a node of a cluster may have: few, because
 // many clusters share one PostgreSQL while the tests run.
@@ -66,12 +69,12 @@ func StartCluster(t testing.TB, options ClusterOptions) *Cluster {
 		options.Nodes = 3
 	}
 	if options.Broker == "" {
-		options.Broker = envBroker()
+		options.Broker = DefaultBroker()
 	}
 	node := options.Node
 	node.Store = Postgres
 	if node.DatabaseURL == "" {
-		node.DatabaseURL = WithSetting(t, pgtest.URL(t), "pool_max_conns", clusterPool)
+		node.DatabaseURL = WithSetting(t, options.Broker.Database(t), "pool_max_conns", clusterPool)
 	}
 	node.Env = append([]string{"TIDEMARK_BROKER=" + options.Broker.setting(t)}, node.Env...)
 	c := &Cluster{t: t}
@@ -97,11 +100,38 @@ func Nodes() int {
 	return nodes
 }
 
-func envBroker() Broker {
+// DefaultBroker is the one that EnvBroker names, or else that of PostgreSQL.
+func DefaultBroker() Broker {
 	if named := os.Getenv(EnvBroker); named != "" {
 		return Broker(named)
 	}
 	return BrokerPostgres
+}
+
+// logicalServer is a PostgreSQL for brokers that ask more of it than its defaults.
+var logicalServer = sync.OnceValues(func() (*pgtest.Server, error) {
+	return pgtest.Launch(BrokerLogical.DatabaseSettings()...)
+})
+
+// DatabaseSettings are what the broker needs of PostgreSQL: for pgtest.Start.
+func (b Broker) DatabaseSettings() []string {
+	if b != BrokerLogical {
+		return nil
+	}
+	return []string{"wal_level=logical", "max_wal_senders=60", "max_replication_slots=60"}
+}
+
+// Database returns the URL of a fresh database on which the broker can work.
+func (b Broker) Database(t testing.TB) string {
+	t.Helper()
+	if b != BrokerLogical {
+		return pgtest.URL(t)
+	}
+	server, err := logicalServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server.URL(t)
 }
 
 // natsServer is the one that all clusters of this process share.
@@ -111,7 +141,7 @@ var natsServer = sync.OnceValues(natstest.Launch)
 func (b Broker) setting(t testing.TB) string {
 	t.Helper()
 	switch b {
-	case BrokerPostgres:
+	case BrokerPostgres, BrokerLogical:
 		return string(b)
 	case BrokerNone:
 		return "memory"
@@ -121,6 +151,8 @@ func (b Broker) setting(t testing.TB) string {
 			t.Fatal(err)
 		}
 		return server.URL()
+	case BrokerRedis:
+		return redistest.Start(t).URL()
 	}
 	if !strings.Contains(string(b), "://") {
 		t.Fatalf("there is no broker %q", b)

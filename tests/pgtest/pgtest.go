@@ -115,11 +115,17 @@ func (d testDatabase) drop() error {
 func execute(admin, statement string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, admin)
+	return Execute(ctx, admin, statement)
+}
+
+// Execute runs statements on a connection of their own, in one transaction unless
+// they say otherwise.
+func Execute(ctx context.Context, url, statements string) error {
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.Background())
-	_, err = conn.Exec(ctx, statement)
+	_, err = conn.PgConn().Exec(ctx, statements).ReadAll()
 	return err
 }

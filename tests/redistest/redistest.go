@@ -10,6 +10,7 @@ package redistest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,59 +23,86 @@ import (
 
 // Server is a running server.
 type Server struct {
-	url string
-	cut func(ctx context.Context) error
+	url   string
+	cut   func(ctx context.Context) error
+	close func() error
 }
 
 // URL is how to connect, with the password.
 func (s *Server) URL() string { return s.url }
 
-// Break cuts all connections to the server, which goes on or starts again.
+// Cut ends all connections to the server, which goes on or starts again.
+func (s *Server) Cut(ctx context.Context) error { return s.cut(ctx) }
+
+// Break is Cut for a test that can't go on without it.
 func (s *Server) Break(t *testing.T) {
 	t.Helper()
-	if err := s.cut(t.Context()); err != nil {
+	if err := s.Cut(t.Context()); err != nil {
 		t.Fatalf("redistest: %v", err)
 	}
+}
+
+// Close ends the server.
+func (s *Server) Close() error { return s.close() }
+
+// Launch starts a server that ends with this process, or earlier with Close.
+func Launch() (*Server, error) {
+	binary, err := exec.LookPath("redis-server")
+	if err != nil && os.Getenv("CI") != "" {
+		return nil, errors.New("CI needs redis-server: apt-get install redis-server")
+	}
+	if err != nil {
+		return launchEmbedded()
+	}
+	p, err := launch(binary)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{url: p.url(), cut: p.cut, close: p.close}, nil
 }
 
 // Start runs a server until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	binary, err := exec.LookPath("redis-server")
-	if err != nil && os.Getenv("CI") != "" {
-		t.Fatal("redistest: CI needs redis-server: apt-get install redis-server")
-	}
-	if err != nil {
-		return StartEmbedded(t)
-	}
-	p, err := launch(binary)
-	if err != nil {
-		t.Fatalf("redistest: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := p.close(); err != nil {
-			t.Errorf("redistest: %v", err)
-		}
-	})
-	return &Server{url: p.url(), cut: p.cut}
+	return ended(t)(Launch())
 }
 
 // StartEmbedded runs the server that stands in for redis-server.
 func StartEmbedded(t testing.TB) *Server {
 	t.Helper()
+	return ended(t)(launchEmbedded())
+}
+
+// ended returns what has a server end with the test.
+func ended(t testing.TB) func(*Server, error) *Server {
+	return func(s *Server, err error) *Server {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("redistest: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Errorf("redistest: %v", err)
+			}
+		})
+		return s
+	}
+}
+
+func launchEmbedded() (*Server, error) {
 	server, password := miniredis.NewMiniRedis(), rand.Text()
 	server.RequireAuth(password)
 	if err := server.StartAddr("127.0.0.1:0"); err != nil {
-		t.Fatalf("redistest: %v", err)
+		return nil, err
 	}
-	t.Cleanup(server.Close)
 	return &Server{
 		url: fmt.Sprintf("redis://:%s@%s/0", password, server.Addr()),
 		cut: func(context.Context) error {
 			server.Close()
 			return server.Restart()
 		},
-	}
+		close: func() error { server.Close(); return nil },
+	}, nil
 }
 
 // connect returns a client, which the caller closes.

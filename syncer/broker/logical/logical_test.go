@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
@@ -21,13 +22,24 @@ import (
 	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The tests' own server outlives them.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/tidemark/tidemark/tests/pgtest.(*Server).launch.func1"))
+}
 
-// startServer starts a server whose WAL can be decoded. It is a test's own, because
+// launched is a server whose WAL can be decoded. It is this package's own, because
 // the one that packages share runs with PostgreSQL's defaults.
+var launched = sync.OnceValues(func() (*pgtest.Server, error) {
+	return pgtest.Launch("wal_level=logical", "max_replication_slots=100", "max_wal_senders=100")
+})
+
 func startServer(t *testing.T) *pgtest.Server {
 	t.Helper()
-	return pgtest.Start(t, "wal_level=logical", "max_replication_slots=100", "max_wal_senders=100")
+	server, err := launched()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server
 }
 
 // database returns the URL of a new database with Tidemark's tables.
@@ -154,10 +166,30 @@ func listen(t *testing.T, b *logical.Broker) (heard <-chan syncer.Message, end f
 	return all, end
 }
 
-// next returns the next message that is about a space.
+// ready writes until that is heard.
+func ready(t *testing.T, conn *pgx.Conn, heard <-chan syncer.Message) {
+	t.Helper()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		execute(t, conn, "INSERT INTO spaces (id, head, epoch, created_at) VALUES ('ready', 1, 1, 1) ON CONFLICT (id) DO UPDATE SET head = spaces.head + 1")
+		for waiting := true; waiting; {
+			select {
+			case m := <-heard:
+				if m.Space == "ready" {
+					return
+				}
+			case <-again.C:
+				waiting = false
+			}
+		}
+	}
+}
+
+// next returns the next message that is about another space.
 func next(heard <-chan syncer.Message) syncer.Message {
 	for m := range heard {
-		if m.Space != "" {
+		if m.Space != "" && m.Space != "ready" {
 			return m
 		}
 	}
@@ -176,21 +208,10 @@ func TestBroker_rows(t *testing.T) {
 		t.Fatal(err)
 	}
 	heard, _ := listen(t, b)
-	for { // until the slot is there
-		execute(t, conn, "INSERT INTO spaces (id, head, epoch, created_at) VALUES ('ready', 1, 1, 1) ON CONFLICT (id) DO UPDATE SET head = spaces.head + 1")
-		if len(heard) > 1 {
-			break
-		}
-	}
-	for next(heard).Space != "ready" {
-	}
+	ready(t, conn, heard)
 	await := func(want syncer.Message) {
 		t.Helper()
-		got := next(heard)
-		for got.Space == "ready" {
-			got = next(heard)
-		}
-		if got.Space != want.Space || got.Version != want.Version {
+		if got := next(heard); got.Space != want.Space || got.Version != want.Version {
 			t.Errorf("heard %v, want %v", got, want)
 		}
 	}
@@ -217,22 +238,14 @@ func TestBroker_namedSlot(t *testing.T) {
 	b := open(t, url, "node1")
 	heard, end := listen(t, b)
 	const slot = "SELECT confirmed_flush_lsn::text, temporary FROM pg_replication_slots WHERE slot_name = 'node1'"
-	for made := false; !made; {
-		if err := conn.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE active AND slot_name = 'node1')").Scan(&made); err != nil {
-			t.Fatal(err)
+	ready(t, conn, heard)
+	other, _ := listen(t, b) // a second Run, which hears too
+	ready(t, conn, other)
+	execute(t, conn, "INSERT INTO spaces (id, head, epoch, created_at) VALUES ('home', 1, 1, 1)")
+	for _, heard := range []<-chan syncer.Message{heard, other} {
+		if m := next(heard); m.Space != "home" {
+			t.Errorf("heard %v", m)
 		}
-	}
-	// A second Run hears too.
-	other, _ := listen(t, b)
-	for heardToo := false; !heardToo; {
-		execute(t, conn, "INSERT INTO spaces (id, head, epoch, created_at) VALUES ('home', 1, 1, 1) ON CONFLICT (id) DO UPDATE SET head = spaces.head + 1")
-		heardToo = len(other) > 2
-	}
-	if m := next(heard); m.Space != "home" {
-		t.Errorf("heard %v", m)
-	}
-	if m := next(other); m.Space != "home" {
-		t.Errorf("the second Run heard %v", m)
 	}
 	end()
 	var before, after string
@@ -242,7 +255,7 @@ func TestBroker_namedSlot(t *testing.T) {
 	}
 	execute(t, conn, "INSERT INTO spaces (id, head, epoch, created_at) VALUES ('meanwhile', 1, 1, 1)")
 	heard, _ = listen(t, open(t, url, "node1"))
-	for next(heard).Space != "meanwhile" {
+	for next(heard).Space != "meanwhile" { // what was not reported as read comes again
 	}
 	for moved := false; !moved; moved = after != before {
 		if err := conn.QueryRow(t.Context(), slot).Scan(&after, &temporary); err != nil {
@@ -292,16 +305,11 @@ func TestOpen_publicationIsThere(t *testing.T) {
 	t.Parallel()
 	url := database(t, startServer(t))
 	admin := connect(t, url)
-	execute(t, admin, "CREATE ROLE copier LOGIN REPLICATION PASSWORD 'hush'; CREATE PUBLICATION tidemark FOR TABLE spaces")
-	b, err := logical.Open(t.Context(), as(t, url, "copier"), memory.New(), logical.Options{Logger: slog.New(slog.DiscardHandler)})
+	execute(t, admin, "CREATE ROLE reader LOGIN REPLICATION PASSWORD 'hush'; CREATE PUBLICATION tidemark FOR TABLE spaces")
+	b, err := logical.Open(t.Context(), as(t, url, "reader"), memory.New(), logical.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	heard, _ := listen(t, b)
-	for len(heard) < 2 {
-		execute(t, admin, "INSERT INTO spaces (id, head, epoch, created_at) VALUES ('home', 1, 1, 1) ON CONFLICT (id) DO UPDATE SET head = spaces.head + 1")
-	}
-	if m := next(heard); m.Space != "home" {
-		t.Errorf("heard %v", m)
-	}
+	ready(t, admin, heard)
 }

@@ -333,9 +333,9 @@ func (w *world) count(ctx context.Context, writer, n int, undo bool) error {
 
 // collectPoison lets every commit fail that has to do with one row.
 func collectPoison(t *testing.T, w *world) {
-	list := puts(40)
+	list := puts(5)
 	ids := w.put(t, w.space, list...)
-	const poison = 13
+	const poison = 2
 	var ahead atomic.Int64 // of the clock, in looks
 	engine := syncer.New(poisoned{counting(w.store), ids[poison], &ahead}, deaf{}, syncer.Options{
 		NewEpoch: func() int64 { return epoch },

@@ -19,42 +19,60 @@ const FLAGS = [
 /** How long a condition may take to come true. Far more than needed, so that a slow machine is not a failure. */
 export const PATIENCE = 30_000;
 
-/** Starts `tidemark serve` on SQLite in a temporary folder. Resolves to its address and the way to end it. */
-export async function startServer() {
-  const binary = process.env.TIDEMARK_BIN;
-  if (!binary) throw new Error('TIDEMARK_BIN is not set: build the server (go build -o tidemark ./cmd/tidemark) and put its path there.');
-  if (!existsSync(binary)) throw new Error(`TIDEMARK_BIN names ${binary}, and there is no such file.`);
-
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-browser-'));
-  // The server refuses settings that it does not know, and TIDEMARK_BIN is one.
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TIDEMARK_')));
-  const server = spawn(binary, ['serve', '--listen', '127.0.0.1:0', '--database-url', `sqlite:${join(folder, 'tidemark.db')}`], {
-    env, cwd: folder, stdio: ['ignore', 'pipe', 'pipe'],
+/** Runs a program beside the tests. `gone` resolves to its exit code, `stop` ends it. */
+export function run(program, args, options = {}) {
+  const process_ = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+  const child = { stdout: process_.stdout, log: '' };
+  process_.stderr.on('data', (chunk) => { child.log = (child.log + chunk).slice(-8_000); });
+  child.gone = new Promise((resolve) => {
+    process_.once('close', resolve);
+    process_.once('error', (error) => { child.log += error; resolve(-1); });
   });
-  let log = '';
-  server.stderr.on('data', (chunk) => { log = (log + chunk).slice(-8_000); });
-  const ended = new Promise((resolve) => { server.once('close', resolve); });
-  const kill = () => server.kill('SIGKILL');
+  const kill = () => process_.kill('SIGKILL');
   process.once('exit', kill);
-
-  const stop = async () => {
-    server.kill('SIGTERM');
-    const hammer = setTimeout(kill, 10_000);
-    await ended;
+  child.stop = async () => {
+    process_.kill('SIGTERM');
+    const hammer = setTimeout(kill, 20_000);
+    await child.gone;
     clearTimeout(hammer);
     process.removeListener('exit', kill);
-    await rm(folder, { recursive: true, force: true });
+  };
+  return child;
+}
+
+/** A folder that is gone when the tests are. */
+export async function newFolder() {
+  const path = await mkdtemp(join(tmpdir(), 'tidemark-browser-'));
+  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** The binary, and an environment for it: it refuses settings that it does not know, and TIDEMARK_BIN is one. */
+export function binary() {
+  const path = process.env.TIDEMARK_BIN;
+  if (!path) throw new Error('TIDEMARK_BIN is not set: build the server (go build -o tidemark ./cmd/tidemark) and put its path there.');
+  if (!existsSync(path)) throw new Error(`TIDEMARK_BIN names ${path}, and there is no such file.`);
+  return { path, env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TIDEMARK_'))) };
+}
+
+/** Starts `tidemark serve`, on SQLite in a temporary folder unless told otherwise. Resolves to its address and the way to end it. */
+export async function startServer({ listen = '127.0.0.1:0', database, args = [] } = {}) {
+  const { path, env } = binary();
+  const folder = await newFolder();
+  const url = database ?? `sqlite:${join(folder.path, 'tidemark.db')}`;
+  const server = run(path, ['serve', '--listen', listen, '--database-url', url, ...args], { env, cwd: folder.path });
+  const stop = async () => {
+    await server.stop();
+    await folder.remove();
   };
   const origin = await new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`The server did not say where it listens within 30 s.\n${log}`)), 30_000);
+    const late = setTimeout(() => reject(new Error(`The server did not say where it listens within 30 s.\n${server.log}`)), 30_000);
     createInterface({ input: server.stdout }).on('line', (line) => {
       const address = /^tidemark: listening on (http:\/\/\S+)/.exec(line)?.[1];
       if (!address) return;
       clearTimeout(late);
       resolve(new URL(address).origin);
     });
-    server.once('error', reject);
-    ended.then((code) => reject(new Error(`The server ended with ${code} before it listened.\n${log}`)));
+    server.gone.then((code) => reject(new Error(`The server ended with ${code} before it listened.\n${server.log}`)));
   }).catch(async (error) => {
     await stop();
     throw error;
@@ -68,15 +86,15 @@ export function startBrowser() {
   return chromium.launch({ executablePath: BROWSER, args: FLAGS });
 }
 
-/** A server and a browser for the tests of one file. */
-export async function startWorld() {
-  const server = await startServer();
+/** A server (or what stands for one) and a browser for the tests of one file. */
+export async function startWorld(start = startServer) {
+  const server = await start();
   const browser = await startBrowser().catch(async (error) => {
     await server.stop();
     throw error;
   });
   return {
-    origin: server.origin,
+    ...server,
     browser,
     async stop() {
       await browser.close();

@@ -36,21 +36,16 @@ test('the example runs: what one page adds, ticks and deletes shows in another',
     return opened;
   };
   const [one, two] = [await open(), await open()];
-  // A quiet space is pulled seldom; who turns to a window makes its client pull at once.
-  const turnTo = (opened) => opened.evaluate(() => { dispatchEvent(new Event('focus')); });
 
   await one.locator('form input').fill('Milk');
   await one.keyboard.press('Enter');
   await one.locator('li:not([style*="0.5"])', { hasText: 'Milk' }).waitFor();
-  await turnTo(two);
   await two.locator('li', { hasText: 'Milk' }).waitFor();
 
   await two.locator('li', { hasText: 'Milk' }).locator('input').check();
   await until(two, () => document.querySelector('li input').checked && !document.querySelector('li[style*="0.5"]'));
-  await turnTo(one);
   await until(one, () => document.querySelector('li input').checked);
   await one.locator('li', { hasText: 'Milk' }).locator('button').click();
   await until(one, () => document.querySelectorAll('li').length === 0 && /^0 /.test(document.querySelector('output').value));
-  await turnTo(two);
   await until(two, () => document.querySelectorAll('li').length === 0);
 });

@@ -1,5 +1,5 @@
 // A server in memory that decides as the design says (section 3): versions, receipts, field-level patches, tombstones,
-// cursors. contract.test.js and server/contract.test.js hold it and the real server against the same cases.
+// cursors, streams, presence. contract.test.js and server/contract.test.js hold it and the real server against the same cases.
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const same = (a, b) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
@@ -49,6 +49,13 @@ export class FakeServer {
   maxBytes = 1 << 20;
   /** What an answer is replaced with: a function of the request that returns a Response or nothing. */
   fault = () => undefined;
+  /** The open streams. */
+  streams = new Set();
+  /** Streams hear of no push before `poke()`. */
+  late = false;
+  /** Which node a new stream finds. */
+  node = "A";
+  present = new Map();
 
   #lost = 0;
   #held = [];
@@ -99,15 +106,17 @@ export class FakeServer {
 
   fetch = async (url, init = {}) => {
     const { pathname, searchParams } = new URL(url, "http://fake");
-    const kind = pathname.endsWith("/push") ? "push" : "pull";
-    const body = kind === "push" ? JSON.parse(init.body) : undefined;
+    const [, , , , resource] = pathname.split("/"); // /v1/spaces/{space}/{resource}
+    const kind = resource === "changes" ? "pull" : resource;
+    const body = init.body && JSON.parse(init.body);
     const token = new Headers(init.headers).get("Authorization")?.replace("Bearer ", "");
-    const request = { kind, raw: init.body, body, cursor: body ? body.cursor : searchParams.get("cursor"), token };
+    const minVersion = searchParams.get("min_version");
+    const request = { kind, raw: init.body, body, cursor: body ? body.cursor : searchParams.get("cursor"), token, minVersion, signal: init.signal };
     if (init.signal?.aborted) throw init.signal.reason;
     if (this.#down) throw new TypeError("fetch failed");
     this.requests.push(request);
 
-    const response = this.fault(request) || this.#serve(kind, body, searchParams, init.body);
+    const response = this.fault(request) || this.#serve(kind, body, searchParams, init, pathname);
     if (this.#lost > 0) {
       this.#lost--;
       throw new TypeError("connection reset");
@@ -122,9 +131,13 @@ export class FakeServer {
     return response;
   };
 
-  #serve(kind, body, query, raw) {
+  #serve(kind, body, query, { body: raw, method, signal }, pathname) {
     try {
-      return answer(200, kind === "push" ? this.push(body, raw) : this.#changes(query.get("cursor"), query.getAll("collections")));
+      const [cursor, collections] = [query.get("cursor"), query.getAll("collections")];
+      if (kind === "push") return answer(200, this.push(body, raw));
+      if (kind === "presence") return this.#presence(method, pathname.split("/").at(-1), body);
+      if (kind === "stream") return new Response(this.#stream(cursor, collections, signal), { headers: { "Content-Type": "text/event-stream" } });
+      return answer(200, this.#changes(cursor, collections));
     } catch (refusal) {
       if (refusal instanceof Refusal) return refusal.response;
       throw refusal;
@@ -146,6 +159,7 @@ export class FakeServer {
       return result;
     });
     if (push.changed) this.head = push.version;
+    if (push.changed && !this.late) this.poke();
     const page = cursor === undefined ? { poll_after_ms: this.pollAfterMs } : this.#changes(cursor, collections ?? []);
     return { ...page, results, version: this.head };
   }
@@ -288,6 +302,69 @@ export class FakeServer {
     };
   }
 
+  // -- Streams
+
+  #stream(cursor, collections, signal) {
+    const first = this.#changes(cursor, collections); // or it is refused
+    const stream = { cursor, collections, node: this.node };
+    return new ReadableStream({
+      start: (controller) => {
+        stream.say = (text) => controller.enqueue(new TextEncoder().encode(text));
+        stream.end = (error) => {
+          if (!this.streams.delete(stream)) return;
+          if (error) controller.error(error);
+          else controller.close();
+        };
+        this.streams.add(stream);
+        signal?.addEventListener("abort", () => stream.end(signal.reason));
+        stream.say("retry: 3000\n: tidemark\n\n");
+        if (first.changes.length) this.poke();
+      },
+      cancel: () => void this.streams.delete(stream),
+    });
+  }
+
+  /** Each stream gets the pages it has not had. */
+  poke() {
+    for (const stream of this.streams) {
+      for (let more = true; more; ) {
+        const page = this.#changes(stream.cursor, stream.collections);
+        if (page.cursor === stream.cursor) break;
+        more = page.has_more;
+        stream.cursor = page.cursor;
+        // Like the real one, which passes on the line ends that a document was written with.
+        stream.say(`event: changes\ndata: ${JSON.stringify(page, null, 1).replaceAll("\n", "\ndata: ")}\nid: ${page.cursor}\n\n`);
+      }
+    }
+  }
+
+  /** Says something on every stream. */
+  say(event, data, id) {
+    for (const stream of this.streams) stream.say(`event: ${event}\ndata: ${JSON.stringify(data)}\n${id === undefined ? "" : `id: ${id}\n`}\n`);
+  }
+
+  heartbeat() {
+    for (const stream of this.streams) stream.say(":\n\n");
+  }
+
+  /** Ends every stream: after a word of farewell, or by cutting the connection. */
+  bye(retry_after_ms, reason = "drain") {
+    this.say("bye", { reason, retry_after_ms });
+    for (const stream of this.streams) stream.end();
+  }
+
+  cut() {
+    for (const stream of this.streams) stream.end(new TypeError("connection reset"));
+  }
+
+  #presence(method, client_id, body) {
+    if (method === "DELETE") this.present.delete(client_id);
+    else this.present.set(client_id, { client_id, subject: "anonymous", state: body.state, since: "2026-01-01T00:00:00Z", expires_in_ms: body.ttl_s * 1000 });
+    const list = { space: "s", present: [...this.present.values()], poll_after_ms: 10_000 };
+    this.say("presence", list);
+    return method === "DELETE" ? new Response(null, { status: 204 }) : answer(200, list);
+  }
+
   // -- Another client
 
   #others = 0;
@@ -305,6 +382,10 @@ export class FakeServer {
 
   pushes() {
     return this.requests.filter(({ kind }) => kind === "push");
+  }
+
+  connects() {
+    return this.requests.filter(({ kind }) => kind === "stream");
   }
 
   pulls() {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { problem } from "./fakeserver.js";
-import { KeptStore, outcome, shown, world } from "./support.js";
+import { KeptStore, outcome, page, shown, world } from "./support.js";
 
 test("polls as often as the server says, spread by a fifth", async (t) => {
   const { client, clock, server } = world(t);
@@ -275,29 +275,6 @@ test("the request event tells of each request", async (t) => {
 });
 
 // -- The page's surroundings
-
-/** Gives the client a document, a window's events and a device that may be offline. */
-function page(t) {
-  const events = new EventTarget();
-  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
-  const surroundings = { document, navigator: { onLine: true }, addEventListener: events.addEventListener.bind(events) };
-  for (const [name, value] of Object.entries(surroundings)) {
-    const before = Object.getOwnPropertyDescriptor(globalThis, name);
-    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
-    t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
-  }
-  return {
-    show(state) {
-      document.visibilityState = state;
-      document.dispatchEvent(new Event("visibilitychange"));
-    },
-    online(onLine) {
-      surroundings.navigator.onLine = onLine;
-      events.dispatchEvent(new Event(onLine ? "online" : "offline"));
-    },
-    focus: () => events.dispatchEvent(new Event("focus")),
-  };
-}
 
 test("hidden: no polls, but own edits go out; visible: at once", async (t) => {
   const { show } = page(t);

@@ -7,9 +7,9 @@ import { gzippedSize } from "./size.js";
 
 const path = fileURLToPath(new URL("../../../api/web/tidemark.js", import.meta.url));
 
-test("under 10 KB gzipped, with nothing but the comments removed", () => {
+test("under 12 KB gzipped, with nothing but the comments removed", () => {
   const size = gzippedSize(path);
-  assert.ok(size < 10_240, `${size} bytes`);
+  assert.ok(size < 12_288, `${size} bytes`);
 });
 
 test("no dependency, no build step", () => {

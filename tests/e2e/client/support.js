@@ -80,7 +80,31 @@ export class KeptStore {
   }
 }
 
-/** A fake server, a clock, and clients that are closed when the test ends. */
+/** Gives the client a document, a window's events and a device that may be offline. */
+export function page(t) {
+  const events = new EventTarget();
+  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  const surroundings = { document, navigator: { onLine: true }, addEventListener: events.addEventListener.bind(events) };
+  for (const [name, value] of Object.entries(surroundings)) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
+  }
+  return {
+    show(state) {
+      document.visibilityState = state;
+      document.dispatchEvent(new Event("visibilitychange"));
+    },
+    online(onLine) {
+      surroundings.navigator.onLine = onLine;
+      events.dispatchEvent(new Event(onLine ? "online" : "offline"));
+    },
+    focus: () => events.dispatchEvent(new Event("focus")),
+    leave: () => events.dispatchEvent(new Event("pagehide")),
+  };
+}
+
+/** A fake server, a clock, and clients that are closed when the test ends. They poll, unless a test says otherwise. */
 export function world(t) {
   const server = new FakeServer();
   const clock = new FakeClock();
@@ -96,7 +120,7 @@ export function world(t) {
   }
 
   function start(options = {}) {
-    const sync = connect({ url: "http://fake", space: "s", store: "memory", fetch: server.fetch, clock, ...options });
+    const sync = connect({ url: "http://fake", space: "s", store: "memory", stream: false, fetch: server.fetch, clock, ...options });
     sync.seen = [];
     for (const type of ["request", "applied", "remote", "conflict", "resync"]) sync.on(type, (event) => sync.seen.push([type, event]));
     sync.events = (type) => sync.seen.filter(([seen]) => seen === type).map(([, event]) => event);

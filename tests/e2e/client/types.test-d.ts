@@ -1,7 +1,7 @@
 // The types as an app meets them. Compiled with --strict, never run.
 
 import { connect, mergeFields, newId, SyncError } from "../../../api/web/tidemark.js";
-import type { Conflict, Data, Edit, Item, Problem, Status, Store, Sync } from "../../../api/web/tidemark.js";
+import type { Conflict, Data, Edit, Item, Present, Problem, Status, Store, Sync } from "../../../api/web/tidemark.js";
 
 // A type alias, as an interface is not assignable to an index signature.
 type Todo = { title: string; done: boolean; due?: string; place: { street: string; city: string } };
@@ -16,7 +16,7 @@ const own: Store = {
 const sync: Sync = connect({ url: "", space: "team-42" });
 connect({ url: "https://example.com", space: "s", store: own, getToken: async ({ refresh }) => (refresh ? "new" : null), collections: ["todos"] as const });
 connect({ url: "", space: "s", store: "indexeddb", name: "alice", onConflict: ({ base, mine, theirs, fields }) => (fields.length ? mergeFields(base, mine, theirs) : "theirs") });
-connect({ url: "", space: "s", fetch, clock: { now: () => 0 }, coalesceMs: 10, timeoutMs: 1000, paused: true, clientId: newId() });
+connect({ url: "", space: "s", fetch, clock: { now: () => 0 }, coalesceMs: 10, timeoutMs: 1000, paused: true, clientId: newId(), stream: false });
 // @ts-expect-error a space is needed
 connect({ url: "" });
 // @ts-expect-error not a store
@@ -49,6 +49,8 @@ declare function useSyncExternalStore<T>(subscribe: (onChange: () => void) => ()
 const shown: ReadonlyArray<Item<Todo>> = useSyncExternalStore(todos.subscribe, todos.getSnapshot);
 const status: Status = useSyncExternalStore(sync.status.subscribe, sync.status.getSnapshot);
 const open: readonly Problem[] = useSyncExternalStore(sync.problems.subscribe, sync.problems.getSnapshot);
+const here: readonly Present[] = useSyncExternalStore(sync.presence.subscribe, sync.presence.getSnapshot);
+console.log(here.map(({ clientId, subject, state, since }) => [clientId, subject, state["name"], since]), status.transport === "stream");
 console.log(shown.length, status.pending, sync.status.online, open.length, sync.problems.length, title, edit.editId);
 
 for (const problem of sync.problems) {
@@ -69,6 +71,11 @@ sync.on("resync", ({ cause }) => console.log(cause));
 // @ts-expect-error no such event
 sync.on("nothing", () => {});
 stop();
+
+sync.presence.set({ name: "Alice", at: { list: 1 } });
+// @ts-expect-error a state is an object
+sync.presence.set("Alice");
+await sync.presence.leave();
 
 await sync.ready;
 await sync.pull();

@@ -29,14 +29,83 @@ function when(sync, condition, what) {
       stops.forEach((stop) => stop());
       resolve();
     };
-    for (const live of [sync.status, sync.problems, sync.collection("todos")]) stops.push(live.subscribe(look));
+    for (const live of [sync.status, sync.problems, sync.presence, sync.collection("todos")]) stops.push(live.subscribe(look));
     look();
   });
 }
 
-test("two clients converge, without being told to", async (t) => {
+/** A fetch that writes down what was asked for, and what it makes of a stream. */
+function watched(stream = fetch) {
+  const asked = [];
+  const get = (url, init) => {
+    const kind = /\/(push|changes|stream|presence)\b/.exec(url)[1];
+    asked.push(kind);
+    return kind === "stream" ? stream(url, init) : fetch(url, init);
+  };
+  return { fetch: get, asked, count: (kind) => asked.filter((each) => each === kind).length };
+}
+
+const streams = (sync) => when(sync, () => sync.status.transport === "stream", "the stream is up");
+
+test("the stream brings what others do, and no poll is made", async (t) => {
   const client = clients(t);
-  const [alice, bob] = [await client(), await client()];
+  const net = watched();
+  const [alice, bob] = [await client(), await client({ fetch: net.fetch })];
+  await streams(bob);
+  const polls = net.count("changes");
+  for (let n = 0; n < 20; n++) {
+    const edit = (n % 2 ? bob : alice).collection("todos").merge("t1", { n, [`f${n}`]: "Grüße \u2028" });
+    assert.equal((await edit.settled).status, "applied");
+    await Promise.all([alice, bob].map((sync) => when(sync, () => shown(sync).t1?.n === n, `edit ${n} is seen`)));
+  }
+  alice.collection("todos").delete("t1");
+  await when(bob, () => !shown(bob).t1, "Bob sees that it is gone");
+  assert.deepEqual([net.count("changes"), net.count("stream")], [polls, 1]);
+});
+
+test("what happened while a client was away comes over the stream in pages, and shows as a whole", async (t) => {
+  const client = clients(t);
+  const alice = await client();
+  const bob = await client();
+  await streams(bob);
+  bob.pause();
+  for (let i = 0; i < 1200; i++) alice.collection("todos").put(`t${i}`, { i });
+  await alice.push();
+  const sizes = new Set();
+  bob.collection("todos").subscribe(() => sizes.add(bob.collection("todos").getSnapshot().length));
+  bob.resume();
+  await when(bob, () => bob.collection("todos").getSnapshot().length === 1200, "Bob has everything");
+  await streams(bob);
+  assert.deepEqual([...sizes], [1200]);
+});
+
+test("a stream that is blocked: polls", async (t) => {
+  const client = clients(t);
+  const forbidden = async () => new Response("<h1>No</h1>", { status: 403, headers: { "Content-Type": "text/html" } });
+  const net = watched(forbidden);
+  const [alice, bob] = [await client(), await client({ fetch: net.fetch })];
+  alice.collection("todos").put("t1", { n: 1 });
+  await when(bob, () => shown(bob).t1, "Bob sees it");
+  assert.deepEqual([bob.status.transport, bob.status.error, net.count("changes") > 1], ["polling", null, true]);
+});
+
+test("a cursor that the stream does not take: resync, and the stream again", async (t) => {
+  const client = clients(t);
+  const store = new KeptStore();
+  const first = await client({ store });
+  await first.collection("todos").put("t1", { n: 1 }).settled;
+  await first.close();
+  const second = await client({ store, collections: ["todos"], paused: true });
+  const resyncs = [];
+  second.on("resync", ({ cause }) => resyncs.push(cause));
+  second.resume();
+  await when(second, () => resyncs.length && second.status.transport === "stream", "the stream is up after the resync");
+  assert.deepEqual([shown(second), resyncs], [{ t1: { n: 1 } }, ["filter"]]);
+});
+
+test("two clients converge by polls, without being told to", async (t) => {
+  const client = clients(t);
+  const [alice, bob] = [await client({ stream: false }), await client({ stream: false })];
   const edit = alice.collection("todos").put("t1", { title: "Milk", done: false });
   assert.equal((await edit.settled).status, "applied");
   await when(bob, () => shown(bob).t1, "Bob sees the document by his own poll");
@@ -160,4 +229,19 @@ test("an edit the server refuses", async (t) => {
   const huge = sync.collection("todos").put("t3", { text: "x".repeat(2_000_000) });
   assert.deepEqual([(await huge.settled).status, (await huge.settled).error.code], ["rejected", "body_too_large"]);
   assert.deepEqual([...sync.problems].map(({ kind, id }) => [kind, id]), [["rejected", "t1"], ["rejected", "t3"]]);
+});
+
+test("who is here, by stream and by poll", async (t) => {
+  const client = clients(t);
+  const [alice, bob, carol] = [await client(), await client(), await client({ stream: false })];
+  const names = (sync) => sync.presence.getSnapshot().map(({ state }) => state.name).sort().join();
+  await streams(alice);
+  alice.presence.set({ name: "Alice" });
+  bob.presence.set({ name: "Bob" });
+  await when(alice, () => names(alice) === "Alice,Bob", "Alice sees Bob");
+  carol.presence.set({ name: "Carol" });
+  await when(carol, () => names(carol) === "Alice,Bob,Carol", "Carol sees both");
+  await when(alice, () => names(alice) === "Alice,Bob,Carol", "Alice sees Carol");
+  await bob.presence.leave();
+  await when(alice, () => names(alice) === "Alice,Carol", "Alice sees that Bob has left");
 });

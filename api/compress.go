@@ -1,0 +1,30 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/klauspost/compress/gzhttp"
+)
+
+// compressFrom is the size from which a body is compressed. Below it, the work costs
+// more than the bytes.
+const compressFrom = 4 << 10
+
+// compressed returns next behind a middleware that compresses large bodies with zstd
+// or gzip, as the client accepts. Streams never come by here: a compressor holds
+// back what it has not yet packed, and its memory for each is more than a stream has.
+func compressed(next http.Handler) (http.Handler, error) {
+	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(compressFrom))
+	if err != nil {
+		return nil, err
+	}
+	packed := wrap(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept-Encoding") == "" || strings.HasSuffix(r.URL.Path, "/stream") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		packed.ServeHTTP(w, r)
+	}), nil
+}

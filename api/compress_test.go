@@ -1,0 +1,76 @@
+package api
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+)
+
+// fetch asks a server, without the transport's own decompression.
+func (l *listening) fetch(target, accept string) (header http.Header, body []byte) {
+	t := l.t
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, l.url+target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+l.token)
+	if accept != "" {
+		req.Header.Set("Accept-Encoding", accept)
+	}
+	transport := &http.Transport{DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err = io.ReadAll(res.Body); err != nil {
+		t.Fatal(err)
+	}
+	return res.Header, body
+}
+
+func TestCompression(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).listen()
+	small := "/v1/spaces/s1/changes"
+	_, plain := w.fetch(small, "")
+	if header, body := w.fetch(small, "gzip, zstd"); header.Get("Content-Encoding") != "" || !cmp.Equal(plain, body) {
+		t.Errorf("a small page comes as %q: %s", header.Get("Content-Encoding"), body)
+	}
+	for i := range 9 {
+		w.ask(http.MethodPut, fmt.Sprintf("/v1/spaces/s1/documents/c/d%d", i), `{"a":"`+strings.Repeat("x", 1000)+`"}`,
+			"If-None-Match", "*").want(http.StatusCreated, "")
+	}
+	header, plain := w.fetch(small, "")
+	if header.Get("Content-Encoding") != "" || len(plain) < 9000 {
+		t.Fatalf("%d bytes come as %q", len(plain), header.Get("Content-Encoding"))
+	}
+	for encoding, open := range map[string]func(io.Reader) (io.Reader, error){
+		"gzip": func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
+		"zstd": func(r io.Reader) (io.Reader, error) { return zstd.NewReader(r) },
+	} {
+		header, body := w.fetch(small, encoding)
+		if header.Get("Content-Encoding") != encoding || len(body) > len(plain)/4 {
+			t.Errorf("%s: %d of %d bytes come as %q", encoding, len(body), len(plain), header.Get("Content-Encoding"))
+		}
+		if !strings.Contains(strings.Join(header.Values("Vary"), ","), "Accept-Encoding") {
+			t.Errorf("%s: Vary is %q", encoding, header.Values("Vary"))
+		}
+		r, err := open(strings.NewReader(string(body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		unpacked, err := io.ReadAll(r)
+		if err != nil || !cmp.Equal(string(plain), string(unpacked)) {
+			t.Errorf("%s: another page: %v", encoding, err)
+		}
+	}
+}
