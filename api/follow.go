@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -13,6 +16,7 @@ import (
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/presence"
 )
 
 const (
@@ -28,15 +32,20 @@ const (
 // is news. Its only state is how far it has come. Nothing is queued for it: a
 // client that reads slowly gets fewer and larger pages.
 type stream struct {
-	server  *Server
-	context echo.Context
-	who     *auth.Principal
+	server *Server
+	who    *auth.Principal
+	line   logLine
 
 	several bool               // more than one space: each page tells its own
 	req     syncer.PullRequest // without the cursor
 	follows []follow
-	out     *eventWriter
-	buffer  []byte // for the small parts of a frame
+	watch   *syncer.Watch
+	present *presence.Watch
+	out     *connection // since detach
+	// first is the page that start has read. It is held until the first look asks
+	// for it again (by then there may be a newer one), so that it is read once.
+	first  *syncer.SharedPage
+	buffer []byte // for the small parts of a frame
 }
 
 // follow is one space of a stream.
@@ -60,47 +69,124 @@ const (
 // errEnded ends a stream that has said all there is to say.
 var errEnded = errors.New("the stream has ended")
 
-// flow sends what there is, and then what comes, until the stream ends. It
-// returns an error only while the answer has not begun.
-func (st *stream) flow(ctx context.Context) error {
+// start looks for the first time, while errors can still be answered with a status:
+// a database that is away is a 503 and no stream. Then the stream leaves the
+// request behind and goes on by itself.
+func (st *stream) start(c echo.Context) error {
 	spaces := make([]string, len(st.follows))
 	for i, f := range st.follows {
 		spaces[i] = f.space
 	}
-	watch := st.server.engine.Watch(spaces...) // before the first pull; see syncer.Watch
-	defer watch.Stop()
-	watch.Look()
-	present := st.server.presence.Watch(spaces...)
-	defer present.Stop()
+	st.watch = st.server.engine.Watch(spaces...) // before the first pull; see syncer.Watch
+	st.present = st.server.presence.Watch(spaces...)
+	st.watch.Look()
+	var err error
+	st.first, err = st.pull(c.Request().Context(), 0)
+	if err == nil || models.CodeOf(err) == models.CodeCursorExpired { // which look will find again
+		err = st.detach(c)
+	}
+	if err != nil {
+		st.stop()
+		return err
+	}
+	go st.run()
+	return nil
+}
 
+// detach takes the connection.
+func (st *stream) detach(c echo.Context) (err error) {
+	r := c.(*request)
+	setStreamHeaders(r.Response().Header())
+	if st.out, err = st.server.streams.take(r.Response(), r.Request()); err != nil {
+		return err
+	}
+	st.server.streams.attach(st, st.out.conn)
+	st.line = lineOf(r)
+	r.detached = true
+	return nil
+}
+
+// stop takes back what start has set up.
+func (st *stream) stop() {
+	st.watch.Stop()
+	st.present.Stop()
+	st.server.streams.leave(st)
+}
+
+// run is the rest of the stream's life.
+func (st *stream) run() {
+	defer st.stop()
+	ctx, gone := context.WithCancel(context.Background())
+	go st.out.awaitEnd(gone)
+	err := st.flow(ctx)
+	if ctx.Err() == nil {
+		err = st.part(err)
+	}
+	st.out.end(errors.Is(err, errCut))
+	<-ctx.Done() // awaitEnd has seen the connection close
+	st.line.write(ctx, st.server.log, slog.LevelInfo, http.StatusOK, st.out.sent)
+}
+
+// flow sends what there is, and then what comes, until the stream ends.
+func (st *stream) flow(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			bug := internal(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+			st.server.logCause(bug, st.line.id, st.line.method, st.line.route)
+			err = errCut // perhaps in the middle of an event
+		}
+	}()
 	silence := time.NewTimer(heartbeatEvery)
 	defer silence.Stop()
 	end := time.NewTimer(st.lifetime())
 	defer end.Stop()
+	if err := st.out.write(appendOpening(nil, spread(time.Second, 3*time.Second))); err != nil {
+		return err
+	}
+	if err := st.look(ctx); err != nil {
+		return err
+	}
 	for {
-		var err error
 		select {
-		case <-watch.C:
-			err = st.look(ctx, watch)
-		case <-st.presenceNews(present):
-			if err = st.showPresence(present); err == nil {
+		case <-st.watch.C:
+			err = st.look(ctx)
+		case <-st.present.C:
+			if err = st.showPresence(); err == nil {
 				continue // this is no sign that pokes arrive, so the silence goes on
 			}
 		case <-silence.C:
 			err = st.beat()
-			watch.Look() // in case a poke was lost
+			st.watch.Look() // in case a poke was lost
 		case <-end.C:
 			err = st.bye(st.reasonToEnd(byeMaxAge), spread(0, time.Second))
 		case <-st.server.engine.Draining():
 			err = st.bye(byeShutdown, spread(500*time.Millisecond, 5*time.Second))
 		case <-ctx.Done():
-			return nil
+			err = ctx.Err()
 		}
 		if err != nil {
-			return st.leave(ctx, err)
+			return err
 		}
 		silence.Reset(heartbeatEvery)
 	}
+}
+
+// part tells the client why the stream ends after err, if that is still to tell.
+func (st *stream) part(err error) error {
+	switch {
+	case errors.Is(err, errEnded):
+		return err
+	case errors.Is(err, errCut):
+		st.server.log.Debug("stream cut off", "request_id", st.line.id, "error", err)
+		return err
+	}
+	// Its cursor is good: the client comes back later, or to another node.
+	e := told(err)
+	if e == nil {
+		e = internal(err)
+	}
+	st.server.logCause(e, st.line.id, st.line.method, st.line.route)
+	return st.bye(byeUnavailable, spread(time.Second, 5*time.Second))
 }
 
 // lifetime is how long the stream may last.
@@ -129,18 +215,16 @@ func (st *stream) reasonToEnd(other string) string {
 // look sends one page of each space that has news. Where there is more it makes
 // news of that, so that the spaces take turns and whatever ends the stream gets
 // in between.
-func (st *stream) look(ctx context.Context, watch *syncer.Watch) error {
+func (st *stream) look(ctx context.Context) error {
 	if reason := st.reasonToEnd(""); reason != "" {
 		return st.bye(reason, spread(0, time.Second))
 	}
 	var over error
-	for i := range watch.News {
-		req := st.req
-		req.Cursor = st.follows[i].cursor
-		page, err := watch.Pull(ctx, i, req)
+	for i := range st.watch.News {
+		page, err := st.pull(ctx, i)
 		switch {
 		case models.CodeOf(err) == models.CodeCursorExpired:
-			if err := st.reset(i, err); err != nil {
+			if err := st.reset(i, told(err)); err != nil {
 				return err
 			}
 			over = errEnded // once the other spaces have had their turn
@@ -153,18 +237,23 @@ func (st *stream) look(ctx context.Context, watch *syncer.Watch) error {
 			return err
 		}
 		if page.HasMore {
-			watch.Again(i)
+			st.watch.Again(i)
 		}
 	}
+	st.first = nil
 	return over
+}
+
+// pull reads the next page of the i-th space.
+func (st *stream) pull(ctx context.Context, i int) (*syncer.SharedPage, error) {
+	req := st.req
+	req.Cursor = st.follows[i].cursor
+	return st.watch.Pull(ctx, i, req)
 }
 
 // show sends a page, unless it tells the client nothing. The first page without
 // a cursor always tells something: that the snapshot is complete.
 func (st *stream) show(i int, page *syncer.SharedPage) error {
-	if err := st.begin(); err != nil {
-		return err
-	}
 	f := &st.follows[i]
 	before := f.cursor
 	f.cursor, f.held = page.Cursor, nil
@@ -217,15 +306,12 @@ func (st *stream) id() string {
 	return string(appendStreamID(nil, st.follows))
 }
 
-// reset tells that the cursor of the i-th space is no longer good; err says why.
+// reset tells that the cursor of the i-th space is no longer good.
 // The id that goes with it has no such cursor any more.
-func (st *stream) reset(i int, err error) error {
-	if err := st.begin(); err != nil {
-		return err
-	}
+func (st *stream) reset(i int, why *models.Error) error {
 	f := &st.follows[i]
 	f.cursor, f.held = "", nil
-	problem := problemOf(st.server.asError(err, st.context), st.context)
+	problem := problemOf(why, st.line.id)
 	if st.several {
 		problem.Space = f.space
 	}
@@ -235,9 +321,6 @@ func (st *stream) reset(i int, err error) error {
 
 // bye tells why the stream ends now, and when to come back.
 func (st *stream) bye(reason string, retry time.Duration) error {
-	if err := st.begin(); err != nil {
-		return err
-	}
 	data, err := json.Marshal(struct {
 		Reason       string `json:"reason"`
 		RetryAfterMS int64  `json:"retry_after_ms"`
@@ -251,39 +334,9 @@ func (st *stream) bye(reason string, retry time.Duration) error {
 	return errEnded
 }
 
-// begin begins the answer, if that is still to do. It waits for the first pull,
-// so that a database that is away is a 503 and no stream.
-func (st *stream) begin() error {
-	if st.context.Response().Committed {
-		return nil
-	}
-	st.setHeaders()
-	st.context.Response().WriteHeader(http.StatusOK)
-	return st.out.write(appendOpening(nil, spread(time.Second, 3*time.Second)))
-}
-
-func (st *stream) setHeaders() {
-	h := st.context.Response().Header()
+func setStreamHeaders(h http.Header) {
 	h.Set(echo.HeaderContentType, mediaEvents)
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
-}
-
-// leave ends the stream after err. The client is told what it can still be told.
-func (st *stream) leave(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, errEnded) || ctx.Err() != nil:
-		return nil
-	case errors.Is(err, errCut):
-		st.server.log.DebugContext(ctx, "stream cut off", "request_id", requestID(st.context), "error", err)
-		return nil
-	case !st.context.Response().Committed:
-		return err
-	}
-	// Its cursor is good: the client comes back later, or to another node.
-	e := st.server.asError(err, st.context)
-	st.server.logCause(e, kinds[e.Code].status, st.context)
-	_ = st.bye(byeUnavailable, spread(time.Second, 5*time.Second)) // it ends, said or not
-	return nil
 }
 
 // spread returns a time between two: what many clients do, they must not do at

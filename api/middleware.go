@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -57,20 +58,24 @@ func before(steps ...step) echo.MiddlewareFunc {
 type request struct {
 	echo.Context
 	id        string
+	began     time.Time
 	principal *auth.Principal // nil: not found out
+	// detached: a stream has taken the connection, and logs its own end.
+	detached bool
 }
 
 // enclose is around everything else: it names the request, answers with what went
 // wrong, and logs.
 func (s *Server) enclose(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		start := time.Now()
-		r := &request{Context: c, id: newRequestID(c.Request())}
+		r := &request{Context: c, id: newRequestID(c.Request()), began: time.Now()}
 		setHeaders(r)
 		if err := run(next, r); err != nil {
 			s.writeError(err, r) // now, so that the line has the status
 		}
-		s.logRequest(r, start)
+		if !r.detached {
+			s.logRequest(r)
+		}
 		return nil
 	}
 }
@@ -115,8 +120,8 @@ func run(next echo.HandlerFunc, r *request) (err error) {
 	return next(r)
 }
 
-// logRequest writes one line per request: no token, no query (cursors), no body.
-func (s *Server) logRequest(r *request, start time.Time) {
+// logRequest writes one line per request.
+func (s *Server) logRequest(r *request) {
 	level := slog.LevelInfo
 	if path := r.Path(); path == "/healthz" || path == "/readyz" {
 		level = slog.LevelDebug
@@ -125,14 +130,32 @@ func (s *Server) logRequest(r *request, start time.Time) {
 	if !s.log.Enabled(ctx, level) {
 		return // before the line is put together
 	}
-	s.log.LogAttrs(ctx, level, "request",
-		slog.String("request_id", r.id),
-		slog.String("method", r.Request().Method),
-		slog.String("path", cut(r.Request().URL.Path, 256)),
-		slog.Int("status", r.Response().Status),
-		slog.Int64("bytes", r.Response().Size),
-		slog.Int64("ms", time.Since(start).Milliseconds()),
-		slog.String("subject", principal(r).Subject),
+	line := lineOf(r)
+	line.write(ctx, s.log, level, r.Response().Status, r.Response().Size)
+}
+
+// logLine is what the log tells of a request: no token, no query (cursors), no body.
+type logLine struct {
+	id, method, route, path, subject string
+	began                            time.Time
+}
+
+func lineOf(r *request) logLine {
+	return logLine{
+		id: r.id, method: r.Request().Method, route: r.Path(), path: cut(r.Request().URL.Path, 256),
+		subject: principal(r).Subject, began: r.began,
+	}
+}
+
+func (l *logLine) write(ctx context.Context, log *slog.Logger, level slog.Level, status int, bytes int64) {
+	log.LogAttrs(ctx, level, "request",
+		slog.String("request_id", l.id),
+		slog.String("method", l.method),
+		slog.String("path", l.path),
+		slog.Int("status", status),
+		slog.Int64("bytes", bytes),
+		slog.Int64("ms", time.Since(l.began).Milliseconds()),
+		slog.String("subject", l.subject),
 	)
 }
 

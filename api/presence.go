@@ -9,7 +9,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/models"
-	"github.com/tidemark/tidemark/syncer/presence"
 )
 
 // listPresence tells who is present.
@@ -80,22 +79,13 @@ func (s *Server) writePresent(c echo.Context, space string, ttl time.Duration) e
 	return write(c, http.StatusOK, &models.PresenceList{Present: s.presence.List(space), PollAfter: ttl / 3})
 }
 
-// presenceNews is what a stream waits for to hear who is present: nothing as long
-// as the answer has not begun, because the first pull decides whether it does.
-func (st *stream) presenceNews(watch *presence.Watch) <-chan struct{} {
-	if !st.context.Response().Committed {
-		return nil
-	}
-	return watch.C
-}
-
 // showPresence sends who is present where that has changed. The events have no id:
 // a client that comes back is shown all of it anyway.
-func (st *stream) showPresence(watch *presence.Watch) error {
+func (st *stream) showPresence() error {
 	if reason := st.reasonToEnd(""); reason != "" {
 		return st.bye(reason, spread(0, time.Second))
 	}
-	for _, e := range watch.Events() {
+	for _, e := range st.present.Events() {
 		if err := st.out.write(e.Text(presenceFrame)); err != nil {
 			return err
 		}

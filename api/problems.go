@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,8 +35,8 @@ func (s *Server) writeError(err error, c echo.Context) {
 		return // the answer has begun; there is nothing left to say
 	}
 	e := s.asError(err, c)
-	body := problemOf(e, c)
-	s.logCause(e, body.Status, c)
+	body := problemOf(e, requestID(c))
+	s.logCause(e, requestID(c), c.Request().Method, c.Path())
 	setErrorHeaders(c.Response().Header(), e)
 	writeErr := c.Blob(body.Status, "application/problem+json", body.encode(e.Current))
 	if writeErr != nil {
@@ -43,7 +44,7 @@ func (s *Server) writeError(err error, c echo.Context) {
 	}
 }
 
-func problemOf(e *models.Error, c echo.Context) problemBody {
+func problemOf(e *models.Error, requestID string) problemBody {
 	k := kinds[e.Code]
 	return problemBody{
 		Type:      "/problems/" + string(e.Code),
@@ -53,17 +54,17 @@ func problemOf(e *models.Error, c echo.Context) problemBody {
 		Code:      e.Code,
 		Errors:    e.Fields,
 		Cause:     e.Cause,
-		RequestID: requestID(c),
+		RequestID: requestID,
 	}
 }
 
 // asError finds what err has to say. What says nothing to a client is answered
 // as CodeInternal.
 func (s *Server) asError(err error, c echo.Context) *models.Error {
-	var e *models.Error
 	var routing *echo.HTTPError
+	e := told(err)
 	switch {
-	case errors.As(err, &e) && kinds[e.Code].status != 0 && e.Code != models.CodeInternal:
+	case e != nil:
 		return e
 	case errors.As(err, &routing) && routing.Code == http.StatusNotFound:
 		return nothingHere(c)
@@ -73,6 +74,18 @@ func (s *Server) asError(err error, c echo.Context) *models.Error {
 	case c.Request().Context().Err() != nil:
 		return models.Errorf(models.CodeUnavailable, "The client is gone.")
 	}
+	return internal(err)
+}
+
+// told returns what err has to say to a client, nil if that is nothing.
+func told(err error) *models.Error {
+	if e, ok := errors.AsType[*models.Error](err); ok && kinds[e.Code].status != 0 && e.Code != models.CodeInternal {
+		return e
+	}
+	return nil
+}
+
+func internal(err error) *models.Error {
 	return &models.Error{
 		Code:   models.CodeInternal,
 		Detail: "Something went wrong here. Try again; if it stays, report the request_id.",
@@ -83,7 +96,7 @@ func (s *Server) asError(err error, c echo.Context) *models.Error {
 // logCause writes down, once, what went wrong underneath and is not told to the
 // client: a bug as an error, the database's trouble as a warning, and for whoever
 // looks for it why a token or a body was refused.
-func (s *Server) logCause(e *models.Error, status int, c echo.Context) {
+func (s *Server) logCause(e *models.Error, requestID, method, route string) {
 	if e.Err == nil {
 		return
 	}
@@ -91,11 +104,11 @@ func (s *Server) logCause(e *models.Error, status int, c echo.Context) {
 	switch {
 	case e.Code == models.CodeInternal:
 		level = slog.LevelError
-	case status >= http.StatusInternalServerError:
+	case kinds[e.Code].status >= http.StatusInternalServerError:
 		level = slog.LevelWarn
 	}
-	s.log.Log(c.Request().Context(), level, "request failed",
-		"request_id", requestID(c), "method", c.Request().Method, "route", c.Path(), "code", e.Code, "cause", e.Err)
+	s.log.Log(context.Background(), level, "request failed",
+		"request_id", requestID, "method", method, "route", route, "code", e.Code, "cause", e.Err)
 }
 
 func nothingHere(c echo.Context) *models.Error {

@@ -61,7 +61,7 @@ type Server struct {
 	gauges   http.Handler
 	packed   http.Handler // echo, behind compression
 
-	streams   streams
+	streams   *streams
 	ticketKey ticketKey
 }
 
@@ -86,12 +86,7 @@ func New(opts Options) (*Server, error) {
 		echo:     echo.New(),
 		access:   make(map[string]access),
 		gauges:   newMetrics(),
-		streams: streams{
-			perSubject: models.MaxStreamsPerSubject,
-			perNode:    models.MaxStreamsPerNode,
-			patience:   patience,
-			draining:   opts.Engine.Draining(),
-		},
+		streams:  newStreams(opts.Engine.Draining()),
 	}
 	s.echo.HTTPErrorHandler = s.writeError
 	s.echo.Use(s.middleware()...)
@@ -117,9 +112,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.packed.ServeHTTP(w, r)
 }
 
+// Wait waits until the last stream has ended, which is soon after the engine
+// began to drain. http.Server.Shutdown does not know of streams.
+func (s *Server) Wait() {
+	s.streams.hurry()
+	s.streams.wait()
+}
+
 // HTTPServer returns an http.Server for s with all its limits set.
 func (s *Server) HTTPServer() *http.Server {
-	server := &http.Server{
+	return &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
@@ -127,8 +129,6 @@ func (s *Server) HTTPServer() *http.Server {
 		MaxHeaderBytes:    models.MaxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	server.RegisterOnShutdown(s.streams.hurry)
-	return server
 }
 
 // development reports whether there are no tokens.

@@ -73,20 +73,18 @@ func (s *Server) stream(c echo.Context, st *stream) error {
 	if err := st.check(s.engine); err != nil {
 		return err
 	}
-	st.server, st.context, st.who = s, c, principal(c)
-	st.out = s.streams.writer(c.Response())
+	st.server, st.who = s, principal(c)
 	if st.who.Expired(time.Now()) {
 		return models.Errorf(models.CodeUnauthenticated, "The token is expired; a stream would end at once.")
 	}
 	if c.Request().Method == http.MethodHead {
-		st.setHeaders()
+		setStreamHeaders(c.Response().Header())
 		return c.NoContent(http.StatusOK)
 	}
 	if err := s.streams.enter(st); err != nil {
 		return err
 	}
-	defer s.streams.leave(st)
-	return st.flow(c.Request().Context())
+	return st.start(c)
 }
 
 // check finds cursors that are none: they are the client's mistake, which a

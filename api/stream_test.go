@@ -31,8 +31,13 @@ func (w *world) listen(change ...func(*http.Server)) *listening {
 		c(server.Config)
 	}
 	server.Start()
-	w.t.Cleanup(server.Close)
-	return &listening{w, server.URL, server.Client(), func() { w.server.engine.Drain(); server.Close() }}
+	end := func() {
+		w.server.engine.Drain()
+		server.Close()
+		w.server.Wait()
+	}
+	w.t.Cleanup(end)
+	return &listening{w, server.URL, server.Client(), end}
 }
 
 type listening struct {

@@ -41,7 +41,7 @@
 // but not yet rotated; G12, the digest, is kept with every push but not sent;
 // tombstones are not purged, so the floor stays 0 and client rows stay for ever;
 // pushes are committed one by one, not in groups; pages are always read from the
-// Store, not from a tail in memory; and there are no streams, only long polls.
+// Store, not from a tail in memory.
 //
 // # A push
 //
@@ -104,6 +104,12 @@
 //
 // A pull that waits subscribes ([Engine.Watch]) before it reads, and reads once
 // more when its wait is over. A lost poke costs time, never data.
+//
+// A stream is a loop of pulls behind a watch. Its state is its cursor: nothing is
+// queued for it, a wake-up says only that it should look ([Watch.News]). What a
+// change makes all streams at one cursor read is read and encoded once
+// ([Watch.Pull]): a page that was read after the last wake-up has all that the
+// wake-up was about, whoever read it.
 //
 // # Why no change is missed
 //

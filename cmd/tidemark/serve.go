@@ -88,6 +88,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	if err != nil {
 		return err
 	}
+	defer server.Wait() // for streams, which end when the engine drains
 	greet(out.stdout, s, "http://"+listener.Addr().String())
 	return serve(ctx, stop, engine, registry, server.HTTPServer(), listener, log)
 }

@@ -12,6 +12,10 @@ const (
 	goodPage = `{"changes":[],"cursor":"abc","version":7,"has_more":false,"poll_after_ms":1000}`
 	goodPush = `{"client_id":"c","edits":[{"edit_id":"e","op":"put","collection":"t","id":"1","base_version":0,"data":{"a":[null]}}]}`
 	change   = `{"collection":"t","id":"1","version":7,"deleted":false,"data":{},"updated_at":"2026-11-23T10:00:00.123Z","updated_by":"u","client_id":"c","edit_id":"e"}`
+	pageOfS  = `{"space":"s","changes":[],"cursor":"abc","version":7,"has_more":false,"poll_after_ms":1000}`
+	one      = "/v1/spaces/s/stream"
+	both     = "/v1/stream"
+	events   = "Content-Type: text/event-stream\nVary: Authorization\nCache-Control: private, no-store"
 	gone     = `{"type":"/problems/cursor_expired","title":"t","status":410,"detail":"d","code":"cursor_expired","cause":"filter"}`
 )
 
@@ -89,6 +93,29 @@ var planted = []struct {
 	{name: "204 with body", method: "DELETE", path: "/v1/spaces/s/documents/t/1", status: 204, headers: "A: b", received: "{}", want: "a body where none"},
 	{name: "escaped slash is no separator", path: "/v1/spaces/s/documents/t%2F1", received: change, want: "operation that is not described"},
 
+	{name: "a stream", path: one, headers: events, received: "retry: 1\n: hello\n\nevent: changes\ndata: " + goodPage + "\nid: abc\n\n:\n\n"},
+	{name: "a stream of several", path: both, headers: events, received: "event: changes\ndata: " + pageOfS + "\nid: r=x,s=abc\n\n"},
+	{name: "a stream cut off", path: one, headers: events, received: "event: changes\ndata: {\n"},
+	{name: "event of another id", path: one, headers: events, received: "event: changes\ndata: " + goodPage + "\nid: abcd\n\n", want: "the id of a page"},
+	{name: "event without id", path: one, headers: events, received: "event: changes\ndata: " + goodPage + "\n\n", want: "the id of a page"},
+	{name: "event of another space", path: both, headers: events, received: "event: changes\ndata: " + pageOfS + "\nid: t=abc\n\n", want: "the id of a page"},
+	{name: "event of no space", path: both, headers: events, received: "event: changes\ndata: " + goodPage + "\nid: abc\n\n", want: "of space"},
+	{name: "event with a space", path: one, headers: events, received: "event: changes\ndata: " + pageOfS + "\nid: s=abc\n\n", want: "of space"},
+	{name: "event without a member", path: one, headers: events, received: "event: changes\ndata: " + strings.Replace(goodPage, `,"has_more":false`, "", 1) + "\nid: abc\n\n", want: "has_more"},
+	{name: "unknown event", path: one, headers: events, received: "event: news\ndata: {}\n\n", want: "not described"},
+	{name: "event without a name", path: one, headers: events, received: "data: {}\n\n", want: "not described"},
+	{name: "event that is not JSON", path: one, headers: events, received: "event: changes\ndata: {\n\n", want: "unexpected EOF"},
+	{name: "reset", path: one, headers: events, received: "event: reset\ndata: " + gone + "\nid:\n\n"},
+	{name: "reset of one of several", path: both, headers: events, received: "event: reset\ndata: " + strings.Replace(gone, `{`, `{"space":"s",`, 1) + "\nid: t=abc\n\n"},
+	{name: "reset that keeps the id", path: one, headers: events, received: "id: abc\n\nevent: reset\ndata: " + gone + "\n\n", want: "reset with"},
+	{name: "reset that keeps the cursor", path: both, headers: events, received: "event: reset\ndata: " + strings.Replace(gone, `{`, `{"space":"s",`, 1) + "\nid: r=x,s=abc\n\n", want: "reset with"},
+	{name: "bye", path: one, headers: events, received: "event: bye\ndata: {\"reason\":\"max_age\",\"retry_after_ms\":1}\n\n"},
+	{name: "bye for no known reason", path: one, headers: events, received: "event: bye\ndata: {\"reason\":\"mood\",\"retry_after_ms\":1}\n\n", want: "mood"},
+	{name: "bye without a time", path: one, headers: events, received: "event: bye\ndata: {\"reason\":\"max_age\"}\n\n", want: "retry_after_ms"},
+	{name: "ticket", path: one + "?ticket=x", headers: events, received: ":\n\n"},
+	{name: "ticket where it is none", path: "/v1/spaces/s/changes?ticket=x", received: goodPage, want: `"ticket"`},
+	{name: "stream as JSON", path: one, received: goodPage, want: "content type"},
+
 	{name: "unknown route", path: "/v1/nowhere", status: 404, headers: "Content-Type: application/problem+json", received: `{"type":"/problems/not_found","title":"t","status":404,"detail":"d","code":"not_found"}`},
 	{name: "unknown route, plain", path: "/v1/nowhere", status: 404, headers: "Content-Type: application/json", received: `{"message":"Not Found"}`, want: "content type"},
 	{name: "unknown route answered", path: "/v1/nowhere", received: `{}`, want: "operation that is not described"},
@@ -133,6 +160,7 @@ func TestRecorder_findsPlantedFaults(t *testing.T) {
 			}
 			response, err := client.Do(request)
 			if err == nil {
+				_, err = io.ReadAll(response.Body)
 				response.Body.Close()
 			}
 			switch {

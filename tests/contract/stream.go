@@ -29,22 +29,40 @@ func (r *Recorder) stream(request *http.Request, response *http.Response) error 
 		return nil
 	}
 	read, write := io.Pipe()
-	body := &streamBody{io.TeeReader(response.Body, write), response.Body, write, make(chan struct{})}
+	body := &streamBody{body: response.Body, copied: write, checked: make(chan struct{})}
 	go func() {
 		defer close(body.checked)
-		read.CloseWithError(r.checkEvents(request, response, read))
+		body.violation = r.checkEvents(request, response, read)
+		read.CloseWithError(body.violation)
 	}()
 	response.Body = body
 	return nil
 }
 
-// streamBody is a body that somebody else reads along. A read fails if what was
-// read before breaks the contract.
+// streamBody is a body that somebody else reads along. What breaks the contract
+// fails a later read, at the latest that which would have been the end.
 type streamBody struct {
-	io.Reader
-	body    io.Closer
-	copied  io.Closer
-	checked chan struct{} // closed when everything that was read is checked
+	body      io.ReadCloser
+	copied    *io.PipeWriter
+	checked   chan struct{} // closed when everything that was read is checked
+	violation error         // then
+}
+
+func (b *streamBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	if n > 0 {
+		if _, violation := b.copied.Write(p[:n]); violation != nil {
+			return n, violation
+		}
+	}
+	if err != nil {
+		b.copied.Close()
+		<-b.checked
+		if b.violation != nil {
+			err = b.violation
+		}
+	}
+	return n, err
 }
 
 func (b *streamBody) Close() error {
@@ -86,7 +104,8 @@ func (s *Spec) checkEvent(x *Exchange, event eventstream.Event) Verdict {
 	case "changes":
 		rule = checkPageID(event.ID, &body)
 	case "reset":
-		if s.Problems[body.Code] != http.StatusGone || body.Cause == "" || slices.Contains(strings.Split(event.ID, ","), body.Space) {
+		kept := body.Space == "" && event.ID != "" || body.Space != "" && strings.Contains(","+event.ID, ","+body.Space+"=")
+		if s.Problems[body.Code] != http.StatusGone || body.Cause == "" || kept {
 			rule = fmt.Errorf("reset with code %q, cause %q, id %q", body.Code, body.Cause, event.ID)
 		}
 	case "bye":
