@@ -159,7 +159,7 @@ func TestPostgres_roundTrips(t *testing.T) {
 			for j, l := range found {
 				l.Space.Head++
 				writes[j] = syncer.Writes{
-					Space: &l.Space, Receipts: map[syncer.Client][]byte{client: []byte("receipts")},
+					Space: &l.Space, Receipts: map[syncer.Client]syncer.Receipts{client: {Newest: []byte("receipts")}},
 					Documents: []models.Document{{
 						Collection: "todos", ID: fmt.Sprint("t", i), Version: l.Space.Head, Data: &text, Size: 2,
 					}},

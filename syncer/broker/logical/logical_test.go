@@ -219,8 +219,6 @@ func TestBroker_rows(t *testing.T) {
 	t.Parallel()
 	url := database(t, startServer(t))
 	conn := connect(t, url)
-	// As another change will add it.
-	execute(t, conn, "CREATE TABLE inbox (inbox_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, space text NOT NULL, data json)")
 	b, err := logical.Open(t.Context(), url, memory.New(), logical.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -238,12 +236,12 @@ func TestBroker_rows(t *testing.T) {
 	await(syncer.Message{Space: "home", Version: 3})
 	execute(t, conn, "UPDATE spaces SET head = 5 WHERE id = 'home'")
 	await(syncer.Message{Space: "home", Version: 5})
-	execute(t, conn, "INSERT INTO inbox (space, data) VALUES ('home', '{}'); DELETE FROM inbox")
+	execute(t, conn, "INSERT INTO inbox (space, collection, id, op, data) VALUES ('home', 'todos', 't1', 'put', '{}'); DELETE FROM inbox")
 	await(syncer.Message{Space: "home"})
 	execute(t, conn, "ALTER TABLE spaces ADD COLUMN color text; UPDATE spaces SET head = 6, color = 'blue' WHERE id = 'home'")
 	await(syncer.Message{Space: "home", Version: 6})
 	// A space is named by whoever writes the inbox.
-	execute(t, conn, "INSERT INTO inbox (space) VALUES ('no space'); INSERT INTO inbox (space) VALUES ('work')")
+	execute(t, conn, "INSERT INTO inbox (space, collection, id, op) VALUES ('no space', 'todos', 't1', 'delete'), ('work', 'todos', 't1', 'delete')")
 	await(syncer.Message{Space: "work"})
 }
 
@@ -325,7 +323,7 @@ func TestOpen_publicationIsThere(t *testing.T) {
 	t.Parallel()
 	url := database(t, startServer(t))
 	admin, reader := connect(t, url), unique("reader", url)
-	execute(t, admin, "CREATE ROLE "+reader+" LOGIN REPLICATION PASSWORD 'hush'; CREATE PUBLICATION tidemark FOR TABLE spaces")
+	execute(t, admin, "CREATE ROLE "+reader+" LOGIN REPLICATION PASSWORD 'hush'; CREATE PUBLICATION tidemark FOR TABLE spaces, inbox")
 	b, err := logical.Open(t.Context(), as(t, url, reader), memory.New(), logical.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
