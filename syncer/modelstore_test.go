@@ -25,8 +25,8 @@ type modelStore struct {
 	begin func(context.Context, Group) error
 	// refuse is called before anything is written. An error is the database's.
 	refuse func([]Touch, []Writes) error
-	// down, if there is one, is what reads and heads fail with.
-	down error
+	// down and standby, if there are any, are what reads and heads fail with.
+	down, standby error
 
 	mu     sync.Mutex
 	now    int64 // the database's clock
@@ -205,8 +205,8 @@ func (s *modelStore) Heads(ctx context.Context, names []string) ([]models.Space,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.looks++; s.down != nil {
-		return nil, s.down
+	if s.looks++; s.standby != nil {
+		return nil, s.standby
 	}
 	rows := make([]models.Space, len(names))
 	for i, name := range names {

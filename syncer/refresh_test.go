@@ -90,6 +90,13 @@ func (n *node) costs(what string, reads, looks int, do func()) {
 	}
 }
 
+// fails makes reads and heads fail from now on, nil: not any more.
+func (n *node) fails(reads, heads error) {
+	n.store.mu.Lock()
+	defer n.store.mu.Unlock()
+	n.store.down, n.store.standby = reads, heads
+}
+
 // tick lets time pass until the refresher has looked, n times.
 func tick(n int) {
 	for range n {
@@ -173,10 +180,8 @@ func TestRefresh_withoutLeaseTheStoreIsAsked(t *testing.T) {
 		n.write(n.others, "s")
 		cursor := n.pull("", 0).Cursor
 		tick(1)
-		down := models.Errorf(models.CodeUnavailable, "a standby")
-		n.store.mu.Lock()
-		n.store.down = down
-		n.store.mu.Unlock()
+		down := models.Errorf(models.CodeUnavailable, "away")
+		n.fails(down, down)
 		<-time.After(lease - 1)
 		synctest.Wait()
 		n.costs("a poll within the lease", 0, 0, func() { n.pull(cursor, 0) })
@@ -194,11 +199,26 @@ func TestRefresh_withoutLeaseTheStoreIsAsked(t *testing.T) {
 				n.t.Errorf("heads are answered %v, want the store's error", err)
 			}
 		})
-		n.store.mu.Lock()
-		n.store.down = nil
-		n.store.mu.Unlock()
+		n.fails(nil, nil)
 		tick(1)
 		n.costs("a poll when it is back", 0, 0, func() { n.pull(cursor, 0) })
+	})
+}
+
+// A database that has become a standby can be read, but may be behind: what it shows
+// is passed on and not kept.
+func TestRefresh_standby(t *testing.T) {
+	t.Parallel()
+	onNode(t, func(n *node) {
+		n.write(n.others, "s")
+		cursor := n.pull("", 0).Cursor
+		n.fails(nil, models.Errorf(models.CodeUnavailable, "a standby"))
+		<-time.After(lease + 1)
+		synctest.Wait()
+		for range 3 {
+			tick(1)
+			n.costs("a poll", 1, 0, func() { n.pull(cursor, 0) })
+		}
 	})
 }
 
