@@ -17,7 +17,8 @@ import (
 //
 // Where the documents are so large that much of what is read would be cut off, it
 // reads none and says their size: cutChanges is for those. It looks at $6 rows at
-// most. Index documents_feed (space_id, version), twice.
+// most. Index documents_feed (space_id COLLATE "POSIX", version), twice: the collation is
+// the same as "C" by another name, which only that index has.
 const plainChanges = `
 WITH total AS MATERIALIZED (
     SELECT COALESCE(sum(size), 0) AS bytes
@@ -26,7 +27,7 @@ WITH total AS MATERIALIZED (
         FROM (
             SELECT version, size, deleted
             FROM documents
-            WHERE space_id = $1 AND version > $2
+            WHERE space_id COLLATE "POSIX" = $1 AND version > $2
             ORDER BY version
             LIMIT $6
         ) AS looked
@@ -44,7 +45,7 @@ LEFT JOIN LATERAL (
     FROM (
         SELECT collection, id, version, deleted, data, client_id, edit_id, updated_by, updated_at
         FROM documents
-        WHERE space_id = $1 AND version > $2
+        WHERE space_id COLLATE "POSIX" = $1 AND version > $2
         ORDER BY version
         LIMIT $6
     ) AS looked
@@ -77,7 +78,7 @@ edge AS (
     SELECT CASE WHEN $4 THEN (
         SELECT version
         FROM documents
-        WHERE space_id = $1 AND version > $2
+        WHERE space_id COLLATE "POSIX" = $1 AND version > $2
         ORDER BY version
         LIMIT 1 OFFSET $5
     ) END AS version
@@ -85,7 +86,7 @@ edge AS (
 matched AS (
     SELECT collection, id, version, size
     FROM documents
-    WHERE space_id = $1
+    WHERE space_id COLLATE "POSIX" = $1
       AND version > $2
       AND version < COALESCE((SELECT version FROM edge), $6)
       AND (NOT deleted OR version > CASE WHEN $7 THEN (SELECT head FROM space) ELSE $3 END)
