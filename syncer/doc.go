@@ -27,8 +27,10 @@
 //     another, each against what the one before left.
 //   - G7, convergence: when edits stop, all clients that have pulled until
 //     HasMore is false hold the same documents.
-//   - G8, read your writes: after a push was answered, every pull on every node
-//     finds it. The page inside a push's answer does, too.
+//   - G8, read your writes: after a push was answered, whoever pulls with a cursor
+//     or a MinVersion that it has from that answer finds the push, on every node.
+//     The page inside a push's answer does, too. Others find it on the node that
+//     committed it at once, on the others when they have heard of it; see "The tail".
 //   - G10, no resurrection: a tombstone is a version like any other, so who
 //     creates a document again must name it. A cursor below the floor, from which
 //     the feed is complete, is refused, and a push with it applies nothing.
@@ -39,9 +41,7 @@
 // Not there yet: G9, that a restored backup is noticed, holds only as far as a
 // cursor ahead of the head or of another epoch is refused, for epochs are made
 // but not yet rotated; G12, the digest, is kept with every push but not sent;
-// tombstones are not purged, so the floor stays 0 and client rows stay for ever;
-// pushes are committed one by one, not in groups; pages are always read from the
-// Store, not from a tail in memory.
+// tombstones are not purged, so the floor stays 0 and client rows stay for ever.
 //
 // # A push
 //
@@ -50,10 +50,12 @@
 // limits (checkDocument). What is wrong with one edit becomes its result; only a
 // bad or expired cursor fails the push.
 //
-// Then it hands Store.Commit the list of what it must see, and a function.
-// Commit locks the space's row and reads the documents named and the client's
-// receipts. The function (push.decide) works through the edits in order, each
-// on what the ones before left:
+// Then the push is queued. A committer takes what is queued, of all spaces that are
+// its own, and hands Store.Commit a [Group]: the list of what it must see, and a
+// function. Commit locks the rows of the spaces and reads the documents named and
+// the clients' receipts. The function (group.decide) works through the pushes of
+// each space in the order they came, and through the edits of each in order
+// (push.decide), each on what the ones before left:
 //
 //  1. An edit with a receipt is a retry and gets its first answer.
 //  2. Its base is found: a version it names, or the outcome of an own edit. If
@@ -66,9 +68,17 @@
 //
 // If anything changed, the push takes the next version, max(head + 1, clock), for
 // all its documents. An atomic push of which an edit failed is undone before
-// anything is written. Commit writes, commits and releases the lock, and only
-// then is a poke published and the client answered. Once begun, a push is
-// carried through even if its client goes.
+// anything is written. Commit writes, commits and releases the locks, and only
+// then does the tail hear of it, is a poke published and are the clients answered.
+// Once taken, a push is carried through even if its client goes.
+//
+// A group shares the cost of a transaction and nothing else: each push has its
+// version, its results and its fate. What the database refuses is tried again push
+// by push, so that only the one to blame fails. A space that somebody else has
+// locked leaves the group, and is waited for by a goroutine and a connection of its
+// own; until then what comes for that space queues behind it. There is no timer: a
+// lone push is committed at once, and the longer a commit takes, the more pushes
+// share the next one.
 //
 // The function may run twice, because a Store may try again; so it changes
 // nothing but its own results. All it does happens while the space is locked, so
@@ -101,6 +111,26 @@
 // tombstones that were there when it began, which the cursor remembers. A
 // document that is deleted while its client is between two pages gets a tombstone
 // above that point, and the client hears of it.
+//
+// # The tail
+//
+// Of each space that somebody follows, an engine that runs keeps the newest part of
+// the feed in memory, each change encoded once: the tail. Pulls that begin within it
+// are answered without a query. Its invariant: it holds every document whose version
+// lies above where it begins, up to its head, as it was when that was the head.
+//
+// An own commit is appended only if the head before it is the head of the tail.
+// Everything else comes from the refresher. It asks for the heads of all tails four
+// times a second, and at once for one space when a poke says so, and where a head
+// has moved it reads what lies between, with the head, in one statement. A head that
+// went back or another epoch shows a lost history: the tail is forgotten.
+//
+// What proves that the head is the head is a query that began less than a second
+// ago: the lease. Beyond it, after a stop of the process or while the database is
+// away, pulls ask the database themselves. So does a pull whose client knows of a
+// newer version than the tail. Others may get an answer that is a quarter of a second
+// old at most while the broker works or not, or a second if the refresher is late;
+// that is as if they had asked so much earlier.
 //
 // A pull that waits subscribes ([Engine.Watch]) before it reads, and reads once
 // more when its wait is over. A lost poke costs time, never data.
