@@ -1,9 +1,11 @@
 package syncer
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -130,4 +132,97 @@ func BenchmarkStreams(b *testing.B) {
 			}
 		}
 	})
+}
+
+// What a poll costs that memory answers: nothing new, and ten changes.
+func BenchmarkPull(b *testing.B) {
+	store := newModelStore()
+	e := New(store, &deaf{}, Options{})
+	e.tails.turn(true)
+	e.tails.now = func() time.Time { return time.Time{} } // the lease never ends
+	commit := func(first, n int) {
+		var edits []models.Edit
+		for i := range n {
+			edits = append(edits, put(fmt.Sprint("e", first+i), fmt.Sprint("d", first+i), version(0), todo))
+		}
+		if _, err := e.Push(b.Context(), "s", "alice", &models.PushRequest{ClientID: "c1", Edits: edits}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	pull := func(cursor string) *models.Page {
+		page, err := e.Pull(b.Context(), "s", PullRequest{Cursor: cursor})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return page
+	}
+	commit(0, models.MaxEdits)
+	before := pull("").Cursor
+	commit(models.MaxEdits, 10)
+	for _, bench := range []struct {
+		name, cursor string
+		changes      int
+	}{
+		{"idle", pull(before).Cursor, 0},
+		{"10 changes", before, 10},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			reads, _ := store.calls()
+			var buffer []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				page := pull(bench.cursor)
+				if len(page.Changes) != bench.changes {
+					b.Fatalf("%d changes", len(page.Changes))
+				}
+				buffer = page.AppendJSON(buffer[:0])
+			}
+			if after, _ := store.calls(); after != reads {
+				b.Fatal("the store was asked")
+			}
+		})
+	}
+}
+
+// blank is a store in which every space is new, and that forgets everything.
+type blank struct{ Store }
+
+func (blank) Commit(_ context.Context, g Group) error {
+	found := make([]*Locked, len(g.Touches))
+	for i := range found {
+		found[i] = &Locked{Space: models.Space{ID: g.Touches[i].Space}}
+	}
+	g.Decide(found)
+	return nil
+}
+
+// What a group of 1,000 edits costs beside the database.
+func BenchmarkCommit(b *testing.B) {
+	for _, bench := range []struct{ pushes, edits, spaces int }{{1000, 1, 32}, {100, 10, 32}, {10, 100, 10}, {100, 10, 1}} {
+		b.Run(fmt.Sprintf("%d pushes of %d edits to %d spaces", bench.pushes, bench.edits, bench.spaces), func(b *testing.B) {
+			e := New(blank{}, &deaf{}, Options{})
+			pushes := make([]*push, bench.pushes)
+			for i := range pushes {
+				pushes[i] = &push{space: fmt.Sprint("s", i%bench.spaces), subject: "alice", clientID: fmt.Sprint("c", i)}
+				for j := range bench.edits {
+					id := fmt.Sprint("d", i*bench.edits+j)
+					pushes[i].edits = append(pushes[i].edits, newEdit(put(id, id, version(0), todo)))
+				}
+			}
+			jobs := make([]*job, len(pushes))
+			b.ReportAllocs()
+			for b.Loop() {
+				for i, p := range pushes {
+					jobs[i] = newJob(p, time.Time{})
+				}
+				e.commitGroup(jobs, false, nil)
+			}
+			for _, j := range jobs {
+				if j.err != nil || j.results[0].Status != models.StatusApplied {
+					b.Fatalf("%+v, %v", j.results, j.err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/edit")
+		})
+	}
 }

@@ -128,7 +128,7 @@ func (e *Engine) deliver(m Message) {
 		e.opts.OnPresence(m)
 	case m.Space == "":
 		for _, t := range e.tails.all() {
-			e.tails.look(t.name)
+			e.tails.look(t.name, 0)
 		}
 		e.watchers.wakeAll()
 	default:
@@ -136,7 +136,7 @@ func (e *Engine) deliver(m Message) {
 		if t == nil {
 			e.watchers.wake(m.Space) // they look for themselves
 		} else if m.Version == 0 || m.Version > t.head() {
-			e.tails.look(m.Space)
+			e.tails.look(m.Space, m.Version)
 		}
 	}
 }

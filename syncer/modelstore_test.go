@@ -156,6 +156,9 @@ func (s *modelStore) write(t *Touch, w *Writes) {
 	}
 }
 
+// Inbox has no rows.
+func (*modelStore) Inbox(context.Context, InboxRange) ([]models.Inbox, error) { return nil, nil }
+
 func (s *modelStore) Changes(ctx context.Context, name string, r Range) (Run, error) {
 	if err := ctx.Err(); err != nil {
 		return Run{}, err

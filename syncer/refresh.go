@@ -14,6 +14,9 @@ const (
 	// broker loses.
 	refreshEvery = 250 * time.Millisecond
 
+	// visibleAfter is when what the database has logged as committed is visible.
+	visibleAfter = 10 * time.Millisecond
+
 	// headsAtOnce bounds the parameters of one statement.
 	headsAtOnce = 1000
 )
@@ -29,8 +32,13 @@ func (e *Engine) refresh(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-e.tails.wake:
-			for _, t := range e.tails.takeBehind() {
+			for t, version := range e.tails.takeBehind() {
 				e.advance(ctx, t)
+				if t.head() < version {
+					// A poke from the log of the database can be faster than the commit
+					// becomes visible. Once more is enough; then the tick will find it.
+					time.AfterFunc(visibleAfter, func() { e.tails.look(t.name, 0) })
+				}
 			}
 		case <-tick.C:
 			e.compareHeads(ctx, e.tails.all())

@@ -35,7 +35,8 @@ type tails struct {
 	recent *list.List // of *tail, the last one used in front
 	bytes  int
 	// behind names the tails that the refresher must look at without delay.
-	behind map[string]struct{}
+	// Each with the version that it is known to lack, 0 if that is not known.
+	behind map[string]int64
 	wake   chan struct{} // of one: there is something in behind
 }
 
@@ -46,7 +47,7 @@ func newTails(limit int, now func() time.Time) *tails {
 	return &tails{
 		limit: limit, now: now,
 		spaces: make(map[string]*list.Element), recent: list.New(),
-		behind: make(map[string]struct{}), wake: make(chan struct{}, 1),
+		behind: make(map[string]int64), wake: make(chan struct{}, 1),
 	}
 }
 
@@ -126,7 +127,7 @@ func (ts *tails) learn(space string, r Range, run Run, started time.Time) {
 	var behind bool
 	ts.change(element.Value.(*tail), func(t *tail) { behind = t.learn(run, r.After, started) })
 	if behind {
-		ts.look(space)
+		ts.look(space, 0)
 	}
 }
 
@@ -175,33 +176,34 @@ func (ts *tails) commit(c *spaceCommit) {
 	var ok bool
 	ts.change(t, func(t *tail) { ok = t.commit(c) })
 	if !ok {
-		ts.look(c.space.ID)
+		ts.look(c.space.ID, 0)
 	}
 }
 
 // look has the refresher look at a space without delay. It does nothing for one
 // that has no tail.
-func (ts *tails) look(space string) {
+func (ts *tails) look(space string, version int64) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.spaces[space] == nil {
 		return
 	}
-	ts.behind[space] = struct{}{}
+	ts.behind[space] = max(ts.behind[space], version)
 	select {
 	case ts.wake <- struct{}{}:
 	default: // the refresher has not looked since the last one
 	}
 }
 
-// takeBehind returns the tails that are to be looked at without delay.
-func (ts *tails) takeBehind() []*tail {
+// takeBehind returns the tails that are to be looked at without delay, with the
+// versions that they are known to lack.
+func (ts *tails) takeBehind() map[*tail]int64 {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	var list []*tail
-	for space := range ts.behind {
+	list := make(map[*tail]int64, len(ts.behind))
+	for space, version := range ts.behind {
 		if element, ok := ts.spaces[space]; ok {
-			list = append(list, element.Value.(*tail))
+			list[element.Value.(*tail)] = version
 		}
 	}
 	clear(ts.behind)

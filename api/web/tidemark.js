@@ -1050,9 +1050,8 @@ function transportOf({ url, space, getToken, fetch = globalThis.fetch, timeoutMs
   }
 
   async function listen(response, hear, signal, within) {
-    // React Native has no bodies that can be read bit by bit.
-    if (!response.body?.getReader || !/^text\/event-stream/.test(response.headers.get("Content-Type"))) throw alien(response);
-    const reader = response.body.getReader();
+    if (!/^text\/event-stream/.test(response.headers.get("Content-Type"))) throw alien(response);
+    const reader = response.body.getReader(); // throws in React Native, where a body can't be read bit by bit
     const decoder = new TextDecoder();
     let text = "";
     try {

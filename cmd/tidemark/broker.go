@@ -63,13 +63,13 @@ func openBroker(ctx context.Context, s *Settings, log *slog.Logger) (syncer.Brok
 	kind, rest := s.broker()
 	switch kind {
 	case "nats":
-		b, err := nats.New(s.Broker, nats.Options{Logger: log})
+		b, err := nats.New(ctx, s.Broker, nats.Options{Logger: log})
 		return opened(b, err)
 	case "redis", "rediss":
-		b, err := redis.New(s.Broker, redis.Options{Logger: log})
+		b, err := redis.New(ctx, s.Broker, redis.Options{Logger: log})
 		return opened(b, err)
 	case "postgres":
-		b, err := postgres.New(s.DatabaseURL, postgres.Options{Logger: log})
+		b, err := postgres.New(ctx, s.DatabaseURL, postgres.Options{Logger: log})
 		return opened(b, err)
 	case "logical":
 		return openLogical(ctx, s.DatabaseURL, logical.Options{Slot: rest, Logger: log})
@@ -80,7 +80,7 @@ func openBroker(ctx context.Context, s *Settings, log *slog.Logger) (syncer.Brok
 
 // openLogical takes LISTEN/NOTIFY for presence.
 func openLogical(ctx context.Context, databaseURL string, opts logical.Options) (syncer.Broker, func() error, error) {
-	inner, err := postgres.New(databaseURL, postgres.Options{Logger: opts.Logger})
+	inner, err := postgres.New(ctx, databaseURL, postgres.Options{Logger: opts.Logger})
 	if err != nil {
 		return nil, nil, err
 	}

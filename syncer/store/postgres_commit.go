@@ -74,7 +74,10 @@ CROSS JOIN LATERAL (
 ) AS c`
 
 // touchedDocuments reads documents by primary key: the text only where it is asked
-// for, or where the version is not the base.
+// for, or where the version is not the base. That id lies between itself and itself,
+// in order, says no more than that it is equal; but while the table is empty, the
+// planner holds the index of the feed to be as good, and a connection keeps the plan
+// that it has once made: each document was then looked for among all of its space.
 const touchedDocuments = `
 SELECT n.place, d.version, d.deleted, d.size, d.field_versions,
        d.client_id, d.edit_id, d.updated_by, d.updated_at, d.data
@@ -86,7 +89,8 @@ CROSS JOIN LATERAL (
     FROM documents
     WHERE space_id = n.space_id
       AND collection = n.collection
-      AND id = n.id
+      AND id BETWEEN n.id AND n.id
+    ORDER BY id
     LIMIT 1
 ) AS d`
 

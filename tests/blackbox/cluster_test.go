@@ -20,8 +20,7 @@ func TestCluster_readYourWrites(t *testing.T) {
 	seed := harness.Seed(t)
 	eachLink(t, func(t *testing.T, cluster *harness.Cluster) {
 		random := harness.Random(seed, "read your writes")
-		client := cluster.Client("") // pulls and heads are asked of node clients
-		first := mustPush(t, client, "room", put("e", "first", 0, `{}`))
+		first := mustPush(t, cluster.Client(""), "room", put("e", "first", 0, `{}`))
 		for round := range harness.Size(60, 2000) {
 			a := random.IntN(cluster.Len())
 			b := a + 1 + random.IntN(cluster.Len()-1)
@@ -31,9 +30,9 @@ func TestCluster_readYourWrites(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			id := fmt.Sprintf("d%d", round)
+			edit := forced(fmt.Sprint("e", round), fmt.Sprint("d", round%50), `{}`) // few documents: one page shows all
 			pushed, err := writer.Push(t.Context(), "room", harness.Push{
-				ClientID: fmt.Sprintf("c%d", a), Edits: []harness.Edit{put(id, id, 0, `{}`)}, Cursor: &before.Cursor,
+				ClientID: fmt.Sprint("c", a), Edits: []harness.Edit{edit}, Cursor: &before.Cursor,
 			})
 			if err != nil {
 				t.Fatal(err)

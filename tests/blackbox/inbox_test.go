@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -317,14 +316,13 @@ type inboxWriter struct {
 	name, space string
 	db          *sql.DB
 	client      *harness.Client // to see what became of the rows
-	random      *rand.Rand
 }
 
 // run writes what clients push, both halves of a pair and a document of its own,
 // and waits for each to be carried out. Every third one is rolled back first.
-func (w *inboxWriter) run(ctx context.Context, pushes, pairs int, seen *acknowledged) error {
+func (w *inboxWriter) run(ctx context.Context, pushes int, pair func() int, seen *acknowledged) error {
 	for n := range pushes {
-		push := pairPush(w.name, n, w.random.IntN(pairs))
+		push := pairPush(w.name, n, pair())
 		var rows, undone []inboxRow
 		for _, edit := range push.Edits {
 			row := inboxRow{space: w.space, op: edit.Op, id: edit.ID, data: string(edit.Data)}

@@ -14,7 +14,7 @@ import (
 )
 
 // killTimeout bounds all rounds of a kill test.
-const killTimeout = 5 * time.Minute
+var killTimeout = harness.Size(5*time.Minute, time.Hour)
 
 // TestServe_killedWhilePushing kills the server under writers that do what
 // clients do: an unanswered push is sent again, whole. No acknowledged edit may

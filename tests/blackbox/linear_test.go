@@ -28,7 +28,7 @@ func TestCluster_documentsAreLinearizable(t *testing.T) {
 	seed := harness.Seed(t)
 	steps := harness.Size(2000, 200_000) / clients
 	cluster := harness.StartCluster(t, harness.ClusterOptions{})
-	ctx, cancel := context.WithTimeout(t.Context(), harness.Size(raceTimeout, 20*raceTimeout))
+	ctx, cancel := context.WithTimeout(t.Context(), raceTimeout)
 	defer cancel()
 	log := &history{began: time.Now()}
 	working, workCtx := errgroup.WithContext(ctx)

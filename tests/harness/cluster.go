@@ -93,9 +93,13 @@ func StartCluster(t testing.TB, options ClusterOptions) *Cluster {
 
 // Nodes is how many nodes the variables ask for; 1 unless they do.
 func Nodes() int {
-	nodes, err := strconv.Atoi(os.Getenv(EnvNodes))
-	if err != nil {
+	given := os.Getenv(EnvNodes)
+	if given == "" {
 		return 1
+	}
+	nodes, err := strconv.Atoi(given)
+	if err != nil {
+		panic(EnvNodes + "=" + given + " is not a number")
 	}
 	return nodes
 }

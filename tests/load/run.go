@@ -48,10 +48,11 @@ func run(ctx context.Context, settings *Settings) (err error) {
 		fmt.Fprintln(os.Stderr, "bench: limits need the database and the processes of the deployment, so there are none; nor is there processor time")
 	}
 	b := bench{settings: settings, env: env, report: r}
-	if err := b.all(ctx, cases); err != nil {
-		return err
+	failed := b.all(ctx, cases)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	return b.write(ctx)
+	return errors.Join(b.write(ctx), failed)
 }
 
 // prepareFolder makes the folder and removes what an earlier run left in it.
@@ -101,19 +102,28 @@ type bench struct {
 	progress *progress
 }
 
+// all measures the cases. One that fails is left out of the report, and the
+// others are measured all the same.
 func (b *bench) all(ctx context.Context, cases []scenario.Case) error {
 	b.progress = newProgress(cases, b.settings.Rounds, b.env)
 	defer b.progress.end()
+	var failed error
 	for _, c := range cases {
 		if c.Needs != nil && c.Needs(b.env) != "" {
 			b.progress.line(c.Name + " is left out: " + c.Needs(b.env))
 			continue
 		}
-		if err := b.measure(ctx, c); err != nil {
-			return fmt.Errorf("%s: %w", c.Name, err)
+		err := b.measure(ctx, c)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", c.Name, err)
+			b.progress.line(err.Error())
+			failed = errors.Join(failed, err)
 		}
 	}
-	return nil
+	return failed
 }
 
 // measure runs the rounds of a case: Tidemark, limit, Tidemark, limit, so that
@@ -135,7 +145,7 @@ func (b *bench) measure(ctx context.Context, c scenario.Case) error {
 				return fmt.Errorf("its limit, %s: %w", c.LimitName, err)
 			}
 			limits = append(limits, figures)
-			line += "; the limit " + c.Show(figures)
+			line += "; the limit " + c.ShowLimit(figures)
 		}
 		b.progress.done(c.Seconds(b.env) / 2)
 		b.progress.line(line)

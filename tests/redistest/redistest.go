@@ -97,12 +97,32 @@ func launchEmbedded() (*Server, error) {
 	}
 	return &Server{
 		url: fmt.Sprintf("redis://:%s@%s/0", password, server.Addr()),
-		cut: func(context.Context) error {
+		cut: func(ctx context.Context) error {
 			server.Close()
-			return server.Restart()
+			return restart(ctx, server)
 		},
 		close: func() error { server.Close(); return nil },
 	}, nil
+}
+
+// restart starts a server on its port again. A connection that is not quite gone
+// may hold the port for a moment.
+func restart(ctx context.Context, server *miniredis.Miniredis) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		err := server.Restart()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }
 
 // connect returns a client, which the caller closes.

@@ -77,7 +77,7 @@ func Open(ctx context.Context, url string, inner syncer.Broker, opts Options) (*
 	if err != nil {
 		return nil, err
 	}
-	hangUp(conn)
+	hangUp(ctx, conn)
 	return b, nil
 }
 

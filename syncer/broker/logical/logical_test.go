@@ -2,7 +2,6 @@ package logical_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -60,7 +59,7 @@ func database(t *testing.T, server *pgtest.Server) string {
 func open(t *testing.T, url, slot string) *logical.Broker {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	inner, err := postgres.New(url, postgres.Options{Logger: log})
+	inner, err := postgres.New(t.Context(), url, postgres.Options{Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +136,7 @@ func TestBroker(t *testing.T) {
 				var ends [2]*writer
 				for i, slot := range slots {
 					if slot != "" {
-						slot = fmt.Sprintf("%s_%s", slot, url[strings.LastIndex(url, "_")+1:][:16])
+						slot = unique(slot, url)
 					}
 					ends[i] = newWriter(t, open(t, url, slot), url)
 				}
@@ -166,9 +165,13 @@ func listen(t *testing.T, b *logical.Broker) (heard <-chan syncer.Message, end f
 	return all, end
 }
 
+// patience bounds every wait; a broker that needs it has failed.
+const patience = time.Minute
+
 // ready writes until that is heard.
 func ready(t *testing.T, conn *pgx.Conn, heard <-chan syncer.Message) {
 	t.Helper()
+	deadline := time.After(patience)
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for {
@@ -181,19 +184,34 @@ func ready(t *testing.T, conn *pgx.Conn, heard <-chan syncer.Message) {
 				}
 			case <-again.C:
 				waiting = false
+			case <-deadline:
+				t.Fatalf("nothing is heard within %v", patience)
 			}
 		}
 	}
 }
 
 // next returns the next message that is about another space.
-func next(heard <-chan syncer.Message) syncer.Message {
-	for m := range heard {
-		if m.Space != "" && m.Space != "ready" {
-			return m
+func next(t *testing.T, heard <-chan syncer.Message) syncer.Message {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case m := <-heard:
+			if m.Space != "" && m.Space != "ready" {
+				return m
+			}
+		case <-deadline:
+			t.Fatalf("nothing more is heard within %v", patience)
 		}
 	}
-	return syncer.Message{}
+}
+
+// unique returns the name of something of the whole server that belongs to a
+// test's database.
+func unique(prefix, url string) string {
+	_, suffix, _ := strings.Cut(url, "tidemark_test_")
+	return prefix + "_" + suffix[:16]
 }
 
 // Whoever writes, and however, is heard, after the commit and not at all without one.
@@ -201,8 +219,6 @@ func TestBroker_rows(t *testing.T) {
 	t.Parallel()
 	url := database(t, startServer(t))
 	conn := connect(t, url)
-	// As another change will add it.
-	execute(t, conn, "CREATE TABLE inbox (inbox_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, space text NOT NULL, data json)")
 	b, err := logical.Open(t.Context(), url, memory.New(), logical.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -211,7 +227,7 @@ func TestBroker_rows(t *testing.T) {
 	ready(t, conn, heard)
 	await := func(want syncer.Message) {
 		t.Helper()
-		if got := next(heard); got.Space != want.Space || got.Version != want.Version {
+		if got := next(t, heard); got.Space != want.Space || got.Version != want.Version {
 			t.Errorf("heard %v, want %v", got, want)
 		}
 	}
@@ -220,12 +236,12 @@ func TestBroker_rows(t *testing.T) {
 	await(syncer.Message{Space: "home", Version: 3})
 	execute(t, conn, "UPDATE spaces SET head = 5 WHERE id = 'home'")
 	await(syncer.Message{Space: "home", Version: 5})
-	execute(t, conn, "INSERT INTO inbox (space, data) VALUES ('home', '{}'); DELETE FROM inbox")
+	execute(t, conn, "INSERT INTO inbox (space, collection, id, op, data) VALUES ('home', 'todos', 't1', 'put', '{}'); DELETE FROM inbox")
 	await(syncer.Message{Space: "home"})
 	execute(t, conn, "ALTER TABLE spaces ADD COLUMN color text; UPDATE spaces SET head = 6, color = 'blue' WHERE id = 'home'")
 	await(syncer.Message{Space: "home", Version: 6})
 	// A space is named by whoever writes the inbox.
-	execute(t, conn, "INSERT INTO inbox (space) VALUES ('no space'); INSERT INTO inbox (space) VALUES ('work')")
+	execute(t, conn, "INSERT INTO inbox (space, collection, id, op) VALUES ('no space', 'todos', 't1', 'delete'), ('work', 'todos', 't1', 'delete')")
 	await(syncer.Message{Space: "work"})
 }
 
@@ -235,30 +251,31 @@ func TestBroker_namedSlot(t *testing.T) {
 	t.Parallel()
 	url := database(t, startServer(t))
 	conn := connect(t, url)
-	b := open(t, url, "node1")
+	name := unique("node1", url)
+	b := open(t, url, name)
 	heard, end := listen(t, b)
-	const slot = "SELECT confirmed_flush_lsn::text, temporary FROM pg_replication_slots WHERE slot_name = 'node1'"
+	const slot = "SELECT confirmed_flush_lsn::text, temporary FROM pg_replication_slots WHERE slot_name = $1"
 	ready(t, conn, heard)
 	other, _ := listen(t, b) // a second Run, which hears too
 	ready(t, conn, other)
 	execute(t, conn, "INSERT INTO spaces (id, head, epoch, created_at) VALUES ('home', 1, 1, 1)")
 	for _, heard := range []<-chan syncer.Message{heard, other} {
-		if m := next(heard); m.Space != "home" {
+		if m := next(t, heard); m.Space != "home" {
 			t.Errorf("heard %v", m)
 		}
 	}
 	end()
 	var before, after string
 	var temporary bool
-	if err := conn.QueryRow(t.Context(), slot).Scan(&before, &temporary); err != nil || temporary {
+	if err := conn.QueryRow(t.Context(), slot, name).Scan(&before, &temporary); err != nil || temporary {
 		t.Fatalf("the slot: temporary %v, %v", temporary, err)
 	}
 	execute(t, conn, "INSERT INTO spaces (id, head, epoch, created_at) VALUES ('meanwhile', 1, 1, 1)")
-	heard, _ = listen(t, open(t, url, "node1"))
-	for next(heard).Space != "meanwhile" { // what was not reported as read comes again
+	heard, _ = listen(t, open(t, url, name))
+	for next(t, heard).Space != "meanwhile" { // what was not reported as read comes again
 	}
 	for moved := false; !moved; moved = after != before {
-		if err := conn.QueryRow(t.Context(), slot).Scan(&after, &temporary); err != nil {
+		if err := conn.QueryRow(t.Context(), slot, name).Scan(&after, &temporary); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -270,11 +287,12 @@ func TestOpen_refused(t *testing.T) {
 	server := startServer(t)
 	ready := database(t, server)
 	admin := connect(t, ready)
-	execute(t, admin, "CREATE ROLE plain LOGIN PASSWORD 'hush'; CREATE ROLE copier LOGIN REPLICATION PASSWORD 'hush'")
+	plain, copier := unique("plain", ready), unique("copier", ready)
+	execute(t, admin, "CREATE ROLE "+plain+" LOGIN PASSWORD 'hush'; CREATE ROLE "+copier+" LOGIN REPLICATION PASSWORD 'hush'")
 	for name, test := range map[string]struct{ url, slot, want string }{
 		"wal_level":      {pgtest.URL(t), "", "ALTER SYSTEM SET wal_level = 'logical'"},
-		"no REPLICATION": {as(t, ready, "plain"), "", `ALTER ROLE "plain" REPLICATION`},
-		"not the owner":  {as(t, ready, "copier"), "", "CREATE PUBLICATION tidemark FOR TABLE public.spaces"},
+		"no REPLICATION": {as(t, ready, plain), "", `ALTER ROLE "` + plain + `" REPLICATION`},
+		"not the owner":  {as(t, ready, copier), "", "CREATE PUBLICATION tidemark FOR TABLE public.spaces"},
 		"no tables":      {server.URL(t), "", "tidemark migrate up"},
 		"slot's name":    {ready, "Node-1", "Node-1"},
 		"URL":            {"postgres://u:hush@h:port/d", "", "database URL"},
@@ -304,9 +322,9 @@ func as(t *testing.T, text, user string) string {
 func TestOpen_publicationIsThere(t *testing.T) {
 	t.Parallel()
 	url := database(t, startServer(t))
-	admin := connect(t, url)
-	execute(t, admin, "CREATE ROLE reader LOGIN REPLICATION PASSWORD 'hush'; CREATE PUBLICATION tidemark FOR TABLE spaces")
-	b, err := logical.Open(t.Context(), as(t, url, "reader"), memory.New(), logical.Options{Logger: slog.New(slog.DiscardHandler)})
+	admin, reader := connect(t, url), unique("reader", url)
+	execute(t, admin, "CREATE ROLE "+reader+" LOGIN REPLICATION PASSWORD 'hush'; CREATE PUBLICATION tidemark FOR TABLE spaces, inbox")
+	b, err := logical.Open(t.Context(), as(t, url, reader), memory.New(), logical.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

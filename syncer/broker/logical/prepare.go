@@ -47,7 +47,7 @@ func (b *Broker) connect(ctx context.Context) (*pgconn.PgConn, error) {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	if err := prepare(ctx, conn); err != nil {
-		hangUp(conn)
+		hangUp(ctx, conn)
 		return nil, err
 	}
 	return conn, nil
@@ -127,8 +127,8 @@ func hasState(err error, state string) bool {
 }
 
 // hangUp closes a connection, politely if the server answers soon.
-func hangUp(conn *pgconn.PgConn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func hangUp(ctx context.Context, conn *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx) // of no use to us any more, whatever it says
 	select {

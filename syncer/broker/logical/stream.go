@@ -35,7 +35,7 @@ func (s *stream) listen(ctx context.Context, begun func()) error {
 	if err != nil {
 		return err
 	}
-	defer hangUp(conn)
+	defer hangUp(ctx, conn)
 	slot, err := s.findSlot(ctx, conn)
 	if err != nil {
 		return err

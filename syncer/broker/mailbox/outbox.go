@@ -25,8 +25,9 @@ type Sender interface {
 	// has taken them, or an error; then it connects again with the next call. It
 	// bounds its waits by itself, and ends when ctx does.
 	Send(ctx context.Context, batch [][]byte) error
-	// Close ends what Send left open. It is called once, after the last Send.
-	Close()
+	// Close ends what Send left open. It is called once, after the last Send, when
+	// ctx may have ended.
+	Close(ctx context.Context)
 }
 
 // Outbox sends messages in batches from a goroutine of its own.
@@ -41,9 +42,10 @@ type Outbox struct {
 	ended  sync.WaitGroup
 }
 
-// NewOutbox starts an Outbox. Whoever calls it calls Close.
-func NewOutbox(sender Sender, log *slog.Logger) *Outbox {
-	ctx, stop := context.WithCancel(context.Background())
+// NewOutbox starts an Outbox. Whoever calls it calls Close; the end of ctx doesn't
+// end it, because what is published while a server drains must still go out.
+func NewOutbox(ctx context.Context, sender Sender, log *slog.Logger) *Outbox {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	o := &Outbox{box: New(), sender: sender, log: log, stop: stop}
 	o.ended.Go(func() { o.run(ctx) })
 	return o
@@ -67,7 +69,7 @@ func (o *Outbox) Close() {
 }
 
 func (o *Outbox) run(ctx context.Context) {
-	defer o.sender.Close()
+	defer o.sender.Close(ctx)
 	failures := 0
 	for ctx.Err() == nil {
 		select {

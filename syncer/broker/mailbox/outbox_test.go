@@ -32,7 +32,7 @@ func (n *network) Send(ctx context.Context, batch [][]byte) error {
 	}
 }
 
-func (n *network) Close() { close(n.closed) }
+func (n *network) Close(context.Context) { close(n.closed) }
 
 func newNetwork() *network {
 	return &network{sent: make(chan []string), fate: make(chan error), closed: make(chan struct{})}
@@ -41,7 +41,7 @@ func newNetwork() *network {
 func TestOutbox(t *testing.T) {
 	t.Parallel()
 	n := newNetwork()
-	out := mailbox.NewOutbox(n, slog.New(slog.DiscardHandler))
+	out := mailbox.NewOutbox(t.Context(), n, slog.New(slog.DiscardHandler))
 	ctx := t.Context()
 	put := func(texts ...string) {
 		for _, text := range texts {
@@ -88,7 +88,7 @@ func TestOutbox(t *testing.T) {
 func TestOutbox_Close(t *testing.T) {
 	t.Parallel()
 	n := newNetwork()
-	out := mailbox.NewOutbox(n, slog.New(slog.DiscardHandler))
+	out := mailbox.NewOutbox(t.Context(), n, slog.New(slog.DiscardHandler))
 	if err := out.Publish(t.Context(), poke("a", 1)); err != nil {
 		t.Error(err)
 	}

@@ -51,8 +51,8 @@ var _ syncer.Broker = (*Broker)(nil)
 // New returns a Broker. url names one server, or several of a cluster separated by
 // commas; a user and a password stand in it, and the path is the subject, by
 // default tidemark. If no server answers, it goes on trying in the background. The
-// caller closes it. Error: url is not valid.
-func New(url string, opts Options) (*Broker, error) {
+// caller closes it; the end of ctx doesn't. Error: url is not valid.
+func New(ctx context.Context, url string, opts Options) (*Broker, error) {
 	servers, subject, err := parseURL(url)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func New(url string, opts Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	b.out = mailbox.NewOutbox(sender{b.conn, subject}, b.log)
+	b.out = mailbox.NewOutbox(ctx, sender{b.conn, subject}, b.log)
 	return b, nil
 }
 
@@ -201,4 +201,4 @@ func (s sender) Send(ctx context.Context, batch [][]byte) error {
 }
 
 // Close implements mailbox.Sender: the connection is the Broker's.
-func (s sender) Close() {}
+func (s sender) Close(context.Context) {}

@@ -59,13 +59,30 @@ func (s *natsServer) stop() {
 func (s *natsServer) restart(t *testing.T) {
 	t.Helper()
 	s.stop()
-	for range 10 { // a connection of this machine may hold the port for a moment
-		if s.start(t) {
+	s.awaitPort(t)
+	if !s.start(t) {
+		t.Fatal("the NATS server doesn't start again")
+	}
+}
+
+// awaitPort waits until the port can be listened on: a connection that is not quite
+// gone may hold it for a moment.
+func (s *natsServer) awaitPort(t *testing.T) {
+	t.Helper()
+	deadline, tick := time.After(10*time.Second), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for {
+		l, err := net.Listen("tcp", net.JoinHostPort(s.opts.Host, strconv.Itoa(s.opts.Port)))
+		if err == nil {
+			l.Close()
 			return
 		}
-		s.stop()
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal(err)
+		}
 	}
-	t.Fatal("the NATS server doesn't start again")
 }
 
 func (s *natsServer) url() string {
@@ -74,7 +91,7 @@ func (s *natsServer) url() string {
 
 func open(t *testing.T, url string) *nats.Broker {
 	t.Helper()
-	b, err := nats.New(url, nats.Options{Logger: slog.New(slog.DiscardHandler)})
+	b, err := nats.New(t.Context(), url, nats.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +191,7 @@ func TestCheckURL(t *testing.T) {
 		"", "nats://", "nats:///x", "http://h", "h:4222", "nats://h:hush", "nats://u:hush%zz@h", "nats://h/a.*", "nats://h/a.>",
 		"nats://h/a/b", "nats://h/a..b", "nats://h/a b", "nats://a,,nats://b", "nats://h?x=hush",
 	} {
-		b, err := nats.New(bad, nats.Options{})
+		b, err := nats.New(t.Context(), bad, nats.Options{})
 		if err == nil {
 			b.Close()
 			t.Errorf("%q is taken", bad)

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"time"
 
@@ -33,9 +34,7 @@ func Config(url string) (*pgx.ConnConfig, error) {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
 	config := pool.ConnConfig
-	for name, value := range sessionSettings {
-		config.RuntimeParams[name] = value
-	}
+	maps.Copy(config.RuntimeParams, sessionSettings)
 	if config.ConnectTimeout == 0 || config.ConnectTimeout > connectTimeout {
 		config.ConnectTimeout = connectTimeout
 	}

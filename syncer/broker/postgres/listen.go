@@ -37,7 +37,7 @@ func (l *listener) listen(ctx context.Context, begun func()) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	defer hangUp(conn)
+	defer hangUp(ctx, conn)
 	if err := begin(ctx, conn); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

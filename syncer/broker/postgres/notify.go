@@ -39,23 +39,23 @@ func (n *notifier) Send(ctx context.Context, batch [][]byte) error {
 		texts[i] = string(text)
 	}
 	if _, err := n.conn.Exec(ctx, notify, texts); err != nil {
-		n.Close()
+		n.Close(ctx)
 		return fmt.Errorf("notify: %w", err)
 	}
 	return nil
 }
 
 // Close implements mailbox.Sender.
-func (n *notifier) Close() {
+func (n *notifier) Close(ctx context.Context) {
 	if n.conn != nil {
-		hangUp(n.conn)
+		hangUp(ctx, n.conn)
 		n.conn = nil
 	}
 }
 
 // hangUp closes a connection, politely if the server answers soon.
-func hangUp(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func hangUp(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx) // of no use to us any more, whatever it says
 	// After a statement that was cut off the driver clears up in the background.

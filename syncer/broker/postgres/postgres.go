@@ -41,8 +41,9 @@ type Broker struct {
 var _ syncer.Broker = (*Broker)(nil)
 
 // New returns a Broker on the database that url names, in the store's form. It
-// doesn't wait for the database. The caller closes it. Error: url is not valid.
-func New(url string, opts Options) (*Broker, error) {
+// doesn't wait for the database. The caller closes it; the end of ctx doesn't. Error: url is
+// not valid.
+func New(ctx context.Context, url string, opts Options) (*Broker, error) {
 	config, err := Config(url)
 	if err != nil {
 		return nil, err
@@ -54,7 +55,7 @@ func New(url string, opts Options) (*Broker, error) {
 	return &Broker{
 		config: config,
 		log:    log,
-		out:    mailbox.NewOutbox(&notifier{config: config}, log),
+		out:    mailbox.NewOutbox(ctx, &notifier{config: config}, log),
 	}, nil
 }
 

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 
 func open(t *testing.T, url string) *postgres.Broker {
 	t.Helper()
-	b, err := postgres.New(url, postgres.Options{Logger: slog.New(slog.DiscardHandler)})
+	b, err := postgres.New(t.Context(), url, postgres.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestBroker_databaseAway(t *testing.T) {
 
 func TestNew_refused(t *testing.T) {
 	t.Parallel()
-	if _, err := postgres.New("postgres://u:hush@h:port/d", postgres.Options{}); err == nil || strings.Contains(err.Error(), "hush") {
+	if _, err := postgres.New(t.Context(), "postgres://u:hush@h:port/d", postgres.Options{}); err == nil || strings.Contains(err.Error(), "hush") {
 		t.Errorf("%v", err)
 	}
 }
@@ -122,7 +122,7 @@ func TestNew_refused(t *testing.T) {
 // Close must not wait for a database that is away for longer than it says.
 func TestClose_databaseAway(t *testing.T) {
 	t.Parallel()
-	b, err := postgres.New("postgres://u:p@127.0.0.1:1/d?sslmode=disable", postgres.Options{Logger: slog.New(slog.DiscardHandler)})
+	b, err := postgres.New(t.Context(), "postgres://u:p@127.0.0.1:1/d?sslmode=disable", postgres.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,8 +75,8 @@ func CheckURL(url string) error {
 }
 
 // New returns a Broker on the server that url names. It doesn't wait for the
-// server. The caller closes it. Error: url is not valid.
-func New(url string, opts Options) (*Broker, error) {
+// server. The caller closes it; the end of ctx doesn't. Error: url is not valid.
+func New(ctx context.Context, url string, opts Options) (*Broker, error) {
 	client, err := parseURL(url)
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func New(url string, opts Options) (*Broker, error) {
 	}
 	// The library has one logger for the process. It speaks of each attempt.
 	redis.SetLogger(debugLog{b.log})
-	b.out = mailbox.NewOutbox(sender{b.client, b.channel}, b.log)
+	b.out = mailbox.NewOutbox(ctx, sender{b.client, b.channel}, b.log)
 	return b, nil
 }
 
@@ -144,4 +144,4 @@ func (s sender) Send(ctx context.Context, batch [][]byte) error {
 }
 
 // Close implements mailbox.Sender: the client is the Broker's.
-func (s sender) Close() {}
+func (s sender) Close(context.Context) {}

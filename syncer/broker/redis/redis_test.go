@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, url string) *redis.Broker {
 	t.Helper()
-	b, err := redis.New(url, redis.Options{Logger: slog.New(slog.DiscardHandler)})
+	b, err := redis.New(t.Context(), url, redis.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestCheckURL(t *testing.T) {
 	for _, bad := range []string{
 		"", "redis://", "redis:///1", "http://h", "h:6379", "redis://h:hush", "redis://u:hush%zz@h", "redis://h/x", "redis://h/-1", "redis://h/1/2", "redis://h?hush=1",
 	} {
-		b, err := redis.New(bad, redis.Options{})
+		b, err := redis.New(t.Context(), bad, redis.Options{})
 		if err == nil {
 			b.Close()
 			t.Errorf("%q is taken", bad)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -161,8 +162,8 @@ func collectBadSpace(t *testing.T, w *world) {
 
 // Patches of a few bytes each make documents that one push can't hold.
 func collectTooMuch(t *testing.T, w *world) {
-	const documents = 20
-	text := `{"a":"` + strings.Repeat("x", models.MaxDocumentBytes-1000) + `"}`
+	const documents = models.MaxPushBytes/models.MaxDocumentBytes + 1
+	text := `{"a":"` + strings.Repeat("x", models.MaxDocumentBytes-20) + `"}`
 	var patches []entry
 	for i := range documents {
 		at := fmt.Sprintf("todos/t%02d", i)
@@ -339,6 +340,7 @@ func collectPoison(t *testing.T, w *world) {
 	var ahead atomic.Int64 // of the clock, in looks
 	engine := syncer.New(poisoned{counting(w.store), ids[poison], &ahead}, deaf{}, syncer.Options{
 		NewEpoch: func() int64 { return epoch },
+		Logger:   slog.New(slog.DiscardHandler),
 		Now:      func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * 40 * time.Second) },
 	})
 	run(t, engine)

@@ -182,13 +182,13 @@ func inboxWriterFails(t *testing.T, w *world) {
 	same(t, "rows", w.left(t), nil)
 }
 
-// neighbors returns three spaces beside w's, in order and with nothing between them.
-func (w *world) neighbors() [3]string {
+// nextTo returns three spaces beside w's, in order and with nothing between them.
+func (w *world) nextTo() [3]string {
 	return [3]string{w.space + "-a", w.space + "-b", w.space + "-c"}
 }
 
 func inboxOrder(t *testing.T, w *world) {
-	raw, n := w.store.(own).Store, w.neighbors()
+	raw, n := w.store.(own).Store, w.nextTo()
 	var want []int64
 	b1 := w.put(t, n[1], puts(2)...)
 	a1 := w.put(t, n[0], puts(2)...)
@@ -202,7 +202,7 @@ func inboxOrder(t *testing.T, w *world) {
 }
 
 func inboxRange(t *testing.T, w *world) {
-	raw, n := w.store.(own).Store, w.neighbors()
+	raw, n := w.store.(own).Store, w.nextTo()
 	for _, space := range n {
 		w.put(t, space, puts(2)...)
 	}
@@ -279,8 +279,8 @@ func (w *world) touchInbox(ids ...int64) syncer.Touch {
 	return touch
 }
 
-// there returns the rows that a push has found.
-func there(locked syncer.Locked) (ids []int64) {
+// still returns the rows that a push has found.
+func still(locked syncer.Locked) (ids []int64) {
 	for id := range locked.Inbox {
 		ids = append(ids, id)
 	}
@@ -300,7 +300,7 @@ func inboxStillThere(t *testing.T, w *world) {
 	ids := w.put(t, w.space, puts(4)...)
 	w.exec(t, `DELETE FROM inbox WHERE inbox_id = $1`, ids[1])
 	got := w.locked(t, w.touchInbox(ids[3], ids[0], ids[1]))
-	same(t, "found", there(got), []int64{ids[0], ids[3]})
+	same(t, "found", still(got), []int64{ids[0], ids[3]})
 	same(t, "left", w.left(t), []int64{ids[0], ids[2], ids[3]})
 }
 
@@ -309,11 +309,11 @@ func inboxWaited(t *testing.T, w *world) {
 	ids := w.put(t, w.space, puts(3)...)
 	first, locked := hold(t, w.store, w.touchInbox(ids[:2]...))
 	found, done := start(t.Context(), w.other, w.touchInbox(ids...), func(locked syncer.Locked) syncer.Writes {
-		return take(writes(locked, row(locked.Space.Head+1, "todos/t2", `{}`)), there(locked)...)
+		return take(writes(locked, row(locked.Space.Head+1, "todos/t2", `{}`)), still(locked)...)
 	})
-	same(t, "found by the first", there(locked), ids[:2])
+	same(t, "found by the first", still(locked), ids[:2])
 	first.commit(t, take(writes(locked, row(1, "todos/t1", `{}`)), ids[:2]...))
-	same(t, "found by the second", there(await(t, "the second push", found)), ids[2:])
+	same(t, "found by the second", still(await(t, "the second push", found)), ids[2:])
 	if err := await(t, "its end", done); err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +402,7 @@ func inboxLeftOut(t *testing.T, w *world) {
 				t.Errorf("space %s was left out: %t", touches[i].Space, locked == nil)
 			}
 			if locked != nil {
-				list[i] = take(syncer.Writes{}, there(*locked)...)
+				list[i] = take(syncer.Writes{}, still(*locked)...)
 			}
 		}
 		return list

@@ -50,6 +50,7 @@ func Run(t *testing.T, db Database) {
 		list []requirement
 	}{
 		{"Commit", commitRequirements},
+		{"Groups", groupRequirements},
 		{"Locks", lockRequirements},
 		{"Inbox", inboxRequirements},
 		{"Changes", changesRequirements},
@@ -68,6 +69,7 @@ func Run(t *testing.T, db Database) {
 		{"Pages", pageRequirements},
 		{"Cursors", cursorRequirements},
 		{"LongPoll", longPollRequirements},
+		{"Nodes", nodeRequirements},
 		{"Documents", documentRequirements},
 		{"Digest", digestRequirements},
 		{"Collect", collectRequirements},

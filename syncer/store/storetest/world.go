@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,7 +54,10 @@ func newEngine(store syncer.Store, broker syncer.Broker) *syncer.Engine {
 	if broker == nil {
 		broker = deaf{}
 	}
-	return syncer.New(store, broker, syncer.Options{NewEpoch: func() int64 { return epoch }})
+	return syncer.New(store, broker, syncer.Options{
+		NewEpoch: func() int64 { return epoch },
+		Logger:   slog.New(slog.DiscardHandler), // refusals are what many a test is about
+	})
 }
 
 // own is a store in whose inbox there are only the rows of one space: the engine of

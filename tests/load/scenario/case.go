@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -91,9 +92,16 @@ func twice(e *Env) float64 { return 2 * (e.Duration + e.warmup()).Seconds() }
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // Show is the figures of the case's rows, in short.
-func (c *Case) Show(f Figures) string {
+func (c *Case) Show(f Figures) string { return show(c.Rows, f) }
+
+// ShowLimit is the figures of those rows that have a limit.
+func (c *Case) ShowLimit(f Figures) string {
+	return show(slices.DeleteFunc(slices.Clone(c.Rows), func(r Row) bool { return r.AtLeast == 0 }), f)
+}
+
+func show(rows []Row, f Figures) string {
 	var parts []string
-	for _, row := range c.Rows {
+	for _, row := range rows {
 		row = row.Of(f)
 		if value, ok := f[row.Figure]; ok {
 			parts = append(parts, fmt.Sprintf("%.4g %s", value, row.Unit))

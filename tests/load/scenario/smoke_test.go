@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -150,24 +151,29 @@ func TestWriter_knowsWhatItWrote(t *testing.T) {
 	}
 }
 
-// The bare streams are the limit and the proof of the measuring itself: what
-// they bring is known.
-func TestAudience_bare(t *testing.T) {
+// Streams of a node bring every edit, and then the bare server can send the
+// same bytes.
+func TestAudience(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	small := audience{streams: 5, rate: 100, edits: func(*Env) int { return 8 }}
 	if _, err := small.bare(t.Context(), e); err == nil {
 		t.Error("the bare server streamed before there was anything to stream")
 	}
-	e.frames.keep(wire.Event{ID: []byte("c"), Name: []byte("changes"), Data: []byte(`{"changes":[{"edit_id":"client-0-77"}],"cursor":"c"}`)})
-	f, err := small.bare(t.Context(), e)
-	if err != nil {
-		t.Fatal(err)
+	for name, run := range map[string]func(context.Context, *Env) (Figures, error){"node": small.measure, "bare": small.bare} {
+		e.frames.keep(wire.Event{ID: []byte("c"), Name: []byte("changes"), Data: []byte(`{"changes":[{"edit_id":"client-0-77"}],"cursor":"c"}`)})
+		f, err := run(t.Context(), e)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if f[Lost] != 0 {
+			t.Errorf("%s: %v of 40 events were lost", name, f[Lost])
+		}
+		if _, ok := f[P99]; !ok {
+			t.Errorf("%s: no latency among the figures: %v", name, f)
+		}
 	}
-	if f[Lost] != 0 {
-		t.Errorf("%v of 40 events were lost", f[Lost])
-	}
-	if _, ok := f[P99]; !ok {
-		t.Errorf("no latency among the figures: %v", f)
+	if frame := e.frames.numbered(5); !bytes.Contains(frame, []byte(`"edit_id":"client-0-5"`)) {
+		t.Errorf("an event about edit 5 is %q", frame)
 	}
 }

@@ -30,7 +30,7 @@ func (s *Stand) Postgres(ctx context.Context) (*Postgres, error) {
 	if s.postgres != nil {
 		return s.postgres, nil
 	}
-	server, err := pgtest.Launch()
+	server, err := pgtest.Launch() //nolint:contextcheck // the server outlives who asks for it first
 	if err != nil {
 		return nil, err
 	}

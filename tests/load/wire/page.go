@@ -27,12 +27,10 @@ func ScanPage(body []byte) (Page, error) {
 		return Page{}, fmt.Errorf("a page without a cursor: %.300s", body)
 	}
 	page := Page{Changes: bytes.Count(body[:at], changeMember)}
-	rest := body[at+len(cursorMember):]
-	end := bytes.IndexByte(rest, '"')
-	if end < 0 {
+	var ended bool
+	if page.Cursor, _, ended = bytes.Cut(body[at+len(cursorMember):], []byte(`"`)); !ended {
 		return Page{}, errors.New("a page ends inside its cursor")
 	}
-	page.Cursor = rest[:end]
 	more := bytes.LastIndex(body, moreMember)
 	if more < 0 {
 		return Page{}, errors.New("a page without has_more")

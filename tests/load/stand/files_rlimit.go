@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux || darwin
 
 package stand
 
@@ -15,7 +15,7 @@ func AllowFiles(count uint64) error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	if uint64(limit.Max) < count {
+	if limit.Max < count {
 		return fmt.Errorf("this needs %d open files, and the system allows %d (ulimit -Hn)", count, limit.Max)
 	}
 	limit.Cur = limit.Max
