@@ -213,6 +213,7 @@ func TestStream_lostPoke(t *testing.T) {
 	inStreamBubble(t, func(b *bubble) {
 		f := b.follow(streamPath)
 		f.wantPage("d1")
+		synctest.Wait() // nobody is looking any more
 		b.store.set(2, "{}", nil)
 		if f.wantPage("d2"); f.after() != heartbeatEvery {
 			t.Errorf("seen after %v", f.after())
