@@ -72,30 +72,35 @@ var errEnded = errors.New("the stream has ended")
 // start looks for the first time, while errors can still be answered with a status:
 // a database that is away is a 503 and no stream. Then the stream leaves the
 // request behind and goes on by itself.
-func (st *stream) start(c echo.Context) error {
+func (st *stream) start(r *request) error {
 	spaces := make([]string, len(st.follows))
 	for i, f := range st.follows {
 		spaces[i] = f.space
 	}
 	st.watch = st.server.engine.Watch(spaces...) // before the first pull; see syncer.Watch
 	st.present = st.server.presence.Watch(spaces...)
+	detached := false
+	defer func() {
+		if !detached { // also when something panics
+			st.stop()
+		}
+	}()
 	st.watch.Look()
-	var err error
-	st.first, err = st.pull(c.Request().Context(), 0)
-	if err == nil || models.CodeOf(err) == models.CodeCursorExpired { // which look will find again
-		err = st.detach(c)
-	}
-	if err != nil {
-		st.stop()
+	first, err := st.pull(r.Request().Context(), 0)
+	if err != nil && models.CodeOf(err) != models.CodeCursorExpired { // which look will find again
 		return err
 	}
+	st.first = first
+	if err := st.detach(r); err != nil {
+		return err
+	}
+	detached = true
 	go st.run()
 	return nil
 }
 
 // detach takes the connection.
-func (st *stream) detach(c echo.Context) (err error) {
-	r := c.(*request)
+func (st *stream) detach(r *request) (err error) {
 	setStreamHeaders(r.Response().Header())
 	if st.out, err = st.server.streams.take(r.Response(), r.Request()); err != nil {
 		return err
@@ -120,7 +125,7 @@ func (st *stream) run() {
 	go st.out.awaitEnd(gone)
 	err := st.flow(ctx)
 	if ctx.Err() == nil {
-		err = st.part(err)
+		err = st.part(ctx, err)
 	}
 	st.out.end(errors.Is(err, errCut))
 	<-ctx.Done() // awaitEnd has seen the connection close
@@ -132,7 +137,7 @@ func (st *stream) flow(ctx context.Context) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			bug := internal(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
-			st.server.logCause(bug, st.line.id, st.line.method, st.line.route)
+			st.server.logCause(ctx, bug, st.line.id, st.line.method, st.line.route)
 			err = errCut // perhaps in the middle of an event
 		}
 	}()
@@ -172,12 +177,12 @@ func (st *stream) flow(ctx context.Context) (err error) {
 }
 
 // part tells the client why the stream ends after err, if that is still to tell.
-func (st *stream) part(err error) error {
+func (st *stream) part(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, errEnded):
 		return err
 	case errors.Is(err, errCut):
-		st.server.log.Debug("stream cut off", "request_id", st.line.id, "error", err)
+		st.server.log.DebugContext(ctx, "stream cut off", "request_id", st.line.id, "error", err)
 		return err
 	}
 	// Its cursor is good: the client comes back later, or to another node.
@@ -185,7 +190,7 @@ func (st *stream) part(err error) error {
 	if e == nil {
 		e = internal(err)
 	}
-	st.server.logCause(e, st.line.id, st.line.method, st.line.route)
+	st.server.logCause(ctx, e, st.line.id, st.line.method, st.line.route)
 	return st.bye(byeUnavailable, spread(time.Second, 5*time.Second))
 }
 
@@ -316,7 +321,7 @@ func (st *stream) reset(i int, why *models.Error) error {
 		problem.Space = f.space
 	}
 	id := st.id()
-	return st.out.write(event{name: "reset", data: problem.encode(nil), id: &id}.append(nil))
+	return st.out.write(event{name: "reset", data: problem.encode(nil), id: &id}.frame())
 }
 
 // bye tells why the stream ends now, and when to come back.
@@ -328,7 +333,7 @@ func (st *stream) bye(reason string, retry time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if err := st.out.write(event{name: "bye", data: data, retry: retry}.append(nil)); err != nil {
+	if err := st.out.write(event{name: "bye", data: data, retry: retry}.frame()); err != nil {
 		return err
 	}
 	return errEnded

@@ -94,5 +94,5 @@ func (st *stream) showPresence() error {
 }
 
 func presenceFrame(e *models.PresenceEvent) []byte {
-	return event{name: "presence", data: e.AppendJSON(nil)}.append(nil)
+	return event{name: "presence", data: e.AppendJSON(nil)}.frame()
 }

@@ -36,7 +36,7 @@ func (s *Server) writeError(err error, c echo.Context) {
 	}
 	e := s.asError(err, c)
 	body := problemOf(e, requestID(c))
-	s.logCause(e, requestID(c), c.Request().Method, c.Path())
+	s.logCause(c.Request().Context(), e, requestID(c), c.Request().Method, c.Path())
 	setErrorHeaders(c.Response().Header(), e)
 	writeErr := c.Blob(body.Status, "application/problem+json", body.encode(e.Current))
 	if writeErr != nil {
@@ -96,7 +96,7 @@ func internal(err error) *models.Error {
 // logCause writes down, once, what went wrong underneath and is not told to the
 // client: a bug as an error, the database's trouble as a warning, and for whoever
 // looks for it why a token or a body was refused.
-func (s *Server) logCause(e *models.Error, requestID, method, route string) {
+func (s *Server) logCause(ctx context.Context, e *models.Error, requestID, method, route string) {
 	if e.Err == nil {
 		return
 	}
@@ -107,7 +107,7 @@ func (s *Server) logCause(e *models.Error, requestID, method, route string) {
 	case kinds[e.Code].status >= http.StatusInternalServerError:
 		level = slog.LevelWarn
 	}
-	s.log.Log(context.Background(), level, "request failed",
+	s.log.Log(ctx, level, "request failed",
 		"request_id", requestID, "method", method, "route", route, "code", e.Code, "cause", e.Err)
 }
 

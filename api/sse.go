@@ -22,9 +22,9 @@ type event struct {
 	retry time.Duration
 }
 
-// append appends the frame of e to b.
-func (e event) append(b []byte) []byte {
-	b = append(b, "event: "...)
+// frame returns e as it goes over the line.
+func (e event) frame() []byte {
+	b := []byte("event: ")
 	b = append(b, e.name...)
 	b = append(b, "\ndata: "...)
 	b = appendLines(b, e.data)

@@ -43,7 +43,7 @@ func TestEvent(t *testing.T) {
 		{event{name: "reset", data: []byte(`{}`), id: &none}, "event: reset\ndata: {}\nid: \n\n"},
 		{event{name: "reset", data: []byte("{\n}"), id: &id}, "event: reset\ndata: {\ndata: }\nid: c1\n\n"},
 	} {
-		if diff := cmp.Diff(test.want, string(test.event.append(nil))); diff != "" {
+		if diff := cmp.Diff(test.want, string(test.event.frame())); diff != "" {
 			t.Errorf("%+v (-want +got):\n%s", test.event, diff)
 		}
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -84,7 +85,11 @@ func (s *Server) stream(c echo.Context, st *stream) error {
 	if err := s.streams.enter(st); err != nil {
 		return err
 	}
-	return st.start(c)
+	r, ok := c.(*request)
+	if !ok {
+		return errors.New("a request that did not come through enclose") // unreachable
+	}
+	return st.start(r)
 }
 
 // check finds cursors that are none: they are the client's mistake, which a

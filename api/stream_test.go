@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -184,7 +185,7 @@ func (f *following) wantBye(reason string) eventstream.Event {
 
 func (f *following) wantEnd() {
 	f.t.Helper()
-	if e, err := f.events.Next(); err != io.EOF {
+	if e, err := f.events.Next(); !errors.Is(err, io.EOF) {
 		f.t.Errorf("got %+v, %v, want the end", e, err)
 	}
 }

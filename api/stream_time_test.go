@@ -110,8 +110,8 @@ func (s *streams) count() int {
 }
 
 // change moves the head and tells the streams, as a push does.
-func (b *bubble) change(head int64, text string) {
-	b.store.set(head, text, nil)
+func (b *bubble) change(head int64) {
+	b.store.set(head, "{}", nil)
 	_ = b.broker.Publish(b.t.Context(), syncer.Message{Space: "s1", Version: head})
 }
 
@@ -198,7 +198,7 @@ func TestStream_heartbeat(t *testing.T) {
 		f.wantLine("id: ", 0)
 		f.wantLine(":\n", 15*time.Second)
 		f.wantLine(":\n", 30*time.Second)
-		time.AfterFunc(10*time.Second, func() { b.change(2, "{}") })
+		time.AfterFunc(10*time.Second, func() { b.change(2) })
 		f.wantLine("event: changes", 40*time.Second)
 		f.wantLine("data: ", 40*time.Second)
 		f.wantLine("id: ", 40*time.Second)
@@ -213,6 +213,7 @@ func TestStream_lostPoke(t *testing.T) {
 	inStreamBubble(t, func(b *bubble) {
 		f := b.follow(streamPath)
 		f.wantPage("d1")
+		synctest.Wait() // nobody is looking any more
 		b.store.set(2, "{}", nil)
 		if f.wantPage("d2"); f.after() != heartbeatEvery {
 			t.Errorf("seen after %v", f.after())
@@ -227,7 +228,7 @@ func TestStream_cursorMovesUnderAFilter(t *testing.T) {
 		f := b.follow(streamPath + "?collections=other")
 		first := f.wantPage("")
 		for head := range int64(10) {
-			b.change(2+head, "{}")
+			b.change(2 + head)
 			synctest.Wait()
 		}
 		moved := f.wantPage("")
@@ -309,7 +310,7 @@ func TestStream_rightsAreReadAgain(t *testing.T) {
 			st.who = auth.NewReader("alice", []string{"s1"}, st.who.Expires)
 		}
 		b.server.streams.mu.Unlock()
-		b.change(2, "{}")
+		b.change(2)
 		f.wantBye("access_lost")
 	}, withTokens)
 }
@@ -367,7 +368,7 @@ func TestStream_aThousandThatNeverRead(t *testing.T) {
 		reading.wantPage("d1")
 		for head := int64(2); head < 15; head++ {
 			<-time.After(time.Second)
-			b.change(head, "{}")
+			b.change(head)
 			reading.wantPage(fmt.Sprint("d", head))
 			want := silent + 1
 			if reading.after() > patience {

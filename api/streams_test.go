@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -122,7 +123,7 @@ func TestStream_slowReader(t *testing.T) {
 			seen = append(seen, pageOf(t, e.Data).ids())
 		}
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		t.Error("a stream that was cut off looks whole")
 	}
 	again := w.follow(streamPath+"?cursor="+cursor, "Accept", "text/event-stream")

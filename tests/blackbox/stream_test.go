@@ -91,7 +91,7 @@ func TestStream_throughNginx(t *testing.T) {
 	if event, err := stream.Next(); err != nil || event.Name != "bye" {
 		t.Errorf("at the end came %+v, %v, want a bye", event, err)
 	}
-	if event, err := stream.Next(); err != io.EOF {
+	if event, err := stream.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the bye came %+v, %v", event, err)
 	}
 }

@@ -73,16 +73,15 @@ func (b *streamBody) Close() error {
 
 // checkEvents checks events until there are no more. The error is a violation.
 func (r *Recorder) checkEvents(request *http.Request, response *http.Response, body io.Reader) error {
-	for events := eventstream.NewReader(body); ; {
-		event, err := events.Next()
-		if err != nil {
-			return nil // how a stream ends is no matter of the contract
-		}
+	events := eventstream.NewReader(body)
+	// How a stream ends is no matter of the contract.
+	for event, err := events.Next(); err == nil; event, err = events.Next() {
 		x := &Exchange{Request: request, Response: response, Received: []byte(event.Data)}
 		if err := r.judge(x, r.spec.checkEvent(x, event)); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // checkEvent holds one event of a stream against the description.

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark/tidemark/models"
-	"github.com/tidemark/tidemark/tests/eventstream"
 	"github.com/tidemark/tidemark/tests/harness"
 )
 
@@ -312,7 +311,7 @@ func (g *guide) heads() {
 }
 
 // stream opens a stream and wants events of these names, then leaves it.
-func (g *guide) stream(path string, want ...string) (last eventstream.Event) {
+func (g *guide) stream(path string, want ...string) {
 	g.t.Helper()
 	stream, err := g.client.Stream(g.t.Context(), path, nil)
 	if err != nil {
@@ -320,11 +319,10 @@ func (g *guide) stream(path string, want ...string) (last eventstream.Event) {
 	}
 	defer stream.Close()
 	for _, name := range want {
-		if last, err = stream.Next(); err != nil || last.Name != name {
-			g.t.Fatalf("%s: event %+v, %v, want %s", path, last, err, name)
+		if event, err := stream.Next(); err != nil || event.Name != name {
+			g.t.Fatalf("%s: event %+v, %v, want %s", path, event, err, name)
 		}
 	}
-	return last
 }
 
 func (g *guide) streams() {
