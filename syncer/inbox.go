@@ -236,13 +236,16 @@ func (c *collector) end(ctx context.Context, rows []models.Inbox, done int, err 
 	s.busy, s.until = false, c.engine.opts.Now()
 	switch {
 	case err == nil:
-		s.limit, s.tries = 2*s.limit, 0
+		if s.limit, s.tries = 2*s.limit, 0; s.limit >= models.MaxEdits {
+			delete(c.spaces, space)
+		}
 		if done == 0 {
 			c.quiet.Store(true)
 		} else {
 			c.look() // for what has come meanwhile
 		}
 	case temporary(err):
+		s.until = s.until.Add(refreshEvery / 2) // not at the look that other spaces call for
 		log.DebugContext(ctx, "inbox rows not carried out", "space", space, "error", err)
 	case len(rows) > 1:
 		s.limit = len(rows) / 2
@@ -252,9 +255,6 @@ func (c *collector) end(ctx context.Context, rows []models.Inbox, done int, err 
 		s.row, s.tries = rows[0].InboxID, s.tries+1
 		s.until = s.until.Add(pause)
 		log.ErrorContext(ctx, "inbox row failed", "space", space, "inbox_id", rows[0].InboxID, "tries", s.tries, "error", err)
-	}
-	if s.limit >= models.MaxEdits && s.tries == 0 {
-		delete(c.spaces, space)
 	}
 }
 

@@ -45,8 +45,8 @@ func TestCollector_pokes(t *testing.T) {
 func TestCollector_end(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
-	e := New(nil, nil, Options{Now: func() time.Time { return now }})
-	c := e.collector
+	soon := now.Add(refreshEvery / 2)
+	c := New(nil, nil, Options{Now: func() time.Time { return now }}).collector
 	rows := make([]models.Inbox, 100)
 	for i := range rows {
 		rows[i] = models.Inbox{InboxID: int64(1 + i), Space: "home"}
@@ -61,15 +61,15 @@ func TestCollector_end(t *testing.T) {
 	}{
 		{rows: 100, done: 100, look: true},
 		{rows: 100, done: 0, quiet: true},
-		{rows: 100, err: models.Errorf(models.CodeSpaceBusy, "busy")},
-		{rows: 100, err: fmt.Errorf("commit: %w", models.Errorf(models.CodeUnavailable, "away"))},
+		{rows: 100, err: models.Errorf(models.CodeSpaceBusy, "busy"), want: &inboxSpace{limit: 200, until: soon}},
+		{rows: 100, err: fmt.Errorf("commit: %w", models.Errorf(models.CodeUnavailable, "away")), want: &inboxSpace{limit: 200, until: soon}},
 		{rows: 100, err: broken, want: &inboxSpace{limit: 50, until: now}},
-		{rows: 50, err: models.Errorf(models.CodeOutcomeUnknown, "?"), want: &inboxSpace{limit: 50, until: now}},
+		{rows: 50, err: models.Errorf(models.CodeOutcomeUnknown, "?"), want: &inboxSpace{limit: 50, until: soon}},
 		{rows: 50, done: 50, look: true, want: &inboxSpace{limit: 100, until: now}},
 		{rows: 3, err: broken, want: &inboxSpace{limit: 1, until: now}},
 		{rows: 1, err: broken, want: &inboxSpace{limit: 1, row: 1, tries: 1, until: now.Add(time.Second)}},
 		{rows: 1, err: broken, want: &inboxSpace{limit: 1, row: 1, tries: 2, until: now.Add(2 * time.Second)}},
-		{rows: 1, err: models.Errorf(models.CodeUnavailable, "away"), want: &inboxSpace{limit: 1, row: 1, tries: 2, until: now}},
+		{rows: 1, err: models.Errorf(models.CodeUnavailable, "away"), want: &inboxSpace{limit: 1, row: 1, tries: 2, until: soon}},
 		{rows: 1, done: 1, look: true, want: &inboxSpace{limit: 2, row: 1, until: now}},
 	} {
 		c.quiet.Store(false)

@@ -4,12 +4,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/tidemark/tidemark/api/auth"
+	"github.com/tidemark/tidemark/migrations"
 )
 
 const testSecret = "0123456789abcdef0123456789abcdef"
@@ -161,7 +164,22 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// schemaVersion is the n-th newest version of the schema, counted from 0.
+func schemaVersion(t *testing.T, n int) string {
+	t.Helper()
+	files, err := fs.Glob(migrations.Files, "sqlite/*.up.sql")
+	if err != nil || n > len(files) {
+		t.Fatal(files, err)
+	}
+	if n == len(files) {
+		return "schema version 0\n"
+	}
+	number, _, _ := strings.Cut(path.Base(files[len(files)-1-n]), "_")
+	return "schema version " + strings.TrimLeft(number, "0") + "\n"
+}
+
 func TestMigrate(t *testing.T) {
+	newest, before := schemaVersion(t, 0), schemaVersion(t, 1)
 	env := []string{"TIDEMARK_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "folder", "x.db")}
 	for _, step := range []struct {
 		args string
@@ -169,9 +187,9 @@ func TestMigrate(t *testing.T) {
 		want string
 	}{
 		{"migrate version", 0, "schema version 0\n"},
-		{"migrate up", 0, "schema version 4\n"},
-		{"migrate up", 0, "schema version 4\n"},
-		{"migrate down 1", 0, "schema version 3\n"},
+		{"migrate up", 0, newest},
+		{"migrate up", 0, newest},
+		{"migrate down 1", 0, before},
 		{"migrate down 0", exitUsage, ""},
 		{"migrate down", exitUsage, ""},
 		{"migrate force 1", 0, "schema version 1\n"},

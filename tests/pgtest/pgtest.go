@@ -125,7 +125,7 @@ func Execute(ctx context.Context, url, statements string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.Background())
+	defer conn.Close(context.WithoutCancel(ctx))
 	_, err = conn.PgConn().Exec(ctx, statements).ReadAll()
 	return err
 }

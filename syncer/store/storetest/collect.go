@@ -145,8 +145,8 @@ func collectRefused(t *testing.T, w *world) {
 func collectBadSpace(t *testing.T, w *world) {
 	bad := *w
 	bad.space = "no space: " + w.space
-	bad.store = own{w.store.(own).Store, bad.space}
-	bad.other = own{w.other.(own).Store, bad.space}
+	bad.store = own{w.nodes[0], bad.space}
+	bad.other = own{w.nodes[1], bad.space}
 	list := puts(3)
 	ids := bad.put(t, bad.space, list...)
 	bad.collecting(t, bad.store)
@@ -208,7 +208,7 @@ func collectLocked(t *testing.T, w *world) {
 	first, locked := hold(t, w.other, w.touch())
 	neighbor := *w
 	neighbor.space = newSpace()
-	neighbor.store = own{w.store.(own).Store, neighbor.space}
+	neighbor.store = own{w.nodes[0], neighbor.space}
 	looked := make(chan struct{}, 1)
 	w.collecting(t, looks{w.store, looked})
 	await(t, "a look at the inbox", looked)
@@ -250,13 +250,11 @@ func collectRace(t *testing.T, w *world) {
 		w.collecting(t, w.store)
 		w.collecting(t, w.other)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-	defer cancel()
 	var writing sync.WaitGroup
 	for n := range writers {
 		writing.Go(func() {
 			for i := range rounds {
-				if err := w.count(ctx, n, i, i%5 == 4); err != nil {
+				if err := w.count(t.Context(), n, i, i%5 == 4); err != nil {
 					t.Error(err)
 				}
 				w.bob.push(t, put(fmt.Sprintf("e-%d-%d", n, i), fmt.Sprintf("bob/d-%d-%d", n, i), on(0), `{}`))
@@ -317,7 +315,7 @@ func (w *world) count(ctx context.Context, writer, n int, undo bool) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }() // without effect after a commit
 	for _, e := range []entry{
 		{models.OpPut, fmt.Sprintf("count/w%d", writer), fmt.Sprintf(`{"n":%d}`, n), nil},
 		{models.OpPut, fmt.Sprintf("new/%s-%d-%d", name, writer, n), `{}`, new(int64)},

@@ -64,7 +64,7 @@ func (w *world) put(t testing.TB, space string, entries ...entry) (ids []int64) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }() // without effect after a commit
 	for _, e := range entries {
 		id, err := e.insert(t.Context(), tx, space)
 		if err != nil {
@@ -114,7 +114,7 @@ func (w *world) refused(t testing.TB, space string) (list []models.InboxRejected
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // rows.Err is asked
 	for rows.Next() {
 		var r models.InboxRejected
 		err := rows.Scan(&r.InboxID, &r.Space, &r.Collection, &r.ID, &r.Op, &r.Data, &r.BaseVersion, &r.CreatedAt,
@@ -188,7 +188,7 @@ func (w *world) nextTo() [3]string {
 }
 
 func inboxOrder(t *testing.T, w *world) {
-	raw, n := w.store.(own).Store, w.nextTo()
+	raw, n := w.nodes[0], w.nextTo()
 	var want []int64
 	b1 := w.put(t, n[1], puts(2)...)
 	a1 := w.put(t, n[0], puts(2)...)
@@ -202,7 +202,7 @@ func inboxOrder(t *testing.T, w *world) {
 }
 
 func inboxRange(t *testing.T, w *world) {
-	raw, n := w.store.(own).Store, w.nextTo()
+	raw, n := w.nodes[0], w.nextTo()
 	for _, space := range n {
 		w.put(t, space, puts(2)...)
 	}
@@ -261,7 +261,7 @@ func inboxUncommitted(t *testing.T, w *world) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }() // without effect after a commit
 	if _, err := puts(1)[0].insert(t.Context(), tx, w.space); err != nil {
 		t.Fatal(err)
 	}
@@ -412,7 +412,7 @@ func inboxLeftOut(t *testing.T, w *world) {
 	}
 	first.commit(t, syncer.Writes{})
 	same(t, "left", w.left(t), ids)
-	same(t, "left to the other", waiting(t, own{w.store.(own).Store, neighbor.space}, syncer.InboxRange{Spaces: 1}), nil)
+	same(t, "left to the other", waiting(t, own{w.nodes[0], neighbor.space}, syncer.InboxRange{Spaces: 1}), nil)
 }
 
 func inboxRefused(t *testing.T, w *world) {

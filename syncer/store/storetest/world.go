@@ -29,14 +29,15 @@ type world struct {
 	db Database
 	// store and other are two nodes on one database.
 	store, other syncer.Store
-	space        string // nobody else's
+	nodes        [2]syncer.Store // the same, with the inboxes of all spaces
+	space        string          // nobody else's
 	engine       *syncer.Engine
 	// alice and bob work through engine in space.
 	alice, bob client
 }
 
 func newWorld(db Database, nodes [2]syncer.Store) *world {
-	w := &world{db: db, space: newSpace()}
+	w := &world{db: db, nodes: nodes, space: newSpace()}
 	w.store, w.other = own{nodes[0], w.space}, own{nodes[1], w.space}
 	w.engine = newEngine(counting(w.store), nil)
 	w.alice = client{w.engine, w.space, "alice", "c1"}
