@@ -348,8 +348,9 @@ func TestTail_commit(t *testing.T) {
 
 func TestTail_advance(t *testing.T) {
 	t.Parallel()
-	reborn := runOf(12, 12, 10, 12)
+	reborn, purged := runOf(12, 12, 10, 12), runOf(12, 12, 12)
 	reborn.Space.Epoch = 2
+	purged.Space.Floor = 10
 	for what, test := range map[string]struct {
 		asked    int64
 		run      Run
@@ -364,6 +365,8 @@ func TestTail_advance(t *testing.T) {
 		"read before an own commit":            {7, runOf(8, 8, 8), false, 5, 9, []int64{6, 7, 8, 9}},
 		"read after an own commit":             {7, runOf(10, 10, 8, 9, 10), false, 5, 10, []int64{6, 7, 8, 9, 10}},
 		"cut, and read before an own commit":   {6, runOf(8, 7, 7), false, 5, 9, []int64{6, 7, 8, 9}},
+		"tombstones purged that were not seen": {9, purged, false, 12, 12, nil},
+		"tombstones purged, and all seen":      {10, purged, false, 5, 12, []int64{6, 7, 8, 9, 12}},
 		"a lower head":                         {9, runOf(8, 8), true, 5, 9, []int64{6, 7, 8, 9}},
 		"a lower head than now, but not lower": {8, runOf(8, 8), false, 5, 9, []int64{6, 7, 8, 9}},
 		"a space that is gone":                 {9, Run{}, true, 5, 9, []int64{6, 7, 8, 9}},
