@@ -19,8 +19,8 @@ var nodeRequirements = []requirement{
 	{"a purge is noticed", nodesPurge},
 }
 
-// nodes are alice and bob, each at a node of their own. Both nodes run.
-func (w *world) nodes(t testing.TB) (alice, bob client) {
+// apart are alice and bob, each at a node of their own. Both nodes run.
+func (w *world) apart(t testing.TB) (alice, bob client) {
 	t.Helper()
 	alice, bob = w.alice, w.bob
 	for _, c := range []struct {
@@ -41,7 +41,7 @@ func (c client) warm(t testing.TB) string {
 }
 
 func nodesSeeEachOther(t *testing.T, w *world) {
-	alice, bob := w.nodes(t)
+	alice, bob := w.apart(t)
 	alice.must(t, put("e1", "todos/t1", on(0), `{"n":1}`))
 	cursor := bob.warm(t)
 	for version := int64(2); version < 6; version++ {
@@ -59,7 +59,7 @@ func nodesSeeEachOther(t *testing.T, w *world) {
 }
 
 func nodesReadYourWrites(t *testing.T, w *world) {
-	alice, bob := w.nodes(t)
+	alice, bob := w.apart(t)
 	alice.must(t, put("e1", "todos/t1", on(0), `{}`))
 	for version := int64(2); version < 20; version++ {
 		cursor := bob.warm(t)
@@ -80,7 +80,7 @@ func nodesReadYourWrites(t *testing.T, w *world) {
 }
 
 func nodesAnyNode(t *testing.T, w *world) {
-	alice, bob := w.nodes(t)
+	alice, bob := w.apart(t)
 	const rounds = 40
 	held := map[string]int64{}
 	cursor := ""
@@ -118,7 +118,7 @@ func nodesAnyNode(t *testing.T, w *world) {
 
 // Rows are set back past all stores, as a restored backup does.
 func nodesLostHistory(t *testing.T, w *world) {
-	alice, bob := w.nodes(t)
+	alice, bob := w.apart(t)
 	alice.must(t, put("e1", "todos/t1", on(0), `{}`))
 	before := bob.warm(t)
 	alice.must(t, put("e2", "todos/t2", on(0), `{}`))
@@ -162,7 +162,7 @@ func (c client) until(t testing.TB, what string, holds func() bool) {
 }
 
 func nodesPurge(t *testing.T, w *world) {
-	alice, bob := w.nodes(t)
+	alice, bob := w.apart(t)
 	alice.must(t, put("e1", "todos/t1", on(0), `{}`))
 	old := bob.warm(t)
 	alice.must(t, remove("e2", "todos/t1", on(1)))
