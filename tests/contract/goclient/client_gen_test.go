@@ -63,7 +63,7 @@ func (e EditResultStatus) Valid() bool {
 
 // Change A document as it is after a version, live or a tombstone.
 type Change struct {
-	// ClientId The client that made it.
+	// ClientId The client that made it; `inbox` for what was written in SQL.
 	ClientId string `json:"client_id"`
 
 	// Collection The document's collection.
@@ -76,7 +76,7 @@ type Change struct {
 	// Deleted True for a tombstone.
 	Deleted bool `json:"deleted"`
 
-	// EditId The edit that made it; by it a client knows its own. The server makes one for a single write without `Idempotency-Key`.
+	// EditId The edit that made it; by it a client knows its own. The server makes one for a single write without `Idempotency-Key` and for what was written in SQL.
 	EditId string `json:"edit_id"`
 
 	// Id The document's id within its collection.
@@ -85,7 +85,7 @@ type Change struct {
 	// UpdatedAt When the version was made, by the server's clock, in UTC with milliseconds. Orders nothing; versions do.
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// UpdatedBy Who made it, the `sub` of the token.
+	// UpdatedBy Who made it, the `sub` of the token; `inbox` for what was written in SQL.
 	UpdatedBy string `json:"updated_by"`
 
 	// Version The document's version; its ETag and its place in the feed.
@@ -332,6 +332,7 @@ type Problem struct {
 	// - `edit_id_reused` (422): this client has used the `Idempotency-Key` for another write
 	// - `push_too_large` (422): the documents of the request have more than 4 MiB together
 	// - `precondition_required` (428): the write says neither `If-Match` nor `If-None-Match`
+	// - `space_busy` (429): too many pushes are waiting for the space; try again after `Retry-After`
 	// - `presence_full` (429): as many clients are present in the space as there may be; try again after `Retry-After`
 	// - `too_many_streams` (429): this subject has 20 streams open on this node
 	// - `internal` (500): a fault of the server
@@ -483,6 +484,9 @@ type ServerLimits struct {
 	// PushEdits Edits in one push.
 	PushEdits int32 `json:"push_edits"`
 
+	// QueuedPushes Pushes that may wait for one space on a node.
+	QueuedPushes int32 `json:"queued_pushes"`
+
 	// Receipts Applied edits of one client that the server remembers for retries.
 	Receipts int32 `json:"receipts"`
 
@@ -588,6 +592,9 @@ type Present = PresenceList
 
 // RequestTimeout An error (RFC 9457). Branch on `code`, never on the sentences.
 type RequestTimeout = Problem
+
+// SpaceBusy An error (RFC 9457). Branch on `code`, never on the sentences.
+type SpaceBusy = Problem
 
 // SpaceNotFound An error (RFC 9457). Branch on `code`, never on the sentences.
 type SpaceNotFound = Problem
@@ -3741,6 +3748,11 @@ type DeleteItemResponse412Headers struct {
 	ETag *string
 }
 
+// DeleteItemResponse429Headers the declared response headers of an HTTP 429 response for DeleteItem
+type DeleteItemResponse429Headers struct {
+	RetryAfter *int32
+}
+
 // DeleteItemResponse503Headers the declared response headers of an HTTP 503 response for DeleteItem
 type DeleteItemResponse503Headers struct {
 	RetryAfter *int32
@@ -3765,6 +3777,8 @@ type DeleteItemResponse struct {
 	ApplicationproblemJSON422 *Unprocessable
 	// ApplicationproblemJSON428 the response for an HTTP 428 `application/problem+json` response
 	ApplicationproblemJSON428 *PreconditionRequired
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *SpaceBusy
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationproblemJSON500 *Internal
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -3777,6 +3791,8 @@ type DeleteItemResponse struct {
 	Headers403 *DeleteItemResponse403Headers
 	// Headers412 the parsed response headers for an HTTP 412 response
 	Headers412 *DeleteItemResponse412Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteItemResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *DeleteItemResponse503Headers
 }
@@ -3898,6 +3914,11 @@ type PatchItemResponse412Headers struct {
 	ETag *string
 }
 
+// PatchItemResponse429Headers the declared response headers of an HTTP 429 response for PatchItem
+type PatchItemResponse429Headers struct {
+	RetryAfter *int32
+}
+
 // PatchItemResponse503Headers the declared response headers of an HTTP 503 response for PatchItem
 type PatchItemResponse503Headers struct {
 	RetryAfter *int32
@@ -3930,6 +3951,8 @@ type PatchItemResponse struct {
 	ApplicationproblemJSON422 *Unprocessable
 	// ApplicationproblemJSON428 the response for an HTTP 428 `application/problem+json` response
 	ApplicationproblemJSON428 *PreconditionRequired
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *SpaceBusy
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationproblemJSON500 *Internal
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -3944,6 +3967,8 @@ type PatchItemResponse struct {
 	Headers403 *PatchItemResponse403Headers
 	// Headers412 the parsed response headers for an HTTP 412 response
 	Headers412 *PatchItemResponse412Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *PatchItemResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *PatchItemResponse503Headers
 }
@@ -3998,6 +4023,11 @@ type PutItemResponse412Headers struct {
 	ETag *string
 }
 
+// PutItemResponse429Headers the declared response headers of an HTTP 429 response for PutItem
+type PutItemResponse429Headers struct {
+	RetryAfter *int32
+}
+
 // PutItemResponse503Headers the declared response headers of an HTTP 503 response for PutItem
 type PutItemResponse503Headers struct {
 	RetryAfter *int32
@@ -4032,6 +4062,8 @@ type PutItemResponse struct {
 	ApplicationproblemJSON422 *Unprocessable
 	// ApplicationproblemJSON428 the response for an HTTP 428 `application/problem+json` response
 	ApplicationproblemJSON428 *PreconditionRequired
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *SpaceBusy
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationproblemJSON500 *Internal
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -4048,6 +4080,8 @@ type PutItemResponse struct {
 	Headers403 *PutItemResponse403Headers
 	// Headers412 the parsed response headers for an HTTP 412 response
 	Headers412 *PutItemResponse412Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *PutItemResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *PutItemResponse503Headers
 }
@@ -4278,6 +4312,11 @@ type PushEditsResponse403Headers struct {
 	WWWAuthenticate *string
 }
 
+// PushEditsResponse429Headers the declared response headers of an HTTP 429 response for PushEdits
+type PushEditsResponse429Headers struct {
+	RetryAfter *int32
+}
+
 // PushEditsResponse503Headers the declared response headers of an HTTP 503 response for PushEdits
 type PushEditsResponse503Headers struct {
 	RetryAfter *int32
@@ -4306,6 +4345,8 @@ type PushEditsResponse struct {
 	ApplicationproblemJSON414 *UriTooLong
 	// ApplicationproblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationproblemJSON415 *UnsupportedMedia
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *SpaceBusy
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationproblemJSON500 *Internal
 	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
@@ -4316,6 +4357,8 @@ type PushEditsResponse struct {
 	Headers401 *PushEditsResponse401Headers
 	// Headers403 the parsed response headers for an HTTP 403 response
 	Headers403 *PushEditsResponse403Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *PushEditsResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *PushEditsResponse503Headers
 }
@@ -5709,6 +5752,13 @@ func ParseDeleteItemResponse(rsp *http.Response) (*DeleteItemResponse, error) {
 		}
 		response.ApplicationproblemJSON428 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest SpaceBusy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest Internal
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -5763,6 +5813,16 @@ func ParseDeleteItemResponse(rsp *http.Response) (*DeleteItemResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers412 = &headers
+	case rsp.StatusCode == 429:
+		var headers DeleteItemResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers DeleteItemResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -5997,6 +6057,13 @@ func ParsePatchItemResponse(rsp *http.Response) (*PatchItemResponse, error) {
 		}
 		response.ApplicationproblemJSON428 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest SpaceBusy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest Internal
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6061,6 +6128,16 @@ func ParsePatchItemResponse(rsp *http.Response) (*PatchItemResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers412 = &headers
+	case rsp.StatusCode == 429:
+		var headers PatchItemResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers PatchItemResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -6181,6 +6258,13 @@ func ParsePutItemResponse(rsp *http.Response) (*PutItemResponse, error) {
 		}
 		response.ApplicationproblemJSON428 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest SpaceBusy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest Internal
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6262,6 +6346,16 @@ func ParsePutItemResponse(rsp *http.Response) (*PutItemResponse, error) {
 			headers.ETag = &value
 		}
 		response.Headers412 = &headers
+	case rsp.StatusCode == 429:
+		var headers PutItemResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers PutItemResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -6696,6 +6790,13 @@ func ParsePushEditsResponse(rsp *http.Response) (*PushEditsResponse, error) {
 		}
 		response.ApplicationproblemJSON415 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest SpaceBusy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest Internal
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6740,6 +6841,16 @@ func ParsePushEditsResponse(rsp *http.Response) (*PushEditsResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers403 = &headers
+	case rsp.StatusCode == 429:
+		var headers PushEditsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers PushEditsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
