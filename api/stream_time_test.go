@@ -94,6 +94,7 @@ func inStreamBubble(t *testing.T, test func(b *bubble), change ...func(*testing.
 		var running sync.WaitGroup
 		running.Go(func() { _ = engine.Run(ctx) })
 		running.Go(func() { _ = b.http.Serve(&pipes{b.connect, make(chan struct{})}) })
+		synctest.Wait() // the broker's first poke says that anything may have changed
 		test(b)
 		engine.Drain()
 		_ = b.http.Close()
