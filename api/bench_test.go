@@ -50,7 +50,7 @@ func BenchmarkIdlePoll(b *testing.B) {
 		s, err := New(Options{
 			Engine:   syncer.New(quietStore{}, memory.New(), syncer.Options{}),
 			Verifier: verifier,
-			Logger:   slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: level})),
+			Logger:   slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: level})), //nolint:sloglint // a line costs what a line costs
 		})
 		if err != nil {
 			b.Fatal(err)

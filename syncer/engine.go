@@ -195,11 +195,11 @@ func (e *Engine) Heads(ctx context.Context, spaces []string, minVersion int64) (
 	if err != nil {
 		return nil, 0, err
 	}
-	heads := make([]models.Head, len(rows))
+	heads := make([]models.Head, len(spaces))
 	var newest int64
-	for i, row := range rows {
-		heads[i] = models.Head{Space: spaces[i], Version: row.Head}
-		newest = max(newest, row.Head)
+	for i, space := range spaces {
+		heads[i] = models.Head{Space: space, Version: rows[i].Head}
+		newest = max(newest, rows[i].Head)
 	}
 	return heads, e.pollAfter(newest), nil
 }

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"cmp"
+	"container/list"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,9 +29,10 @@ const changeOverhead = 400
 // only ever appending what follows the head without a gap, and by forgetting
 // everything where that can't be shown.
 type tail struct {
-	name    string       // of the space
-	counted int          // bytes that tails has counted; guarded by its mu
-	size    atomic.Int64 // bytes, for tails to count
+	name    string        // of the space
+	counted int           // bytes that tails has counted; guarded by its mu
+	place   *list.Element // in the order of use; guarded by the same
+	size    atomic.Int64  // bytes, for tails to count
 
 	mu      sync.Mutex
 	space   models.Space

@@ -31,7 +31,7 @@ type tails struct {
 
 	mu     sync.Mutex
 	on     bool // a refresher runs
-	spaces map[string]*list.Element
+	spaces map[string]*tail
 	recent *list.List // of *tail, the last one used in front
 	bytes  int
 	// behind names the tails that the refresher must look at without delay.
@@ -46,7 +46,7 @@ func newTails(limit int, now func() time.Time) *tails {
 	}
 	return &tails{
 		limit: limit, now: now,
-		spaces: make(map[string]*list.Element), recent: list.New(),
+		spaces: make(map[string]*tail), recent: list.New(),
 		behind: make(map[string]int64), wake: make(chan struct{}, 1),
 	}
 }
@@ -56,7 +56,7 @@ func (ts *tails) turn(on bool) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	ts.on = on && ts.limit > 0
-	ts.spaces, ts.recent, ts.bytes = make(map[string]*list.Element), list.New(), 0
+	ts.spaces, ts.recent, ts.bytes = make(map[string]*tail), list.New(), 0
 	clear(ts.behind)
 }
 
@@ -64,12 +64,11 @@ func (ts *tails) turn(on bool) {
 func (ts *tails) find(space string) *tail {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	element, ok := ts.spaces[space]
-	if !ok {
-		return nil
+	t := ts.spaces[space]
+	if t != nil {
+		ts.recent.MoveToFront(t.place)
 	}
-	ts.recent.MoveToFront(element)
-	return element.Value.(*tail)
+	return t
 }
 
 // read answers a pull from memory, if that can be done: the lease holds, and the
@@ -114,10 +113,11 @@ func (ts *tails) learn(space string, r Range, run Run, started time.Time) {
 		ts.mu.Unlock()
 		return
 	}
-	element, ok := ts.spaces[space]
-	if !ok {
-		element = ts.recent.PushFront(newTail(space, run.Space, started))
-		ts.spaces[space] = element
+	t := ts.spaces[space]
+	if t == nil {
+		t = newTail(space, run.Space, started)
+		t.place = ts.recent.PushFront(t)
+		ts.spaces[space] = t
 		ts.bytes += tailOverhead
 	}
 	ts.mu.Unlock()
@@ -125,7 +125,7 @@ func (ts *tails) learn(space string, r Range, run Run, started time.Time) {
 		run.Through = -1 // it shows not all there is
 	}
 	var behind bool
-	ts.change(element.Value.(*tail), func(t *tail) { behind = t.learn(run, r.After, started) })
+	ts.change(t, func(t *tail) { behind = t.learn(run, r.After, started) })
 	if behind {
 		ts.look(space, 0)
 	}
@@ -140,20 +140,21 @@ func (ts *tails) change(t *tail, change func(*tail)) {
 
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if element, ok := ts.spaces[t.name]; !ok || element.Value != t {
+	if ts.spaces[t.name] != t {
 		return // it has been forgotten meanwhile
 	}
 	size := int(t.size.Load()) // as the last of several changes has left it
 	ts.bytes += size - t.counted
 	t.counted = size
 	for ts.bytes > ts.limit {
-		ts.forget(ts.recent.Back())
+		oldest, _ := ts.recent.Back().Value.(*tail) // nothing else is in it
+		ts.forget(oldest)
 	}
 }
 
 // forget takes a tail out. ts.mu is held.
-func (ts *tails) forget(element *list.Element) {
-	t := ts.recent.Remove(element).(*tail)
+func (ts *tails) forget(t *tail) {
+	ts.recent.Remove(t.place)
 	delete(ts.spaces, t.name)
 	ts.bytes -= t.counted + tailOverhead
 }
@@ -162,8 +163,8 @@ func (ts *tails) forget(element *list.Element) {
 func (ts *tails) drop(t *tail) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if element, ok := ts.spaces[t.name]; ok && element.Value == t {
-		ts.forget(element)
+	if ts.spaces[t.name] == t {
+		ts.forget(t)
 	}
 }
 
@@ -202,8 +203,8 @@ func (ts *tails) takeBehind() map[*tail]int64 {
 	defer ts.mu.Unlock()
 	list := make(map[*tail]int64, len(ts.behind))
 	for space, version := range ts.behind {
-		if element, ok := ts.spaces[space]; ok {
-			list[element.Value.(*tail)] = version
+		if t := ts.spaces[space]; t != nil {
+			list[t] = version
 		}
 	}
 	clear(ts.behind)
@@ -228,13 +229,12 @@ func (ts *tails) all() []*tail {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	list := make([]*tail, 0, len(ts.spaces))
-	for _, element := range ts.spaces {
-		t := element.Value.(*tail)
+	for _, t := range ts.spaces {
 		t.mu.Lock()
 		idle := now.Sub(t.used) > idleTail
 		t.mu.Unlock()
 		if idle {
-			ts.forget(element)
+			ts.forget(t)
 			continue
 		}
 		list = append(list, t)

@@ -237,7 +237,7 @@ func accounts(t rapid.TB, ts *tails) {
 		if tail.counted != tail.bytes {
 			t.Errorf("%d bytes of %s are counted, it holds %d", tail.counted, tail.name, tail.bytes)
 		}
-		if ts.spaces[tail.name] != e {
+		if ts.spaces[tail.name] != tail || tail.place != e {
 			t.Errorf("%s is not found", tail.name)
 		}
 	}
