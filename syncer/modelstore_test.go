@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
-
 	"slices"
 	"sync"
 
