@@ -65,6 +65,7 @@ type Client struct {
 	// newest of them are apart because every push adds to them.
 	Receipts      []byte
 	OlderReceipts []byte
+	OlderTag      int64 // changes whenever OlderReceipts do; 0: there are none
 	SeenAt        int64 // milliseconds of Unix time
 }
 

@@ -260,7 +260,7 @@ func (c *committer) takeSlow(space string) []*job {
 // gets those that a group which doesn't wait can't answer: their space was left out,
 // or the database refused the group.
 func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, jobs []*job)) {
-	g := newGroup(jobs, e.opts.NewEpoch)
+	g := newGroup(jobs, &e.older, e.opts.NewEpoch)
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	err := e.store.Commit(ctx, Group{Touches: g.touches(), Wait: wait, Decide: g.decide})

@@ -56,6 +56,7 @@ type Engine struct {
 	watchers   watchers
 	tails      *tails
 	committers []*committer
+	older      olderReceipts
 	queued     atomic.Int64   // pushes not yet begun
 	committing sync.WaitGroup // goroutines of committers
 	collector  *collector

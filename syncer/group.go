@@ -15,6 +15,7 @@ import (
 // what the ones before left.
 type group struct {
 	spaces []spaceGroup // sorted by name
+	older  *olderReceipts
 }
 
 // spaceGroup is the part of a group that is of one space.
@@ -23,7 +24,8 @@ type spaceGroup struct {
 	jobs  []*job
 
 	wanted map[Key]int // at which place of touch.Documents
-	left   bool        // the store left the space out
+	known  map[Client]Receipts
+	left   bool // the store left the space out
 	commit spaceCommit
 }
 
@@ -35,8 +37,8 @@ type spaceCommit struct {
 }
 
 // newGroup puts jobs, which come in the order of their arrival, together by space.
-func newGroup(jobs []*job, newEpoch func() int64) *group {
-	g := &group{}
+func newGroup(jobs []*job, older *olderReceipts, newEpoch func() int64) *group {
+	g := &group{older: older}
 	at := make(map[string]int, len(jobs))
 	for _, j := range jobs {
 		i, ok := at[j.push.space]
@@ -78,7 +80,10 @@ func (s *spaceGroup) add(j *job) {
 func (g *group) touches() []Touch {
 	list := make([]Touch, len(g.spaces))
 	for i := range g.spaces {
-		list[i] = g.spaces[i].touch
+		s := &g.spaces[i]
+		// Kept until the answer is here: what is known now may be forgotten by then.
+		s.known, s.touch.Known = g.older.of(s.touch.Space, s.touch.Clients)
+		list[i] = s.touch
 	}
 	return list
 }
@@ -89,6 +94,7 @@ func (g *group) decide(found []*Locked) []Writes {
 	for i, locked := range found {
 		s := &g.spaces[i]
 		if s.left = locked == nil; !s.left {
+			g.older.complete(s.touch.Space, locked.Receipts, s.known)
 			writes[i] = s.decide(locked)
 		}
 	}

@@ -2,8 +2,11 @@ package syncer
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
+	"math/rand/v2"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -57,13 +60,15 @@ func hash32(parts ...string) uint32 {
 // kilobytes costs more than everything else that a small push writes.
 type Receipts struct {
 	Newest []byte // nil: none
-	Older  []byte // nil: none; in Writes: as it was
+	Older  []byte // nil: none, or known; in Writes: as it was, and so is the tag
+	// OlderTag is another one whenever Older is, also over backups; 0: there are none.
+	OlderTag int64
 }
 
 // onto returns what is stored once r is written over before.
 func (r Receipts) onto(before Receipts) Receipts {
 	if r.Older == nil {
-		r.Older = before.Older
+		r.Older, r.OlderTag = before.Older, before.OlderTag
 	}
 	return r
 }
@@ -96,6 +101,9 @@ type ring struct {
 // openRing checks that stored receipts can be read.
 func openRing(stored Receipts) (r ring, err error) {
 	r.stored = stored
+	if stored.OlderTag != 0 && stored.Older == nil {
+		return r, errors.New("older receipts were neither read nor known")
+	}
 	if r.older, err = countReceipts(stored.Older); err == nil {
 		r.newest, err = countReceipts(stored.Newest)
 	}
@@ -170,7 +178,7 @@ func (r *ring) add(added []receipt) Receipts {
 			all = append(all, record...)
 		}
 	}
-	return Receipts{Newest: []byte{partFormat}, Older: appendReceipts(all, added)}
+	return Receipts{Newest: []byte{partFormat}, Older: appendReceipts(all, added), OlderTag: 1 + rand.Int64N(math.MaxInt64)}
 }
 
 func appendReceipts(b []byte, list []receipt) []byte {

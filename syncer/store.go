@@ -80,9 +80,11 @@ type Group struct {
 
 // Touch says what the pushes of one space will look at.
 type Touch struct {
-	Space     string
-	Clients   []Client // none twice
-	Documents []Want   // no Key twice
+	Space   string
+	Clients []Client // none twice
+	// Known names, by their tags, older receipts that need not be read again.
+	Known     map[Client]int64
+	Documents []Want // no Key twice
 	// Inbox holds the numbers of the rows of the inbox that these pushes carry out.
 	Inbox []int64
 	// Epoch is the epoch of the space if these pushes create it.

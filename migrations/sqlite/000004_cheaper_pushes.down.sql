@@ -1,1 +1,2 @@
+ALTER TABLE clients DROP COLUMN older_tag;
 ALTER TABLE clients DROP COLUMN older_receipts;

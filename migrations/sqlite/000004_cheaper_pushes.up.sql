@@ -3,3 +3,4 @@
 -- feed's stays as it is.
 
 ALTER TABLE clients ADD COLUMN older_receipts blob NOT NULL DEFAULT x'';
+ALTER TABLE clients ADD COLUMN older_tag integer NOT NULL DEFAULT 0;

@@ -58,14 +58,16 @@ FOR NO KEY UPDATE`
 // lockFreeSpaces leaves out those that somebody else has locked.
 const lockFreeSpaces = lockSpaces + ` SKIP LOCKED`
 
-// touchedClients reads the receipts of clients, by primary key. A lateral join with
+// touchedClients reads the receipts of clients, by primary key: the older ones only
+// where they are not known, for they lie outside of the row. A lateral join with
 // a limit, here and below, because the plan of a plain one goes wrong on a table
 // that has just begun to grow.
 const touchedClients = `
-SELECT n.place, c.receipts, c.older_receipts
-FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS n (space_id, subject, client_id, place)
+SELECT n.place, c.receipts, CASE WHEN c.older_tag <> n.known THEN c.older_receipts END, c.older_tag
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
+     WITH ORDINALITY AS n (space_id, subject, client_id, known, place)
 CROSS JOIN LATERAL (
-    SELECT receipts, older_receipts
+    SELECT receipts, older_receipts, older_tag
     FROM clients
     WHERE space_id = n.space_id
       AND subject = n.subject
@@ -179,19 +181,20 @@ func (r *groupReader) spaces(rows pgx.Rows) error {
 
 func (r *groupReader) clientArrays() []any {
 	n := len(r.clients)
-	spaces, subjects, ids := make([]string, n), make([]string, n), make([]string, n)
+	spaces, subjects, ids, known := make([]string, n), make([]string, n), make([]string, n), make([]int64, n)
 	for i, p := range r.clients {
-		c := &r.touches[p.touch].Clients[p.index]
-		spaces[i], subjects[i], ids[i] = r.touches[p.touch].Space, c.Subject, c.ID
+		touch := &r.touches[p.touch]
+		c := touch.Clients[p.index]
+		spaces[i], subjects[i], ids[i], known[i] = touch.Space, c.Subject, c.ID, touch.Known[c]
 	}
-	return []any{spaces, subjects, ids}
+	return []any{spaces, subjects, ids, known}
 }
 
 func (r *groupReader) receipts(rows pgx.Rows) error {
 	for rows.Next() {
 		var row int64
 		var receipts syncer.Receipts
-		if err := rows.Scan(&row, &receipts.Newest, &receipts.Older); err != nil {
+		if err := rows.Scan(&row, &receipts.Newest, &receipts.Older, &receipts.OlderTag); err != nil {
 			return err
 		}
 		p := r.clients[row-1]

@@ -34,11 +34,12 @@ SET version = excluded.version, deleted = excluded.deleted, data = excluded.data
 // writeClients leaves older receipts where they are if none are given: outside of
 // the row, which then takes a new place without them.
 const writeClients = `
-INSERT INTO clients AS c (space_id, subject, client_id, receipts, older_receipts, seen_at)
+INSERT INTO clients AS c (space_id, subject, client_id, receipts, older_receipts, older_tag, seen_at)
 SELECT *
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[])
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[], $7::bigint[])
 ON CONFLICT (space_id, subject, client_id) DO UPDATE
 SET receipts = excluded.receipts, older_receipts = COALESCE(NULLIF(excluded.older_receipts, ''), c.older_receipts),
+    older_tag = COALESCE(NULLIF(excluded.older_tag, 0), c.older_tag),
     seen_at = excluded.seen_at`
 
 func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found []*syncer.Locked, writes []syncer.Writes) error {
@@ -70,7 +71,7 @@ func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found [
 	queue("spaces", writeSpaces, len(s.id), s.id, s.head, s.digest, s.live)
 	queue("documents", writeDocuments, len(d.id), d.space, d.collection, d.id, d.version, d.deleted, d.data, d.size,
 		d.fields, d.client, d.edit, d.by, d.at)
-	queue("clients", writeClients, len(c.id), c.space, c.subject, c.id, c.newest, c.older, c.seen)
+	queue("clients", writeClients, len(c.id), c.space, c.subject, c.id, c.newest, c.older, c.tag, c.seen)
 	batch.Queue("COMMIT").Fn = func(results pgx.BatchResults) error {
 		tag, err := results.Exec()
 		if err == nil && tag.String() != "COMMIT" {
@@ -97,7 +98,7 @@ type groupRows struct {
 	clients struct {
 		space, subject, id []string
 		newest, older      [][]byte
-		seen               []int64
+		tag, seen          []int64
 	}
 	inbox inboxFates
 }
@@ -133,6 +134,7 @@ func (r *groupRows) add(space string, found *syncer.Locked, w *syncer.Writes) {
 		c.id = append(c.id, client.ID)
 		c.newest = append(c.newest, receipts.Newest)
 		c.older = append(c.older, orEmpty(receipts.Older))
+		c.tag = append(c.tag, receipts.OlderTag)
 		c.seen = append(c.seen, found.Now/1000)
 	}
 	for _, fate := range w.Inbox {

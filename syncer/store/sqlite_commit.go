@@ -52,11 +52,11 @@ FROM spaces
 WHERE id = ?`
 
 	sqliteReadClient = `
-SELECT receipts, older_receipts
+SELECT receipts, CASE WHEN older_tag <> ?4 THEN older_receipts END, older_tag
 FROM clients
-WHERE space_id = ?
-  AND subject = ?
-  AND client_id = ?`
+WHERE space_id = ?1
+  AND subject = ?2
+  AND client_id = ?3`
 
 	sqliteReadDocument = `
 SELECT version, deleted, size, field_versions, client_id, edit_id, updated_by, updated_at,
@@ -82,10 +82,11 @@ SET version = excluded.version, deleted = excluded.deleted, data = excluded.data
     updated_by = excluded.updated_by, updated_at = excluded.updated_at`
 
 	sqliteWriteClient = `
-INSERT INTO clients AS c (space_id, subject, client_id, receipts, older_receipts, seen_at)
-VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO clients AS c (space_id, subject, client_id, receipts, older_receipts, older_tag, seen_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (space_id, subject, client_id) DO UPDATE
 SET receipts = excluded.receipts, older_receipts = COALESCE(NULLIF(excluded.older_receipts, x''), c.older_receipts),
+    older_tag = COALESCE(NULLIF(excluded.older_tag, 0), c.older_tag),
     seen_at = excluded.seen_at`
 )
 
@@ -141,7 +142,8 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 	clients := tx.tx.StmtContext(ctx, tx.writer.readClient)
 	for _, c := range touch.Clients {
 		var receipts syncer.Receipts
-		err := clients.QueryRowContext(ctx, touch.Space, c.Subject, c.ID).Scan(&receipts.Newest, &receipts.Older)
+		err := clients.QueryRowContext(ctx, touch.Space, c.Subject, c.ID, touch.Known[c]).
+			Scan(&receipts.Newest, &receipts.Older, &receipts.OlderTag)
 		if err == nil {
 			l.Receipts[c] = receipts
 		} else if !errors.Is(err, sql.ErrNoRows) {
@@ -220,7 +222,7 @@ func (tx *sqliteTx) writeOne(ctx context.Context, found *syncer.Locked, w *synce
 	}
 	clients := tx.tx.StmtContext(ctx, tx.writer.writeClient)
 	for c, receipts := range w.Receipts {
-		if _, err := clients.ExecContext(ctx, s.ID, c.Subject, c.ID, receipts.Newest, orEmpty(receipts.Older), found.Now/1000); err != nil {
+		if _, err := clients.ExecContext(ctx, s.ID, c.Subject, c.ID, receipts.Newest, orEmpty(receipts.Older), receipts.OlderTag, found.Now/1000); err != nil {
 			return err
 		}
 	}

@@ -167,7 +167,7 @@ func (w *world) unchanged(t testing.TB) {
 		t.Errorf("head %d, want 1", run.Space.Head)
 	}
 	if got := w.locked(t, w.touch()).Receipts; len(got) > 0 {
-		t.Errorf("receipts %q, want none", got)
+		t.Errorf("receipts %v, want none", got)
 	}
 }
 
@@ -205,7 +205,7 @@ func commitKeepsReceipts(t *testing.T, w *world) {
 	w.remember(t, c1, syncer.Receipts{Newest: []byte("receipts")})
 	w.write(t, row(1, "todos/t1", `{}`))
 	if got := w.locked(t, w.touch()).Receipts[c1]; string(got.Newest) != "receipts" {
-		t.Errorf("receipts %q", got)
+		t.Errorf("receipts %v", got)
 	}
 }
 
@@ -215,12 +215,16 @@ func commitReceiptBytes(t *testing.T, w *world) {
 		ring[i] = byte(i * 7)
 	}
 	for _, receipts := range [][]byte{{0}, {0xff, 0, '\'', '\\'}, ring, []byte("shorter again")} {
-		w.remember(t, c1, syncer.Receipts{Newest: receipts, Older: receipts})
-		want := syncer.Receipts{Newest: receipts, Older: receipts}
+		want := syncer.Receipts{Newest: receipts, Older: receipts, OlderTag: int64(len(receipts))}
+		w.remember(t, c1, want)
 		same(t, "receipts", w.locked(t, w.touch()).Receipts[c1], want)
 		w.remember(t, c1, syncer.Receipts{Newest: []byte("other")})
 		want.Newest = []byte("other")
 		same(t, "receipts of which one part was written", w.locked(t, w.touch()).Receipts[c1], want)
+		touch := w.touch()
+		touch.Known = map[syncer.Client]int64{c1: want.OlderTag}
+		want.Older = nil
+		same(t, "receipts of which one part is known", w.locked(t, touch).Receipts[c1], want)
 	}
 }
 

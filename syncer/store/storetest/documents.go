@@ -195,7 +195,7 @@ func documentUnnamed(t *testing.T, w *world) {
 	touch := w.touch()
 	touch.Clients = []syncer.Client{{Subject: w.alice.subject, ID: w.alice.id}}
 	if got := w.locked(t, touch).Receipts; len(got) > 0 {
-		t.Errorf("receipts %q, want none", got)
+		t.Errorf("receipts %v, want none", got)
 	}
 	_, _, err = w.alice.write(t, writing(models.OpPut, `{}`, ifNone, ""))
 	fails(t, "the same again", err, models.CodeVersionConflict)
