@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -52,7 +53,14 @@ func (l *listener) listen(ctx context.Context, begun func()) error {
 		if notification == nil {
 			continue // quiet, but there
 		}
-		if m, err := syncer.ParseMessage([]byte(notification.Payload)); err != nil {
+		l.hear(ctx, notification.Payload)
+	}
+}
+
+// hear takes the messages out of a notification: one a line.
+func (l *listener) hear(ctx context.Context, payload string) {
+	for line := range strings.SplitSeq(payload, "\n") {
+		if m, err := syncer.ParseMessage([]byte(line)); err != nil {
 			l.log.WarnContext(ctx, "broker heard what is no message", "error", err)
 		} else {
 			l.in.Put(m)

@@ -1,13 +1,17 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/brokertest"
@@ -87,4 +91,30 @@ func (c countingConn) Write(p []byte) (int, error) {
 	default:
 	}
 	return c.Conn.Write(p)
+}
+
+// Messages share notifications as far as they fit, and each fits.
+func TestLines(t *testing.T) {
+	t.Parallel()
+	small, large := []byte(`{"space":"s1"}`), bytes.Repeat([]byte("x"), syncer.MaxMessageBytes)
+	for name, test := range map[string]struct {
+		batch [][]byte
+		want  []int // messages in each notification
+	}{
+		"one":            {[][]byte{small}, []int{1}},
+		"several":        {[][]byte{small, small, small}, []int{3}},
+		"two large ones": {[][]byte{large, large}, []int{1, 1}},
+		"mixed":          {[][]byte{small, large, small, large, small}, []int{3, 2}},
+	} {
+		var got []int
+		for _, payload := range lines(test.batch) {
+			got = append(got, 1+strings.Count(payload, "\n"))
+			if len(payload) > maxPayload {
+				t.Errorf("%s: a payload of %d bytes", name, len(payload))
+			}
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,6 +17,28 @@ const sendTimeout = 10 * time.Second
 const notify = `
 SELECT pg_notify('tidemark', m)
 FROM unnest($1::text[]) AS m`
+
+// maxPayload is the largest text that NOTIFY takes.
+const maxPayload = 7999
+
+// lines puts messages together, one a line, as far as one notification carries
+// them: a notification costs more than what is in it. An encoded message has no
+// line ends.
+func lines(batch [][]byte) []string {
+	var payloads []string
+	var b strings.Builder
+	for _, text := range batch {
+		if b.Len() > 0 && b.Len()+1+len(text) > maxPayload {
+			payloads = append(payloads, b.String())
+			b.Reset()
+		}
+		if b.Len() > 0 {
+			b.WriteByte('\n')
+		}
+		b.Write(text)
+	}
+	return append(payloads, b.String())
+}
 
 // notifier is the mailbox.Sender of one connection.
 type notifier struct {
@@ -34,11 +57,7 @@ func (n *notifier) Send(ctx context.Context, batch [][]byte) error {
 		}
 		n.conn = conn
 	}
-	texts := make([]string, len(batch))
-	for i, text := range batch {
-		texts[i] = string(text)
-	}
-	if _, err := n.conn.Exec(ctx, notify, texts); err != nil {
+	if _, err := n.conn.Exec(ctx, notify, lines(batch)); err != nil {
 		n.Close(ctx)
 		return fmt.Errorf("notify: %w", err)
 	}
