@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 )
@@ -10,11 +11,22 @@ import (
 // An encoder appends its wire form, documents byte for byte.
 type encoder interface{ AppendJSON(b []byte) []byte }
 
+// bodies are the buffers in which answers are put together. One that has become
+// larger than keepBody is left to the collector.
+var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
+
+const keepBody = 256 << 10
+
 // write answers with v.
 func write(c echo.Context, status int, v encoder) error {
-	body := v.AppendJSON(nil)
+	buffer, _ := bodies.Get().(*[]byte)
+	body := v.AppendJSON((*buffer)[:0])
 	c.Response().Header().Set(echo.HeaderContentLength, strconv.Itoa(len(body)))
-	return c.Blob(status, echo.MIMEApplicationJSON, body)
+	err := c.Blob(status, echo.MIMEApplicationJSON, body)
+	if *buffer = body; cap(body) <= keepBody {
+		bodies.Put(buffer)
+	}
+	return err
 }
 
 // notModified answers that the client has it all.

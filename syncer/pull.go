@@ -46,7 +46,7 @@ func (e *Engine) pullWaiting(ctx context.Context, space string, c cursor, req Pu
 		if err != nil || over || len(page.Changes) > 0 || page.HasMore {
 			return page, err
 		}
-		c = next // the head may have moved without anything to show
+		c, req.Cursor = next, page.Cursor // the head may have moved without anything to show
 		select {
 		case <-watch.C:
 		case <-wait.C:
@@ -59,7 +59,8 @@ func (e *Engine) pullWaiting(ctx context.Context, space string, c cursor, req Pu
 	}
 }
 
-// page reads the page after c and returns it with the cursor that follows.
+// page reads the page after c, which is req.Cursor read, and returns it with the
+// cursor that follows.
 func (e *Engine) page(ctx context.Context, space string, c cursor, req PullRequest) (*models.Page, cursor, error) {
 	limit := req.Limit
 	if limit == 0 {
@@ -82,10 +83,13 @@ func (e *Engine) page(ctx context.Context, space string, c cursor, req PullReque
 		return nil, c, expired(models.CauseEpoch,
 			"The space is behind min_version: an acknowledged push was lost. Start again without a cursor.")
 	}
-	next := c.next(run)
+	next, text := c.next(run), req.Cursor
+	if next != c {
+		text = next.encode(space)
+	}
 	page := &models.Page{
 		Changes: run.Changes,
-		Cursor:  next.encode(space),
+		Cursor:  text,
 		Version: run.Space.Head,
 		HasMore: run.Through < run.Space.Head,
 	}

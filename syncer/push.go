@@ -33,7 +33,7 @@ func (e *Engine) Push(ctx context.Context, space, subject string, req *models.Pu
 		// The edits are committed: whatever happens to the page, the client must
 		// learn their results. Without a page it pulls as usual.
 		page, _, err := e.page(ctx, space, *p.cursor, PullRequest{
-			Limit: req.Limit, Collections: req.Collections, MinVersion: done.head,
+			Cursor: *req.Cursor, Limit: req.Limit, Collections: req.Collections, MinVersion: done.head,
 		})
 		if err == nil {
 			res.Page, res.PollAfter = page, page.PollAfter
