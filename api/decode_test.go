@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -256,5 +257,36 @@ func BenchmarkDecodePush(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// What sound passes, the rules of the tags pass too.
+func TestSound(t *testing.T) {
+	t.Parallel()
+	name := rapid.SampledFrom([]string{"a", "b", "c-1", "", "é", strings.Repeat("x", 129)})
+	edit := rapid.Custom(func(t *rapid.T) models.Edit {
+		e := models.Edit{EditID: name.Draw(t, "edit_id"), Op: models.Op(rapid.SampledFrom([]string{"put", "patch", "delete", "", "Put"}).Draw(t, "op"))}
+		if rapid.Bool().Draw(t, "based") {
+			version := rapid.SampledFrom([]int64{-1, 0, 7, models.MaxVersion, models.MaxVersion + 1}).Draw(t, "base_version")
+			e.BaseVersion = &version
+		}
+		return e
+	})
+	passed := 0
+	rapid.Check(t, func(t *rapid.T) {
+		req := &models.PushRequest{
+			ClientID: name.Draw(t, "client_id"), Edits: rapid.SliceOfN(edit, 0, 3).Draw(t, "edits"),
+			Limit: rapid.SampledFrom([]int{-1, 0, 1, 1000, 1001}).Draw(t, "limit"),
+		}
+		if !sound(req) {
+			return
+		}
+		passed++
+		if err := validation.Struct(req); err != nil {
+			t.Fatalf("%+v: %v", req, err)
+		}
+	})
+	if passed == 0 {
+		t.Error("nothing was passed: the test says nothing")
 	}
 }

@@ -73,8 +73,8 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 		locked:   locked,
 		version:  max(locked.Space.Head+1, locked.Now),
 		receipts: receipts,
-		docs:     make(map[Key]*docState),
-		fates:    make(map[string]fate),
+		docs:     make(map[Key]*docState, len(p.edits)),
+		fates:    make(map[string]fate, len(p.edits)),
 		shown:    make(map[*models.Document]*models.Change),
 	}
 	results := make([]models.EditResult, len(p.edits))

@@ -106,8 +106,8 @@ func (e *edit) checkData() {
 
 // wants returns what must be read to decide edits: each document once.
 func wants(edits []edit) []Want {
-	var list []Want
-	at := make(map[Key]int)
+	list := make([]Want, 0, len(edits))
+	at := make(map[Key]int, len(edits))
 	for i := range edits {
 		e := &edits[i]
 		if e.problem != nil {

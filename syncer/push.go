@@ -21,8 +21,9 @@ func (e *Engine) Push(ctx context.Context, space, subject string, req *models.Pu
 		}
 		p.cursor = &c
 	}
-	for _, one := range req.Edits {
-		p.edits = append(p.edits, newEdit(one))
+	p.edits = make([]edit, len(req.Edits))
+	for i, one := range req.Edits {
+		p.edits[i] = newEdit(one)
 	}
 	done, err := e.commit(ctx, p)
 	if err != nil {

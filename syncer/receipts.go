@@ -128,7 +128,7 @@ func countReceipts(part []byte) (n int, err error) {
 
 // receiptSize returns the size of the receipt at the beginning of b.
 func receiptSize(b []byte) int {
-	if binary.BigEndian.Uint64(b[16:])&(flagMerged|flagForced) != 0 {
+	if b[16]&((flagMerged|flagForced)>>56) != 0 {
 		return receiptBytes + looseBytes
 	}
 	return receiptBytes
@@ -151,9 +151,15 @@ func (r *ring) records(yield func([]byte) bool) {
 // find returns the newest receipt of an edit.
 func (r *ring) find(edit uint64) (found receipt, ok bool) {
 	var last []byte
-	for record := range r.records {
-		if binary.BigEndian.Uint64(record) == edit {
-			last = record
+	skip := r.older + r.newest - models.MaxReceipts
+	for _, part := range [2][]byte{r.stored.Older, r.stored.Newest} {
+		// As records does, but without a call for each: every edit comes by here.
+		for at := 1; at < len(part); skip-- {
+			record := part[at:]
+			if skip <= 0 && binary.BigEndian.Uint64(record) == edit {
+				last = record
+			}
+			at += receiptSize(record)
 		}
 	}
 	if last == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
@@ -151,7 +152,7 @@ func (d *postgresDialect) plainChanges(ctx context.Context, space string, r sync
 		if err := rows.Scan(into...); err != nil {
 			return run, false, err
 		}
-		if row.version == nil {
+		if !row.is() {
 			continue
 		}
 		n++
@@ -182,7 +183,7 @@ func (d *postgresDialect) cutChanges(ctx context.Context, space string, r syncer
 		if err := rows.Scan(into...); err != nil {
 			return run, err
 		}
-		if row.version != nil {
+		if row.is() {
 			run.Changes = append(run.Changes, *row.change())
 		}
 	}
@@ -197,24 +198,58 @@ func (d *postgresDialect) cutChanges(ctx context.Context, space string, r syncer
 	return run, rows.Err()
 }
 
-// changeRow receives the columns of a change. All are NULL in the row that only
-// tells of the space.
+// changeRow receives the columns of a change, without the texts that the row before
+// had too: most rows of a page are of one collection, client and subject. All are
+// NULL in the row that only tells of the space.
 type changeRow struct {
-	collection, id, client, edit, by *string
-	version, at                      *int64
-	deleted                          *bool
-	data                             []byte
+	collection, client, by repeated
+	id, edit               plain
+	version, at            number
+	deleted                pgtype.Bool
+	data                   []byte
 }
 
 func (r *changeRow) columns() []any {
 	return []any{&r.collection, &r.id, &r.version, &r.deleted, &r.data, &r.client, &r.edit, &r.by, &r.at}
 }
 
+// is reports whether the row is one of a change.
+func (r *changeRow) is() bool { return r.deleted.Valid }
+
 func (r *changeRow) change() *models.Change {
 	return &models.Change{
-		Collection: *r.collection, ID: *r.id, Version: *r.version, Deleted: *r.deleted, Data: r.data,
-		ClientID: *r.client, EditID: *r.edit, UpdatedBy: *r.by, UpdatedAt: *r.at,
+		Collection: string(r.collection), ID: string(r.id), Version: int64(r.version), Deleted: r.deleted.Bool, Data: r.data,
+		ClientID: string(r.client), EditID: string(r.edit), UpdatedBy: string(r.by), UpdatedAt: int64(r.at),
 	}
+}
+
+// plain is a text; NULL is empty.
+type plain string
+
+// ScanBytes implements pgtype.BytesScanner.
+func (p *plain) ScanBytes(v []byte) error {
+	*p = plain(v)
+	return nil
+}
+
+// repeated is a text that keeps its memory while it stays the same.
+type repeated string
+
+// ScanBytes implements pgtype.BytesScanner.
+func (p *repeated) ScanBytes(v []byte) error {
+	if string(*p) != string(v) { // compared where they are
+		*p = repeated(v)
+	}
+	return nil
+}
+
+// number is an integer; NULL is 0.
+type number int64
+
+// ScanInt64 implements pgtype.Int64Scanner.
+func (n *number) ScanInt64(v pgtype.Int8) error {
+	*n = number(v.Int64)
+	return nil
 }
 
 // headsOf reads how far spaces have come, by primary key, and whether the database

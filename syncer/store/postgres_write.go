@@ -43,7 +43,7 @@ SET receipts = excluded.receipts, older_receipts = COALESCE(NULLIF(excluded.olde
     seen_at = excluded.seen_at`
 
 func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found []*syncer.Locked, writes []syncer.Writes) error {
-	var rows groupRows
+	rows := newGroupRows(writes)
 	for i := range writes {
 		if !writes[i].Empty() {
 			rows.add(touches[i].Space, found[i], &writes[i])
@@ -101,6 +101,24 @@ type groupRows struct {
 		tag, seen          []int64
 	}
 	inbox inboxFates
+}
+
+// newGroupRows makes room for the documents, which are many.
+func newGroupRows(writes []syncer.Writes) *groupRows {
+	n := 0
+	for i := range writes {
+		n += len(writes[i].Documents)
+	}
+	r := &groupRows{}
+	d := &r.documents
+	for _, column := range []*[]string{&d.space, &d.collection, &d.id, &d.fields, &d.client, &d.edit, &d.by} {
+		*column = make([]string, 0, n)
+	}
+	for _, column := range []*[]int64{&d.version, &d.size, &d.at} {
+		*column = make([]int64, 0, n)
+	}
+	d.deleted, d.data = make([]bool, 0, n), make([]*string, 0, n)
+	return r
 }
 
 func (r *groupRows) add(space string, found *syncer.Locked, w *syncer.Writes) {
