@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/api"
+	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/presence"
 	"github.com/tidemark/tidemark/syncer/store"
@@ -66,15 +67,29 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	defer func() { _ = closeBroker() }() // nobody is left to hear what it could not send
 
 	registry := presence.New(broker, presence.Options{})
-	engine := syncer.New(database, broker, syncer.Options{
+	engine := newEngine(s, database, broker, registry)
+	defer engine.Close()
+	server, err := newServer(s, engine, registry, verifier, log)
+	if err != nil {
+		return err
+	}
+	defer server.Wait() // for streams, which end when the engine drains
+	greet(out.stdout, s, "http://"+listener.Addr().String())
+	return serve(ctx, stop, engine, registry, server.HTTPServer(), listener, log)
+}
+
+func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry) *syncer.Engine {
+	return syncer.New(database, broker, syncer.Options{
 		PollMin:    s.PollMin,
 		PollMax:    s.PollMax,
 		Committers: committers(s.DatabaseURL),
 		TailMemory: s.TailMemory << 20,
 		OnPresence: registry.Receive,
 	})
-	defer engine.Close()
-	server, err := api.New(api.Options{
+}
+
+func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, log *slog.Logger) (*api.Server, error) {
+	return api.New(api.Options{
 		Engine:      engine,
 		Presence:    registry,
 		Verifier:    verifier,
@@ -85,12 +100,6 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 		PollMin:     s.PollMin,
 		PollMax:     s.PollMax,
 	})
-	if err != nil {
-		return err
-	}
-	defer server.Wait() // for streams, which end when the engine drains
-	greet(out.stdout, s, "http://"+listener.Addr().String())
-	return serve(ctx, stop, engine, registry, server.HTTPServer(), listener, log)
 }
 
 // committers is how many transactions may carry out pushes at a time: two keep a
