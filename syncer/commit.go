@@ -3,6 +3,8 @@ package syncer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,7 +42,8 @@ type job struct {
 	// that left. So a push is dropped before it was taken or never.
 	state atomic.Int32
 	answer
-	done chan struct{} // closed when answer is there
+	answered bool          // for who has taken it
+	done     chan struct{} // closed when answer is there
 }
 
 const (
@@ -65,7 +68,7 @@ func newJob(p *push, now time.Time) *job {
 }
 
 func (j *job) finish(a answer) {
-	j.answer = a
+	j.answer, j.answered = a, true
 	close(j.done)
 }
 
@@ -261,6 +264,7 @@ func (c *committer) takeSlow(space string) []*job {
 // or the database refused the group.
 func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, jobs []*job)) {
 	g := newGroup(jobs, &e.older, e.opts.NewEpoch)
+	defer g.answerAfterPanic()
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	err := e.store.Commit(ctx, Group{Touches: g.touches(), Wait: wait, Decide: g.decide})
@@ -277,11 +281,39 @@ func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, 
 				j.finish(answer{err: err})
 			}
 		case s.left:
-			leftOut(s.touch.Space, s.jobs)
+			s.handOver(leftOut)
 		default:
 			e.announce(ctx, &s.commit)
 			for _, j := range s.jobs {
 				j.finish(j.answer)
+			}
+		}
+	}
+}
+
+// handOver gives the pushes of a space to somebody else.
+func (s *spaceGroup) handOver(to func(space string, jobs []*job)) {
+	jobs := s.jobs
+	s.jobs = nil
+	to(s.touch.Space, jobs)
+}
+
+// answerAfterPanic, deferred, answers what a bug has left without an answer. It may
+// have struck after the commit.
+func (g *group) answerAfterPanic() {
+	r := recover()
+	if r == nil {
+		return
+	}
+	failure := &models.Error{
+		Code: models.CodeOutcomeUnknown, RetryAfter: time.Second,
+		Detail: "Something went wrong here while the edits were committed. Send the same request again to find out.",
+		Err:    fmt.Errorf("panic in a commit: %v\n%s", r, debug.Stack()),
+	}
+	for i := range g.spaces {
+		for _, j := range g.spaces[i].jobs {
+			if !j.answered {
+				j.finish(answer{err: failure})
 			}
 		}
 	}
@@ -293,7 +325,7 @@ func (e *Engine) split(g *group, wait bool, leftOut func(space string, jobs []*j
 	for i := range g.spaces {
 		s := &g.spaces[i]
 		if !wait {
-			leftOut(s.touch.Space, s.jobs)
+			s.handOver(leftOut)
 			continue
 		}
 		for _, j := range s.jobs {

@@ -701,3 +701,29 @@ func (s twice) Commit(ctx context.Context, g Group) error {
 	}
 	return s.modelStore.Commit(ctx, g)
 }
+
+// A bug below the engine is the answer of its own pushes, and of no others.
+func TestPush_panicInTheStore(t *testing.T) {
+	t.Parallel()
+	broken := true
+	e := New(&scriptedStore{commit: func(decide func(Locked) Writes) error {
+		if broken {
+			panic("a bug")
+		}
+		decide(Locked{Now: 7})
+		return nil
+	}}, &deaf{}, Options{})
+	push := func() error {
+		_, err := e.Push(t.Context(), "s", "alice", &models.PushRequest{
+			ClientID: "c1", Edits: []models.Edit{put("e1", "d", version(0), `{}`)},
+		})
+		return err
+	}
+	if err := push(); models.CodeOf(err) != models.CodeOutcomeUnknown {
+		t.Errorf("got %v, want %s", err, models.CodeOutcomeUnknown)
+	}
+	broken = false
+	if err := push(); err != nil {
+		t.Errorf("the next push: %v", err)
+	}
+}
