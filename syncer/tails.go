@@ -89,20 +89,20 @@ func (ts *tails) read(space string, r Range, needed int64) (run Run, ok bool) {
 	return t.read(r)
 }
 
-// heads answers from memory if all spaces are there, fresh, and one of them is not
-// behind needed.
+// heads answers from memory if all spaces are there, fresh, and not behind needed.
+// All of them: that one space has come so far says nothing of another to which the
+// same client has pushed before.
 func (ts *tails) heads(spaces []string, needed int64) (rows []models.Space, ok bool) {
 	rows = make([]models.Space, len(spaces))
-	var newest int64
 	for i, space := range spaces {
 		// Not even the changes after the head are asked for: there are none.
-		run, ok := ts.read(space, Range{After: models.MaxVersion}, 0)
+		run, ok := ts.read(space, Range{After: models.MaxVersion}, needed)
 		if !ok {
 			return nil, false
 		}
-		rows[i], newest = run.Space, max(newest, run.Space.Head)
+		rows[i] = run.Space
 	}
-	return rows, newest >= needed
+	return rows, true
 }
 
 // learn takes in a page that was read from the database: the space is one that
