@@ -386,3 +386,23 @@ func TestPush_cursor(t *testing.T) {
 		}
 	}
 }
+
+// News that are not for its filter move the cursor of a long poll, and the cursor it
+// answers with is the last one, however often it has looked.
+func TestPull_waitMovesTheCursor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		head := int64(1)
+		e := New(&scriptedStore{changes: func(Range) (Run, error) {
+			return Run{Through: head, Space: models.Space{Head: head, Epoch: 1}}, nil
+		}}, &deaf{}, Options{})
+		time.AfterFunc(time.Second, func() {
+			head = 2
+			e.watchers.wake("s")
+		})
+		page, err := e.Pull(t.Context(), "s", PullRequest{Cursor: at(1), Wait: 3 * time.Second})
+		if err != nil || page.Cursor != at(2) || page.Version != 2 {
+			t.Errorf("got %+v, %v, want an empty page with the cursor at 2", page, err)
+		}
+	})
+}

@@ -417,3 +417,28 @@ func TestRefresh_many(t *testing.T) {
 		})
 	})
 }
+
+// The page in a push's answer holds the push, also where the tail has not got it
+// because another node committed before: it must not be older than the results.
+func TestPush_pageHoldsThePush(t *testing.T) {
+	t.Parallel()
+	store := newModelStore()
+	here, there := New(store, &deaf{}, Options{}), New(store, &deaf{}, Options{})
+	here.tails.turn(true)
+	push := func(e *Engine, id, cursor string) *models.PushResponse {
+		t.Helper()
+		res, err := e.Push(t.Context(), "s", "alice", &models.PushRequest{
+			ClientID: "c1", Cursor: &cursor, Edits: []models.Edit{put("e"+id, id, version(0), `{}`)},
+		})
+		if err != nil || res.Page == nil {
+			t.Fatalf("push %s: %+v, %v", id, res, err)
+		}
+		return res
+	}
+	followed := push(here, "d1", "").Page.Cursor // from here on the space has a tail
+	push(there, "d2", followed)
+	res := push(here, "d3", followed)
+	if page := res.Page; page.Version != res.Version || len(page.Changes) != 2 {
+		t.Errorf("a push at %d brings a page at %d with %d changes, want the other node's and its own", res.Version, page.Version, len(page.Changes))
+	}
+}

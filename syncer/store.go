@@ -170,8 +170,8 @@ type Range struct {
 	Limit       int // documents; at least one whole version comes nevertheless
 }
 
-// sparse reports whether r leaves out changes.
-func (r *Range) sparse() bool { return r.Snapshot || r.HideUpTo > 0 || len(r.Collections) > 0 }
+// Sparse reports whether r leaves out changes.
+func (r *Range) Sparse() bool { return r.Snapshot || r.HideUpTo > 0 || len(r.Collections) > 0 }
 
 // Run is a contiguous part of a space's feed.
 type Run struct {

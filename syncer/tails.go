@@ -121,7 +121,7 @@ func (ts *tails) learn(space string, r Range, run Run, started time.Time) {
 		ts.bytes += tailOverhead
 	}
 	ts.mu.Unlock()
-	if r.sparse() {
+	if r.Sparse() {
 		run.Through = -1 // it shows not all there is
 	}
 	var behind bool

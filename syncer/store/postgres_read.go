@@ -132,7 +132,7 @@ func (d *postgresDialect) changes(ctx context.Context, space string, r syncer.Ra
 // plainChanges reports false where it can't tell where the page ends.
 func (d *postgresDialect) plainChanges(ctx context.Context, space string, r syncer.Range) (run syncer.Run, ok bool, err error) {
 	looked := models.MaxPageRows
-	if !r.Snapshot && r.HideUpTo == 0 {
+	if !r.Sparse() {
 		looked = pageRows(r)
 	}
 	conn, err := d.acquire(ctx)
@@ -164,13 +164,12 @@ func (d *postgresDialect) plainChanges(ctx context.Context, space string, r sync
 }
 
 func (d *postgresDialect) cutChanges(ctx context.Context, space string, r syncer.Range) (run syncer.Run, err error) {
-	sparse := r.Snapshot || r.HideUpTo > 0 || len(r.Collections) > 0
 	conn, err := d.acquire(ctx)
 	if err != nil {
 		return run, err
 	}
 	defer conn.Release()
-	rows, err := conn.Query(ctx, cutChanges, space, r.After, r.HideUpTo, sparse, models.MaxPageRows, models.MaxVersion+1,
+	rows, err := conn.Query(ctx, cutChanges, space, r.After, r.HideUpTo, r.Sparse(), models.MaxPageRows, models.MaxVersion+1,
 		r.Snapshot, r.Collections, pageRows(r), r.Limit, models.MaxPageBytes)
 	if err != nil {
 		return run, err

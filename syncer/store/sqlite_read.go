@@ -86,7 +86,6 @@ func cut(rows *sql.Rows, space models.Space, want syncer.Range) (syncer.Run, err
 	if want.Snapshot {
 		hide = space.Head
 	}
-	sparse := hide > 0 || len(want.Collections) > 0
 	page := syncer.Pager{Limit: want.Limit}
 	for looked := 1; rows.Next(); looked++ {
 		var c models.Change
@@ -95,7 +94,7 @@ func cut(rows *sql.Rows, space models.Space, want syncer.Range) (syncer.Run, err
 		if err != nil {
 			return syncer.Run{}, err
 		}
-		if sparse && looked > models.MaxPageRows {
+		if want.Sparse() && looked > models.MaxPageRows {
 			page.Stop(c.Version)
 			return page.Run(space, c.Version-1, false), nil
 		}
