@@ -479,7 +479,7 @@ func (g *guide) presence() {
 	g.client.Token = harness.Token(harness.Claims{"sub": "stranger", "spaces": harness.Claims{"team-42": "r"}})
 	put("409 presence_taken", `{}`)
 	g.ask("409 presence_taken", http.MethodDelete, herePath+"/guide", nil, "")
-	g.ask("200", http.MethodPut, herePath+"/stranger", nil, `{}`)
+	g.ask("200", http.MethodPut, herePath+"/stranger", nil, `{"ttl_s":120}`) // for as long as the crowd takes to come
 	g.client.Token = guide
 	g.crowd(998)
 	g.ask("429 presence_full", http.MethodPut, herePath+"/late", nil, `{}`)
