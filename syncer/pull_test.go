@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -392,12 +393,13 @@ func TestPush_cursor(t *testing.T) {
 func TestPull_waitMovesTheCursor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		head := int64(1)
+		var head atomic.Int64
+		head.Store(1)
 		e := New(&scriptedStore{changes: func(Range) (Run, error) {
-			return Run{Through: head, Space: models.Space{Head: head, Epoch: 1}}, nil
+			return Run{Through: head.Load(), Space: models.Space{Head: head.Load(), Epoch: 1}}, nil
 		}}, &deaf{}, Options{})
 		time.AfterFunc(time.Second, func() {
-			head = 2
+			head.Store(2)
 			e.watchers.wake("s")
 		})
 		page, err := e.Pull(t.Context(), "s", PullRequest{Cursor: at(1), Wait: 3 * time.Second})
