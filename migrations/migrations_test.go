@@ -286,7 +286,7 @@ func write(t testing.TB, url string) []string {
 			space, data := found[0].Space, `{"a": 1}`
 			space.Head, space.Digest, space.LiveCount = 5, -1, 1
 			receipts := map[syncer.Client]syncer.Receipts{client: {Newest: []byte("receipts")}}
-			return []syncer.Writes{{Space: &space, Receipts: receipts, Documents: []models.Document{{
+			return []syncer.Writes{{Space: &space, Receipts: receipts, Documents: []*models.Document{{
 				SpaceID: "s1", Collection: "todos", ID: "t1", Version: 5, Data: &data, Size: int64(len(data)),
 				FieldVersions: `{"all":5}`, ClientID: "c1", EditID: "e1", UpdatedBy: "alice", UpdatedAt: 5,
 			}}}}

@@ -65,7 +65,7 @@ func BenchmarkDecide(b *testing.B) {
 				if bench.stored != "" {
 					locked.Documents[e.key] = &models.Document{
 						Collection: e.Collection, ID: e.ID, Version: 7,
-						Data: &bench.stored, Size: int64(len(bench.stored)), FieldVersions: putFields(7).String(),
+						Data: &bench.stored, Size: int64(len(bench.stored)), FieldVersions: putFields(7).textAt(7),
 					}
 				}
 			}
@@ -190,7 +190,11 @@ type blank struct{ Store }
 func (blank) Commit(_ context.Context, g Group) error {
 	found := make([]*Locked, len(g.Touches))
 	for i := range found {
-		found[i] = &Locked{Space: models.Space{ID: g.Touches[i].Space}}
+		found[i] = &Locked{
+			Space:     models.Space{ID: g.Touches[i].Space},
+			Documents: make(map[Key]*models.Document),
+			Receipts:  make(map[Client]Receipts),
+		}
 	}
 	g.Decide(found)
 	return nil

@@ -61,9 +61,8 @@ type content struct {
 }
 
 // content reads a document for a patch; it is empty for everything else.
-func (d *decision) content(e *edit) (c content, err error) {
-	state := d.state(e.key)
-	doc := state.now
+func (s *docState) content(e *edit) (c content, err error) {
+	doc := s.now
 	if e.Op != models.OpPatch || !live(doc) {
 		return c, nil
 	}
@@ -73,18 +72,19 @@ func (d *decision) content(e *edit) (c content, err error) {
 	if c.object, err = parseObject([]byte(*doc.Data), e.patch); err != nil {
 		return c, fmt.Errorf("patch %s/%s: read its text: %w", doc.Collection, doc.ID, err)
 	}
-	if state.fields == nil {
-		if state.fields, err = parseFields(doc.FieldVersions); err != nil {
+	if s.fields == nil {
+		if s.fields, err = parseFields(doc.FieldVersions, doc.Version); err != nil {
 			return c, fmt.Errorf("patch %s/%s: %w", doc.Collection, doc.ID, err)
 		}
 	}
-	c.fields = state.fields
+	c.fields = s.fields
 	return c, nil
 }
 
 // change carries out an edit that passed the check. It returns the document after
-// it, doc itself if a patch alters nothing, or why the document can't be kept.
-func (d *decision) change(e *edit, doc *models.Document, content content) (*models.Document, *models.EditError, error) {
+// it, the same one if a patch alters nothing, or why the document can't be kept.
+func (d *decision) change(e *edit, state *docState, content content) (*models.Document, *models.EditError, error) {
+	doc := state.now
 	after := &models.Document{
 		SpaceID:    d.push.space,
 		Collection: e.Collection,
@@ -100,14 +100,14 @@ func (d *decision) change(e *edit, doc *models.Document, content content) (*mode
 	switch e.Op {
 	case models.OpDelete:
 		after.Deleted = true
-		d.keep(after, nil)
+		d.keep(state, after, nil)
 		return after, nil, nil
 	case models.OpPut:
 		setText(after, e.Data)
-		if d.tooLarge(after) {
+		if d.tooLarge(state, after) {
 			return nil, pushTooLarge(), nil
 		}
-		d.keep(after, putFields(d.version))
+		d.keep(state, after, putFields(d.version))
 		return after, nil, nil
 	case models.OpPatch:
 		done := content.object.merge(e.patch)
@@ -119,11 +119,11 @@ func (d *decision) change(e *edit, doc *models.Document, content content) (*mode
 			return nil, problem, nil
 		}
 		setText(after, text)
-		if d.tooLarge(after) {
+		if d.tooLarge(state, after) {
 			return nil, pushTooLarge(), nil
 		}
 		content.fields.note(done, d.version)
-		d.keep(after, content.fields)
+		d.keep(state, after, content.fields)
 		return after, nil, nil
 	}
 	return nil, nil, fmt.Errorf("edit %s: unknown op %q", e.EditID, e.Op)
@@ -135,20 +135,15 @@ func setText(doc *models.Document, text []byte) {
 }
 
 // keep makes doc the state that later edits of the push find.
-func (d *decision) keep(doc *models.Document, fields *fieldVersions) {
-	state := d.state(Key{doc.Collection, doc.ID})
+func (d *decision) keep(state *docState, doc *models.Document, fields *fieldVersions) {
+	d.written -= state.written()
 	state.now, state.fields = doc, fields
+	d.written += state.written()
 }
 
 // tooLarge reports whether the push writes too much with after.
-func (d *decision) tooLarge(after *models.Document) bool {
-	size := after.Size
-	for key, state := range d.docs {
-		if state.changed() && key != (Key{after.Collection, after.ID}) {
-			size += state.now.Size
-		}
-	}
-	return size > models.MaxPushBytes
+func (d *decision) tooLarge(state *docState, after *models.Document) bool {
+	return d.written-state.written()+after.Size > models.MaxPushBytes
 }
 
 func pushTooLarge() *models.EditError {

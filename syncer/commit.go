@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// commitTimeout bounds the time from a push's arrival to its commit. A push
-	// that has not begun by then is not run: its client has given up.
+	// commitTimeout bounds how long a push waits: one that has not begun by then is
+	// not run, for its client has given up. A transaction may take as long again.
 	commitTimeout = 10 * time.Second
 
 	// A group takes what is queued, up to here: enough to share a commit's cost,
@@ -23,9 +23,16 @@ const (
 	maxGroupEdits = 1000
 	maxGroupBytes = 4 << 20
 
-	// maxQueuedPushes bounds what waits on a node. Beyond it a push is refused at
-	// once, which is better than an answer that comes too late.
+	// A group costs the database much the same for one edit as for ten. So beside
+	// another one a group begins once there are enough edits for it, or at the other's
+	// end, unless the other is late.
+	enoughEdits = 10
+	late        = 20 * time.Millisecond
+
+	// What waits on a node is bounded. Beyond it a push is refused at once, which is
+	// better than an answer that comes too late.
 	maxQueuedPushes = 4096
+	maxQueuedBytes  = 64 << 20
 
 	// maxSlowSpaces is how many spaces a node waits for at a time, each on a
 	// connection of its own.
@@ -72,20 +79,24 @@ func (j *job) finish(a answer) {
 	close(j.done)
 }
 
-// committer drains the queued pushes of its spaces and commits them together. A
-// space always belongs to the same committer, so its pushes are committed in the
-// order they came, and the tail hears of them in that order.
+// committer carries out the queued pushes, as many as there are in one transaction.
+// Several transactions may be under way, but no two of the same space: so its pushes
+// are committed in the order they came, and the tail hears of them in that order.
 //
-// There is no timer: it takes what is queued when it is free. A lone push is
-// committed at once; under load the pushes that arrive during one commit share the
-// next one.
+// A lone push is committed at once, without a timer; under load the pushes that
+// arrive during one commit share the next one.
 type committer struct {
 	engine *Engine
 
 	mu      sync.Mutex
-	waiting []*job
-	busy    bool           // a goroutine is draining waiting
-	queue   map[string]int // pushes not yet begun, by space
+	waiting []*job          // in the order they came
+	ready   int             // edits in waiting whose space is not taken
+	groups  int             // transactions under way
+	late    int             // of these, the ones that take long
+	taken   map[string]bool // the spaces of groups
+	queue   map[string]int  // pushes not yet begun, by space
+	queued  int             // all of them
+	bytes   int             // their documents
 	// slow holds the pushes to spaces that somebody else had locked, or that were
 	// not there yet, when their group came. Each space is followed by a goroutine of
 	// its own that may wait, and gets what comes meanwhile: none of its pushes is in
@@ -94,12 +105,7 @@ type committer struct {
 }
 
 func newCommitter(e *Engine) *committer {
-	return &committer{engine: e, queue: make(map[string]int), slow: make(map[string][]*job)}
-}
-
-// committerOf returns the committer of a space.
-func (e *Engine) committerOf(space string) *committer {
-	return e.committers[hash32(space)%uint32(len(e.committers))]
+	return &committer{engine: e, taken: make(map[string]bool), queue: make(map[string]int), slow: make(map[string][]*job)}
 }
 
 // commit has p decided and committed, and returns what became of it.
@@ -108,7 +114,7 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 		return answer{}, err // the client has gone; better not begun than not answered
 	}
 	j := newJob(p, e.opts.Now())
-	if err := e.committerOf(p.space).add(j); err != nil {
+	if err := e.committer.add(j); err != nil {
 		return answer{}, err
 	}
 	select {
@@ -135,85 +141,148 @@ func (c *committer) add(j *job) error {
 			Code: models.CodeSpaceBusy, RetryAfter: time.Second,
 			Detail: "Too many pushes are waiting for this space. Nothing was changed; try again.",
 		}
-	case c.engine.queued.Load() >= maxQueuedPushes:
+	case c.queued >= maxQueuedPushes || c.bytes >= maxQueuedBytes:
 		return &models.Error{
 			Code: models.CodeUnavailable, RetryAfter: time.Second,
 			Detail: "Too many pushes are waiting. Nothing was changed; try again.",
 		}
 	}
-	c.count(space, 1)
+	c.enqueue(j)
 	if list, ok := c.slow[space]; ok {
 		c.slow[space] = append(list, j)
 		return nil
 	}
 	c.waiting = append(c.waiting, j)
-	if !c.busy {
-		c.busy = true
-		c.engine.committing.Go(c.drain)
+	if !c.taken[space] {
+		c.ready += j.edits
+		c.start()
 	}
 	return nil
 }
 
-// count counts pushes that have not begun.
-func (c *committer) count(space string, n int) {
-	c.engine.queued.Add(int64(n))
-	if c.queue[space] += n; c.queue[space] == 0 {
-		delete(c.queue, space)
-	}
+// enqueue counts a push that has not begun.
+func (c *committer) enqueue(j *job) {
+	c.queue[j.push.space]++
+	c.queued++
+	c.bytes += j.bytes
 }
 
-// drain commits group after group until nothing is queued.
-func (c *committer) drain() {
-	for {
+// dequeue counts a push that begins, or never will.
+func (c *committer) dequeue(j *job) {
+	if c.queue[j.push.space]--; c.queue[j.push.space] == 0 {
+		delete(c.queue, j.push.space)
+	}
+	c.queued--
+	c.bytes -= j.bytes
+}
+
+// start begins the groups that may begin.
+func (c *committer) start() {
+	for c.groups < c.engine.opts.Committers && c.ready > 0 && (c.ready >= enoughEdits || c.groups == c.late) {
 		jobs := c.take()
-		if jobs == nil {
-			return
+		if len(jobs) == 0 {
+			return // nobody waits for them any more
 		}
-		c.engine.commitGroup(jobs, false, c.follow)
+		c.groups++
+		c.engine.committing.Go(func() { c.run(jobs) })
 	}
 }
 
-// take returns the next group, nil if nothing is queued: then the committer is idle.
+// take takes the next group and its spaces.
 func (c *committer) take() []*job {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	jobs, rest := c.cut(c.waiting)
+	jobs, rest := c.cut(c.waiting, c.taken)
 	c.waiting = rest
-	if len(jobs) == 0 {
-		c.busy = false
+	for _, j := range jobs {
+		c.taken[j.push.space] = true
 	}
+	c.countReady()
 	return jobs
 }
 
+// countReady counts what may begin after spaces were taken or given back.
+func (c *committer) countReady() {
+	c.ready = 0
+	for _, j := range c.waiting {
+		if !c.taken[j.push.space] {
+			c.ready += j.edits
+		}
+	}
+}
+
+// run commits a group and begins what waited for its end.
+func (c *committer) run(jobs []*job) {
+	spaces := make([]string, len(jobs)) // commitGroup hands jobs over
+	for i, j := range jobs {
+		spaces[i] = j.push.space
+	}
+	isLate, ended := false, false
+	alarm := time.AfterFunc(late, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !ended {
+			isLate = true
+			c.late++
+			c.start()
+		}
+	})
+	c.engine.commitGroup(jobs, false, c.follow)
+	alarm.Stop()
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ended = true; isLate {
+		c.late--
+	}
+	c.groups--
+	for _, space := range spaces {
+		delete(c.taken, space)
+	}
+	c.countReady()
+	c.start()
+}
+
 // cut takes the jobs of one group off list, without those that nobody waits for any
-// more. There is a rest only if there are jobs.
-func (c *committer) cut(list []*job) (jobs, rest []*job) {
+// more and those of spaces that are taken.
+func (c *committer) cut(list []*job, taken map[string]bool) (jobs, rest []*job) {
 	edits, size := 0, 0
+	rest = list[:0]
 	for i, j := range list {
-		if len(jobs) > 0 && (edits+j.edits > maxGroupEdits || size+j.bytes > maxGroupBytes) {
-			return jobs, list[i:]
+		switch {
+		case taken[j.push.space]:
+			rest = append(rest, j)
+			continue
+		case len(jobs) > 0 && (edits+j.edits > maxGroupEdits || size+j.bytes > maxGroupBytes):
+			rest = append(rest, list[i:]...)
+			clear(list[len(rest):])
+			return jobs, rest
 		}
 		if c.begin(j) {
 			jobs = append(jobs, j)
 			edits, size = edits+j.edits, size+j.bytes
 		}
 	}
-	return jobs, nil
+	clear(list[len(rest):])
+	return jobs, rest
 }
 
 // begin reports whether j is to be run.
 func (c *committer) begin(j *job) bool {
-	c.count(j.push.space, -1)
+	c.dequeue(j)
 	if !j.state.CompareAndSwap(queued, taken) {
 		return false
 	}
-	if c.engine.opts.Now().Sub(j.arrived) > commitTimeout {
-		j.finish(answer{err: &models.Error{
-			Code: models.CodeUnavailable, RetryAfter: time.Second,
-			Detail: "The push waited too long. Nothing was changed; try again.",
-		}})
+	return !c.engine.tooOld(j)
+}
+
+// tooOld answers j if it has waited too long to be run.
+func (e *Engine) tooOld(j *job) bool {
+	if e.opts.Now().Sub(j.arrived) <= commitTimeout {
 		return false
 	}
+	j.finish(answer{err: &models.Error{
+		Code: models.CodeUnavailable, RetryAfter: time.Second,
+		Detail: "The push waited too long. Nothing was changed; try again.",
+	}})
 	return true
 }
 
@@ -225,8 +294,8 @@ func (c *committer) follow(space string, jobs []*job) {
 	defer c.mu.Unlock()
 	for _, j := range jobs {
 		j.state.Store(queued)
+		c.enqueue(j)
 	}
-	c.count(space, len(jobs))
 	c.waiting = slices.DeleteFunc(c.waiting, func(j *job) bool {
 		if j.push.space != space {
 			return false
@@ -234,6 +303,7 @@ func (c *committer) follow(space string, jobs []*job) {
 		jobs = append(jobs, j)
 		return true
 	})
+	c.countReady()
 	c.slow[space] = jobs
 	c.engine.committing.Go(func() {
 		for more := true; more; {
@@ -252,7 +322,7 @@ func (c *committer) follow(space string, jobs []*job) {
 func (c *committer) takeSlow(space string) []*job {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	jobs, rest := c.cut(c.slow[space])
+	jobs, rest := c.cut(c.slow[space], nil)
 	if c.slow[space] = rest; len(jobs) == 0 {
 		delete(c.slow, space)
 	}
@@ -329,7 +399,9 @@ func (e *Engine) split(g *group, wait bool, leftOut func(space string, jobs []*j
 			continue
 		}
 		for _, j := range s.jobs {
-			e.commitGroup([]*job{j}, true, nil)
+			if !e.tooOld(j) {
+				e.commitGroup([]*job{j}, true, nil)
+			}
 		}
 	}
 }

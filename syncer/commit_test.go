@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,21 +34,26 @@ type handed struct {
 	err   error
 }
 
-// atDesk runs test in a bubble with virtual time; no goroutine may outlive it.
+// atDesk runs test with one committer in a bubble with virtual time; no goroutine
+// may outlive it.
 func atDesk(t *testing.T, test func(*desk)) {
+	t.Helper()
+	atDesks(t, 1, test)
+}
+
+func atDesks(t *testing.T, committers int, test func(*desk)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d := &desk{t: t, store: newModelStore(), broker: &deaf{}}
-		d.engine = New(d.store, d.broker, Options{NewEpoch: func() int64 { return 7 }})
+		d.engine = New(d.store, d.broker, Options{NewEpoch: func() int64 { return 7 }, Committers: committers})
 		test(d)
 		d.engine.Close()
-		if n := d.engine.queued.Load(); n != 0 {
-			t.Errorf("%d pushes are counted as waiting at the end", n)
-		}
-		for _, c := range d.engine.committers {
-			if len(c.waiting) != 0 || len(c.queue) != 0 || len(c.slow) != 0 || c.busy {
-				t.Errorf("a committer is left with %d waiting, queue %v, slow %v, busy %t", len(c.waiting), c.queue, c.slow, c.busy)
-			}
+		c := d.engine.committer
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.queued != 0 || c.bytes != 0 || c.ready != 0 || c.groups != 0 || c.late != 0 ||
+			len(c.waiting) != 0 || len(c.taken) != 0 || len(c.queue) != 0 || len(c.slow) != 0 {
+			t.Errorf("the committer is left with %+v", c)
 		}
 	})
 }
@@ -166,6 +172,16 @@ func (d *desk) committed(want ...string) {
 	}
 }
 
+func (d *desk) groups(want int, why string) {
+	d.t.Helper()
+	c := d.engine.committer
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.groups != want {
+		d.t.Errorf("%d groups are under way, want %d: %s", c.groups, want, why)
+	}
+}
+
 func TestCommit_whatIsQueuedSharesATransaction(t *testing.T) {
 	t.Parallel()
 	atDesk(t, func(d *desk) {
@@ -192,6 +208,61 @@ func TestCommit_whatIsQueuedSharesATransaction(t *testing.T) {
 		d.committed("a", "a b c")
 		if diff := cmp.Diff([]Message{{Space: "a", Version: 1}, {Space: "a", Version: 3}, {Space: "b", Version: 1}}, d.broker.published); diff != "" {
 			d.t.Errorf("pokes (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestCommit_aSecondGroupWaitsForEnough(t *testing.T) {
+	t.Parallel()
+	atDesks(t, 2, func(d *desk) {
+		d.shut()
+		var list []*handed
+		for range 1 + enoughEdits {
+			list = append(list, d.one("a"))
+		}
+		d.groups(1, "no two of the same space")
+		for range enoughEdits - 1 {
+			d.one("b")
+		}
+		d.groups(1, "one edit is missing")
+		last := d.one("c")
+		d.groups(2, "there are enough")
+		for range enoughEdits {
+			d.one("d")
+		}
+		d.groups(2, "there are no more committers")
+		d.open()
+		d.version(last)
+		for i, h := range list {
+			if got := d.version(h); got != int64(i+1) {
+				d.t.Errorf("push %d has version %d", i+1, got)
+			}
+		}
+		synctest.Wait()
+		if !slices.ContainsFunc(d.store.groups, func(g []string) bool { return slices.Equal(g, []string{"b", "c"}) }) {
+			d.t.Errorf("transactions %q, want one of b and c", d.store.groups)
+		}
+	})
+}
+
+// A group that hangs must not hold up a push that finds no company.
+func TestCommit_aLateGroupIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	atDesks(t, 2, func(d *desk) {
+		d.shut()
+		hangs, same := d.one("a"), d.one("a")
+		lone := d.one("b")
+		d.groups(1, "there is not enough for another")
+		time.Sleep(late)
+		synctest.Wait()
+		d.groups(2, "the first one is late")
+		third := d.one("c") // both places are taken
+		d.open()
+		for _, h := range []*handed{hangs, same, lone, third} {
+			d.version(h)
+		}
+		if got := d.version(same); got != 2 {
+			d.t.Errorf("the second push of a space has version %d", got)
 		}
 	})
 }

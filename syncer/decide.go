@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/tidemark/tidemark/models"
@@ -20,7 +19,9 @@ type decision struct {
 	version  int64
 	receipts ring
 	docs     map[Key]*docState
-	fates    map[string]fate // of this push's edits so far, by edit_id
+	written  int64          // bytes of the documents that the edits so far changed
+	fates    []fate         // of the edits so far
+	named    map[string]int // where in fates, by edit_id; made when an edit names another
 	// shown holds what results show of a document. They share it, because a large
 	// document can be in conflict with each edit of a push.
 	shown map[*models.Document]*models.Change
@@ -35,6 +36,14 @@ type docState struct {
 }
 
 func (s *docState) changed() bool { return s.now != s.before }
+
+// written is what the document adds to the bytes that the push writes.
+func (s *docState) written() int64 {
+	if !s.changed() {
+		return 0
+	}
+	return s.now.Size
+}
 
 // fate is what a later edit of the same push needs to know of an edit.
 type fate struct {
@@ -74,8 +83,7 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 		version:  max(locked.Space.Head+1, locked.Now),
 		receipts: receipts,
 		docs:     make(map[Key]*docState, len(p.edits)),
-		fates:    make(map[string]fate, len(p.edits)),
-		shown:    make(map[*models.Document]*models.Change),
+		fates:    make([]fate, 0, len(p.edits)),
 	}
 	results := make([]models.EditResult, len(p.edits))
 	for i := range p.edits {
@@ -89,7 +97,7 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 			return nil, Writes{}, err
 		}
 		results[i] = result
-		d.fates[e.EditID] = fate{e.key, result.Status == models.StatusApplied, receipt}
+		d.fates = append(d.fates, fate{e.key, result.Status == models.StatusApplied, receipt})
 	}
 	var w Writes
 	if !d.undo(results) {
@@ -110,8 +118,9 @@ func (d *decision) decideEdit(e *edit) (models.EditResult, receipt, error) {
 	if refusal != nil {
 		return *refusal, receipt{}, nil
 	}
-	doc := d.state(e.key).now
-	content, err := d.content(e)
+	state := d.state(e.key)
+	doc := state.now
+	content, err := state.content(e)
 	if err != nil {
 		return models.EditResult{}, receipt{}, err
 	}
@@ -121,7 +130,7 @@ func (d *decision) decideEdit(e *edit) (models.EditResult, receipt, error) {
 		return conflict(names), receipt{}, nil
 	case passes:
 		var problem *models.EditError
-		if after, problem, err = d.change(e, doc, content); err != nil || problem != nil {
+		if after, problem, err = d.change(e, state, content); err != nil || problem != nil {
 			return rejected(problem), receipt{}, err
 		}
 	}
@@ -173,7 +182,7 @@ func (d *decision) base(e *edit) (on base, refusal *models.EditResult) {
 	case e.BaseVersion != nil:
 		return base{version: *e.BaseVersion}, nil
 	}
-	earlier, ok := d.fates[e.BaseEditID]
+	earlier, ok := d.earlier(e.BaseEditID)
 	if !ok {
 		earlier.receipt, earlier.applied = d.receipts.find(hashEditID(e.BaseEditID))
 		if !earlier.applied {
@@ -200,6 +209,21 @@ func (d *decision) base(e *edit) (on base, refusal *models.EditResult) {
 		return base{version: earlier.receipt.version}, nil
 	}
 	return base{version: earlier.receipt.base, loose: true, own: d.ownVersions(earlier.receipt.base)}, nil
+}
+
+// earlier returns the fate of an edit of this push that came before.
+func (d *decision) earlier(id string) (fate, bool) {
+	if d.named == nil {
+		d.named = make(map[string]int, len(d.push.edits))
+	}
+	for i := len(d.named); i < len(d.fates); i++ {
+		d.named[d.push.edits[i].EditID] = i
+	}
+	i, ok := d.named[id]
+	if !ok {
+		return fate{}, false
+	}
+	return d.fates[i], true
 }
 
 // ownVersions returns the versions above base that this client made, as far as
@@ -292,6 +316,9 @@ func (d *decision) show(e *edit, r *models.EditResult) error {
 		return fmt.Errorf("show %s/%s: its text was not read", doc.Collection, doc.ID)
 	}
 	if d.shown[doc] == nil {
+		if d.shown == nil {
+			d.shown = make(map[*models.Document]*models.Change)
+		}
 		d.shown[doc] = doc.Change()
 	}
 	r.Current = d.shown[doc]
@@ -302,25 +329,27 @@ func (d *decision) show(e *edit, r *models.EditResult) error {
 func (d *decision) writes(results []models.EditResult) Writes {
 	var w Writes
 	space := d.locked.Space
-	for _, key := range slices.SortedFunc(maps.Keys(d.docs), compareKeys) {
-		state := d.docs[key]
+	for _, state := range d.docs {
 		if !state.changed() {
 			continue
 		}
 		if state.fields != nil {
-			state.now.FieldVersions = state.fields.String()
+			state.now.FieldVersions = state.fields.textAt(state.now.Version)
 		}
 		account(&space, state.before, state.now)
-		w.Documents = append(w.Documents, *state.now)
+		if w.Documents == nil {
+			w.Documents = make([]*models.Document, 0, len(d.docs))
+		}
+		w.Documents = append(w.Documents, state.now)
 	}
 	if len(w.Documents) > 0 {
 		space.Head = d.version
 		w.Space = &space
 	}
-	var added []receipt
+	added := make([]receipt, 0, len(results))
 	for i, r := range results {
 		if e := &d.push.edits[i]; r.Status == models.StatusApplied && !r.Replayed && !e.unnamed {
-			added = append(added, d.fates[e.EditID].receipt)
+			added = append(added, d.fates[i].receipt)
 		}
 	}
 	if len(added) > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -56,7 +57,7 @@ func (w *world) run(p *push) []models.EditResult {
 	w.state.Now = w.now
 	found := w.state
 	found.Documents = make(map[Key]*models.Document)
-	for _, want := range wants(p.edits) {
+	for _, want := range wantsOf(p) {
 		if stored, ok := w.state.Documents[want.Key]; ok {
 			doc := *stored
 			if !want.Data && doc.Version == want.Base {
@@ -73,6 +74,13 @@ func (w *world) run(p *push) []models.EditResult {
 	return results
 }
 
+// wantsOf returns what must be read for p.
+func wantsOf(p *push) []Want {
+	s := spaceGroup{wanted: make(map[Key]wanted)}
+	s.add(newJob(p, time.Time{}))
+	return s.touch.Documents
+}
+
 // keep takes in what a push writes.
 func (w *world) keep(writes Writes) {
 	w.t.Helper()
@@ -86,7 +94,7 @@ func (w *world) keep(writes Writes) {
 		if doc.Version != writes.Space.Head {
 			w.t.Errorf("%s is written at version %d of head %d", doc.ID, doc.Version, writes.Space.Head)
 		}
-		w.state.Documents[Key{doc.Collection, doc.ID}] = &doc
+		w.state.Documents[Key{doc.Collection, doc.ID}] = doc
 	}
 	if len(writes.Receipts) > 0 {
 		w.state.Receipts = writes.Receipts
@@ -717,11 +725,11 @@ func TestWants(t *testing.T) {
 		{Key: Key{"c", "deletion"}, Base: 8},
 		{Key: Key{"c", "patch"}, Base: 9, Data: true},
 		{Key: Key{"c", "pipelined"}, Data: true},
-		{Key: Key{"c", "forced"}},
-		{Key: Key{"c", "forced-patch"}, Data: true},
+		{Key: Key{"c", "forced"}, Base: AnyVersion},
+		{Key: Key{"c", "forced-patch"}, Base: AnyVersion, Data: true},
 		{Key: Key{"c", "twice"}, Base: 7, Data: true},
 	}
-	if diff := cmp.Diff(want, wants(checked)); diff != "" {
+	if diff := cmp.Diff(want, wantsOf(&push{space: "s", edits: checked})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

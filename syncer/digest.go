@@ -1,7 +1,6 @@
 package syncer
 
 import (
-	"hash/fnv"
 	"strconv"
 
 	"github.com/tidemark/tidemark/models"
@@ -13,22 +12,10 @@ import (
 // the hashes of two documents whose versions differ in the last digit differ by
 // almost the same amount, and swapping the two versions would keep the sum.
 func documentHash(collection, id string, version int64) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(collection))
-	h.Write([]byte{0})
-	h.Write([]byte(id))
-	h.Write([]byte{0})
-	h.Write(strconv.AppendInt(nil, version, 10))
-	return mix(h.Sum64())
-}
-
-// mix is the 64-bit finalizer of MurmurHash3: every input bit reaches every output bit.
-func mix(h uint64) uint64 {
-	h ^= h >> 33
-	h *= 0xff51afd7ed558ccd
-	h ^= h >> 33
-	h *= 0xc4ceb9fe1a85ec53
-	return h ^ h>>33
+	var digits [20]byte
+	h := fnvZero(fnv(uint64(fnvOffset), collection))
+	h = fnvZero(fnv(h, id))
+	return mix(fnv(h, strconv.AppendInt(digits[:0], version, 10)))
 }
 
 // account moves the space's digest and live count from one state of a document

@@ -104,28 +104,18 @@ func (e *edit) checkData() {
 	e.patch = patch
 }
 
-// wants returns what must be read to decide edits: each document once.
-func wants(edits []edit) []Want {
-	list := make([]Want, 0, len(edits))
-	at := make(map[Key]int, len(edits))
-	for i := range edits {
-		e := &edits[i]
-		if e.problem != nil {
-			continue
-		}
-		if j, ok := at[e.key]; ok {
-			list[j].Data = true // what the second edit finds depends on the fate of the first
-			continue
-		}
-		at[e.key] = len(list)
-		// A forced put or delete never conflicts, so nobody is shown the text.
-		w := Want{Key: e.key, Data: e.Op == models.OpPatch || e.BaseVersion == nil && !e.Force}
-		if e.BaseVersion != nil {
-			w.Base = *e.BaseVersion
-		}
-		list = append(list, w)
+// want returns what must be read to decide e, if it is the only edit of its document.
+func (e *edit) want() Want {
+	w := Want{Key: e.key, Data: e.Op == models.OpPatch}
+	switch {
+	case e.BaseVersion != nil:
+		w.Base = *e.BaseVersion
+	case e.Force: // a put or delete that never conflicts: nobody is shown the text
+		w.Base = AnyVersion
+	default:
+		w.Data = true
 	}
-	return list
+	return w
 }
 
 // precondition is an HTTP precondition (RFC 9110, section 13.1) on a document.

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tidemark/tidemark/models"
@@ -28,9 +27,8 @@ type Options struct {
 	// Default: 62 random bits.
 	NewEpoch func() int64
 
-	// Committers is how many transactions may carry out pushes at a time. A space
-	// always goes to the same one. Default: one, which is right for a database with
-	// one writer.
+	// Committers is how many transactions may carry out pushes at a time. Default:
+	// one, which is right for a database with one writer.
 	Committers int
 
 	// TailMemory bounds what the newest changes of all spaces may take in memory,
@@ -55,9 +53,8 @@ type Engine struct {
 
 	watchers   watchers
 	tails      *tails
-	committers []*committer
+	committer  *committer
 	older      olderReceipts
-	queued     atomic.Int64   // pushes not yet begun
 	committing sync.WaitGroup // goroutines of committers
 	collector  *collector
 	slowly     chan struct{} // held by who waits for a slow space
@@ -75,6 +72,7 @@ func New(store Store, broker Broker, opts Options) *Engine {
 		opts.PollMax = 5 * time.Second
 	}
 	opts.PollMax = max(opts.PollMin, opts.PollMax)
+	opts.Committers = max(opts.Committers, 1)
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -98,9 +96,7 @@ func New(store Store, broker Broker, opts Options) *Engine {
 		slowly:   make(chan struct{}, maxSlowSpaces),
 		draining: make(chan struct{}),
 	}
-	for range max(opts.Committers, 1) {
-		e.committers = append(e.committers, newCommitter(e))
-	}
+	e.committer = newCommitter(e)
 	e.collector = newCollector(e)
 	return e
 }

@@ -25,7 +25,11 @@ func putFields(version int64) *fieldVersions {
 	return &fieldVersions{All: version, Absent: version}
 }
 
-func parseFields(text string) (*fieldVersions, error) {
+// parseFields reads what text, made by textAt, says of a document at version.
+func parseFields(text string, version int64) (*fieldVersions, error) {
+	if text == "" {
+		return putFields(version), nil
+	}
 	f := &fieldVersions{}
 	if err := json.Unmarshal([]byte(text), f); err != nil {
 		return nil, fmt.Errorf("read stored field versions: %w", err)
@@ -33,7 +37,12 @@ func parseFields(text string) (*fieldVersions, error) {
 	return f, nil
 }
 
-func (f *fieldVersions) String() string {
+// textAt returns f as it is stored with a document at version: empty if a put made
+// that version, which most documents are.
+func (f *fieldVersions) textAt(version int64) string {
+	if len(f.Fields) == 0 && f.All == version && f.Absent == version {
+		return ""
+	}
 	text, err := json.Marshal(f)
 	if err != nil {
 		panic(err) // unreachable: integers and strings always encode

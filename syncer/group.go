@@ -3,7 +3,6 @@ package syncer
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"runtime/debug"
 	"slices"
 
@@ -23,17 +22,23 @@ type spaceGroup struct {
 	touch Touch
 	jobs  []*job
 
-	wanted map[Key]int // at which place of touch.Documents
+	wanted map[Key]wanted
 	known  map[Client]Receipts
 	left   bool // the store left the space out
 	commit spaceCommit
+}
+
+// wanted is a document that edits of a group look at.
+type wanted struct {
+	at int  // its place in touch.Documents
+	by *job // the last one
 }
 
 // spaceCommit is what a transaction did to a space, for whoever follows its feed.
 type spaceCommit struct {
 	space     models.Space // as it is after it
 	before    int64        // the head before it
-	documents []models.Document
+	documents []*models.Document
 }
 
 // newGroup puts jobs, which come in the order of their arrival, together by space.
@@ -47,7 +52,7 @@ func newGroup(jobs []*job, older *olderReceipts, newEpoch func() int64) *group {
 			at[j.push.space] = i
 			g.spaces = append(g.spaces, spaceGroup{
 				touch:  Touch{Space: j.push.space, Epoch: newEpoch()},
-				wanted: make(map[Key]int),
+				wanted: make(map[Key]wanted, len(j.push.edits)),
 			})
 		}
 		g.spaces[i].add(j)
@@ -62,18 +67,26 @@ func (s *spaceGroup) add(j *job) {
 	if client := j.push.client(); j.push.inbox == nil && !slices.Contains(s.touch.Clients, client) {
 		s.touch.Clients = append(s.touch.Clients, client)
 	}
-	for _, w := range wants(j.push.edits) {
-		at, ok := s.wanted[w.Key]
-		if !ok {
-			s.wanted[w.Key] = len(s.touch.Documents)
-			s.touch.Documents = append(s.touch.Documents, w)
-			continue
-		}
-		// Of two pushes that name different bases one needs the text.
-		if other := &s.touch.Documents[at]; w.Data || w.Base != other.Base {
-			other.Data = true
+	for i := range j.push.edits {
+		if e := &j.push.edits[i]; e.problem == nil {
+			s.want(j, e.want())
 		}
 	}
+}
+
+func (s *spaceGroup) want(j *job, w Want) {
+	known, ok := s.wanted[w.Key]
+	if !ok {
+		s.wanted[w.Key] = wanted{len(s.touch.Documents), j}
+		s.touch.Documents = append(s.touch.Documents, w)
+		return
+	}
+	// What the second edit of a push finds depends on the fate of the first, and of
+	// two pushes that name different bases one needs the text.
+	if other := &s.touch.Documents[known.at]; known.by == j || w.Data || w.Base != other.Base {
+		other.Data = true
+	}
+	s.wanted[w.Key] = wanted{known.at, j}
 }
 
 // touches is what a Store must read for the group.
@@ -101,46 +114,53 @@ func (g *group) decide(found []*Locked) []Writes {
 	return writes
 }
 
-// decide decides the pushes of one space and adds up what they write.
-func (s *spaceGroup) decide(locked *Locked) Writes {
+// decide decides the pushes of one space and returns what they write together.
+func (s *spaceGroup) decide(locked *Locked) (w Writes) {
 	before := locked.Space.Head
-	changed := make(map[Key]*models.Document)
-	receipts := make(map[Client]Receipts)
-	if locked.Documents == nil {
-		locked.Documents = make(map[Key]*models.Document)
+	if len(s.jobs) == 1 {
+		w = s.jobs[0].decide(*locked)
+	} else {
+		w = s.decideInTurn(locked)
 	}
-	if locked.Receipts == nil {
-		locked.Receipts = make(map[Client]Receipts)
+	slices.SortFunc(w.Documents, func(a, b *models.Document) int {
+		return compareKeys(Key{a.Collection, a.ID}, Key{b.Collection, b.ID})
+	})
+	s.commit = spaceCommit{space: locked.Space, before: before, documents: w.Documents}
+	if w.Space != nil {
+		s.commit.space = *w.Space
 	}
-	var inbox []InboxFate
+	return w
+}
+
+// decideInTurn decides each push on what those before it left.
+func (s *spaceGroup) decideInTurn(locked *Locked) Writes {
+	sum := Writes{Receipts: make(map[Client]Receipts)}
+	at := make(map[Key]int) // in sum.Documents
 	for _, j := range s.jobs {
 		w := j.decide(*locked)
 		if w.Space != nil {
-			locked.Space = *w.Space
+			locked.Space, sum.Space = *w.Space, w.Space
 		}
-		for i := range w.Documents {
-			d := &w.Documents[i]
+		for _, d := range w.Documents {
 			key := Key{d.Collection, d.ID}
-			locked.Documents[key], changed[key] = d, d
+			locked.Documents[key] = d
+			if i, again := at[key]; again {
+				sum.Documents[i] = d
+				continue
+			}
+			at[key] = len(sum.Documents)
+			sum.Documents = append(sum.Documents, d)
 		}
 		for client, r := range w.Receipts {
 			locked.Receipts[client] = r.onto(locked.Receipts[client])
-			receipts[client] = r.onto(receipts[client])
+			sum.Receipts[client] = r.onto(sum.Receipts[client])
 		}
 		for _, fate := range w.Inbox {
 			delete(locked.Inbox, fate.ID)
-			inbox = append(inbox, fate)
+			sum.Inbox = append(sum.Inbox, fate)
 		}
 	}
-	w := Writes{Receipts: receipts, Inbox: inbox}
-	for _, key := range slices.SortedFunc(maps.Keys(changed), compareKeys) {
-		w.Documents = append(w.Documents, *changed[key])
-	}
-	s.commit = spaceCommit{space: locked.Space, before: before, documents: w.Documents}
-	if len(w.Documents) > 0 {
-		w.Space = &s.commit.space
-	}
-	return w
+	return sum
 }
 
 // decide decides one push. What goes wrong with it is its own: it writes nothing,

@@ -159,7 +159,7 @@ func TestParseObject_damaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{``, `[]`, `"a"`, `{`, `{"a"`, `{"a":`, `{"a":{`, `{"a":{"b"`, `{"a":1`, `{"a" 1}`} {
+	for _, text := range []string{`[]`, `"a"`, `{`, `{"a"`, `{"a":`, `{"a":{`, `{"a":{"b"`, `{"a":1`, `{"a" 1}`} {
 		if _, err := parseObject([]byte(text), p); err == nil {
 			t.Errorf("read %q without an error", text)
 		}
@@ -251,7 +251,7 @@ func TestFieldVersions(t *testing.T) {
 		{20, []int64{30}, []string{"c", "e"}},
 		{9, []int64{20, 40}, []string{"b", "d"}},
 	} {
-		stored, err := parseFields(f.String())
+		stored, err := parseFields(f.textAt(41), 41)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,8 +264,8 @@ func TestFieldVersions(t *testing.T) {
 			t.Errorf("since %d, own %v (-want +got):\n%s", test.base, test.own, diff)
 		}
 	}
-	if want := `{"all":10,"absent":40,"fields":{"a":20,"b":30}}`; f.String() != want {
-		t.Errorf("stored as %s, want %s", f, want)
+	if want := `{"all":10,"absent":40,"fields":{"a":20,"b":30}}`; f.textAt(40) != want {
+		t.Errorf("stored as %s, want %s", f.textAt(40), want)
 	}
 }
 
@@ -284,9 +284,32 @@ func TestFieldVersions_neverOutgrowTheDocument(t *testing.T) {
 
 func TestParseFields_damaged(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{``, `[]`, `{"all":"x"}`, `{"all":1`} {
-		if _, err := parseFields(text); err == nil {
+	for _, text := range []string{`[]`, `{"all":"x"}`, `{"all":1`} {
+		if _, err := parseFields(text, 1); err == nil {
 			t.Errorf("read %q without an error", text)
 		}
+	}
+}
+
+// Most documents are as a put left them, so that is stored as nothing.
+func TestFieldVersions_ofAPut(t *testing.T) {
+	t.Parallel()
+	f := putFields(10)
+	if text := f.textAt(10); text != "" {
+		t.Errorf("stored as %q", text)
+	}
+	read, err := parseFields("", 10)
+	if err != nil || !cmp.Equal(f, read) {
+		t.Errorf("read back %v, %v", read, err)
+	}
+	f.note(patched{removed: []string{"a"}}, 20)
+	if want := `{"all":10,"absent":20}`; f.textAt(20) != want {
+		t.Errorf("stored as %s, want %s", f.textAt(20), want)
+	}
+	// A put and a patch of one push.
+	f = putFields(30)
+	f.note(patched{removed: []string{"a"}}, 30)
+	if text := f.textAt(30); text != "" {
+		t.Errorf("stored as %q", text)
 	}
 }

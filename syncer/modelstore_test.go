@@ -148,7 +148,7 @@ func (s *modelStore) write(t *Touch, w *Writes) {
 		space.row = *w.Space
 	}
 	for _, d := range w.Documents {
-		space.documents[Key{d.Collection, d.ID}] = d
+		space.documents[Key{d.Collection, d.ID}] = *d
 	}
 	for client, receipts := range w.Receipts {
 		space.receipts[client] = receipts.onto(space.receipts[client])

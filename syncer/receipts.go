@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math"
 	"math/rand/v2"
 
@@ -35,24 +34,16 @@ func newReceipt(e *models.Edit) receipt {
 	return receipt{
 		edit:    hashEditID(e.EditID),
 		key:     hash32(e.Collection, e.ID),
-		content: hash32(string(e.Op), string(e.Data)),
+		content: hash32(e.Op, e.Data),
 	}
 }
 
 // hashEditID returns the hash by which a receipt is found.
-func hashEditID(id string) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(id))
-	return mix(h.Sum64())
-}
+func hashEditID(id string) uint64 { return mix(fnv(fnvOffset, id)) }
 
-func hash32(parts ...string) uint32 {
-	h := fnv.New64a()
-	for _, p := range parts {
-		h.Write([]byte(p))
-		h.Write([]byte{0})
-	}
-	return uint32(mix(h.Sum64()))
+// hash32 returns the hash by which two texts are known again.
+func hash32[A, B ~string | ~[]byte](a A, b B) uint32 {
+	return uint32(mix(fnvZero(fnv(fnvZero(fnv(fnvOffset, a)), b))))
 }
 
 // Receipts are a client's receipts as they are stored, in two parts: most pushes

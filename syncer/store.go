@@ -111,11 +111,14 @@ func (e *GroupError) Unwrap() error { return e.Err }
 type Want struct {
 	Key
 	// Base is the version at which the document's text is not needed, because
-	// the client that names it as its base has that text.
+	// the client that names it as its base has that text. It may be AnyVersion.
 	Base int64
 	// Data asks for the text at any version.
 	Data bool
 }
+
+// AnyVersion is a Want's Base if the text is not needed whatever the version.
+const AnyVersion = -1
 
 // Locked is what the pushes of one space find, under the space's lock.
 type Locked struct {
@@ -134,7 +137,7 @@ type Locked struct {
 // Writes is what the pushes of one space change. The zero value writes nothing.
 type Writes struct {
 	Space     *models.Space       // new head, digest and live count; nil if no document changed
-	Documents []models.Document   // no Key twice, in no particular order
+	Documents []*models.Document  // no Key twice, in no particular order
 	Receipts  map[Client]Receipts // of other clients they stay as they were
 	// Inbox are rows of the inbox that are done with. They must be there, or nothing
 	// at all is written.

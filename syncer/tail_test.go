@@ -52,14 +52,14 @@ func (h *history) commit(epoch, step int64, texts map[string]string) *spaceCommi
 		h.edits++
 		collection, name, _ := strings.Cut(id, "/")
 		text := texts[id]
-		d := models.Document{
+		d := &models.Document{
 			SpaceID: "s", Collection: collection, ID: name, Version: space.row.Head, Deleted: text == "",
 			EditID: fmt.Sprint("e", h.edits),
 		}
 		if !d.Deleted {
 			d.Data, d.Size = &text, int64(len(text))
 		}
-		space.documents[Key{collection, name}] = d
+		space.documents[Key{collection, name}] = *d
 		c.documents = append(c.documents, d)
 	}
 	c.space = space.row
@@ -317,7 +317,7 @@ func commitOf(epoch, before, head int64) *spaceCommit {
 	text := "{}"
 	return &spaceCommit{
 		space: models.Space{ID: "s", Epoch: epoch, Head: head}, before: before,
-		documents: []models.Document{{Collection: "c", ID: fmt.Sprint("d", head), Version: head, Data: &text}},
+		documents: []*models.Document{{Collection: "c", ID: fmt.Sprint("d", head), Version: head, Data: &text}},
 	}
 }
 

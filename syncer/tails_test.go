@@ -157,7 +157,7 @@ func TestTails_leastRecentlyUsedGoes(t *testing.T) {
 		}
 	}
 	// One that grows beyond all goes itself in the end.
-	ts.commit(&spaceCommit{space: models.Space{ID: "d", Epoch: 1, Head: 10}, before: 9, documents: []models.Document{
+	ts.commit(&spaceCommit{space: models.Space{ID: "d", Epoch: 1, Head: 10}, before: 9, documents: []*models.Document{
 		{Collection: "c", ID: "d", Version: 10, Data: new(sized(4 * tailOverhead))},
 	}})
 	accounts(t, ts)

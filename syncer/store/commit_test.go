@@ -160,7 +160,7 @@ func TestPostgres_roundTrips(t *testing.T) {
 				l.Space.Head++
 				writes[j] = syncer.Writes{
 					Space: &l.Space, Receipts: map[syncer.Client]syncer.Receipts{client: {Newest: []byte("receipts")}},
-					Documents: []models.Document{{
+					Documents: []*models.Document{{
 						Collection: "todos", ID: fmt.Sprint("t", i), Version: l.Space.Head, Data: &text, Size: 2,
 					}},
 				}

@@ -37,7 +37,9 @@ func (tx *postgresTx) end() {
 	tx.conn.Release()
 }
 
-// In the statements below, lists of the same length come as arrays, row by row.
+// In the statements below, and in those that write, lists of the same length come as
+// arrays. They become rows in the select list, one row at a time: in FROM every list
+// would be put aside first.
 
 // createSpace makes the row of a space. Who makes it at the same time is waited for.
 const createSpace = `
@@ -64,8 +66,10 @@ const lockFreeSpaces = lockSpaces + ` SKIP LOCKED`
 // that has just begun to grow.
 const touchedClients = `
 SELECT n.place, c.receipts, CASE WHEN c.older_tag <> n.known THEN c.older_receipts END, c.older_tag
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
-     WITH ORDINALITY AS n (space_id, subject, client_id, known, place)
+FROM (
+    SELECT generate_subscripts($1::text[], 1) AS place, unnest($1::text[]) AS space_id, unnest($2::text[]) AS subject,
+           unnest($3::text[]) AS client_id, unnest($4::bigint[]) AS known
+) AS n
 CROSS JOIN LATERAL (
     SELECT receipts, older_receipts, older_tag
     FROM clients
@@ -80,11 +84,13 @@ CROSS JOIN LATERAL (
 const touchedDocuments = `
 SELECT n.place, d.version, d.deleted, d.size, d.field_versions,
        d.client_id, d.edit_id, d.updated_by, d.updated_at, d.data
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[])
-     WITH ORDINALITY AS n (space_id, collection, id, base, whole, place)
+FROM (
+    SELECT generate_subscripts($1::text[], 1) AS place, unnest($1::text[]) AS space_id, unnest($2::text[]) AS collection,
+           unnest($3::text[]) AS id, unnest($4::bigint[]) AS base, unnest($5::boolean[]) AS whole
+) AS n
 CROSS JOIN LATERAL (
     SELECT version, deleted, size, field_versions, client_id, edit_id, updated_by, updated_at,
-           CASE WHEN n.whole OR version <> n.base THEN data END AS data
+           CASE WHEN n.whole OR n.base >= 0 AND version <> n.base THEN data END AS data
     FROM documents
     WHERE space_id = n.space_id
       AND collection = n.collection

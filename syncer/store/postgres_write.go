@@ -15,17 +15,15 @@ import (
 
 const writeSpaces = `
 INSERT INTO spaces AS s (id, head, digest, live_count, epoch, created_at)
-SELECT n.id, n.head, n.digest, n.live_count, 0, 0
-FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS n (id, head, digest, live_count)
+SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), 0, 0
 ON CONFLICT (id) DO UPDATE
 SET head = excluded.head, digest = excluded.digest, live_count = excluded.live_count`
 
 const writeDocuments = `
 INSERT INTO documents (space_id, collection, id, version, deleted, data, size, field_versions,
                        client_id, edit_id, updated_by, updated_at)
-SELECT *
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::json[], $7::bigint[], $8::text[],
-            $9::text[], $10::text[], $11::text[], $12::bigint[])
+SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::bigint[]), unnest($5::boolean[]), unnest($6::json[]),
+       unnest($7::bigint[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::bigint[])
 ON CONFLICT (space_id, collection, id) DO UPDATE
 SET version = excluded.version, deleted = excluded.deleted, data = excluded.data, size = excluded.size,
     field_versions = excluded.field_versions, client_id = excluded.client_id, edit_id = excluded.edit_id,
@@ -35,8 +33,8 @@ SET version = excluded.version, deleted = excluded.deleted, data = excluded.data
 // the row, which then takes a new place without them.
 const writeClients = `
 INSERT INTO clients AS c (space_id, subject, client_id, receipts, older_receipts, older_tag, seen_at)
-SELECT *
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[], $7::bigint[])
+SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::bytea[]), unnest($5::bytea[]),
+       unnest($6::bigint[]), unnest($7::bigint[])
 ON CONFLICT (space_id, subject, client_id) DO UPDATE
 SET receipts = excluded.receipts, older_receipts = COALESCE(NULLIF(excluded.older_receipts, ''), c.older_receipts),
     older_tag = COALESCE(NULLIF(excluded.older_tag, 0), c.older_tag),
@@ -130,8 +128,7 @@ func (r *groupRows) add(space string, found *syncer.Locked, w *syncer.Writes) {
 		s.live = append(s.live, w.Space.LiveCount)
 	}
 	d := &r.documents
-	for i := range w.Documents {
-		row := &w.Documents[i]
+	for _, row := range w.Documents {
 		d.space = append(d.space, space)
 		d.collection = append(d.collection, row.Collection)
 		d.id = append(d.id, row.ID)

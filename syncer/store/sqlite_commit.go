@@ -60,7 +60,7 @@ WHERE space_id = ?1
 
 	sqliteReadDocument = `
 SELECT version, deleted, size, field_versions, client_id, edit_id, updated_by, updated_at,
-       CASE WHEN ?5 OR version <> ?4 THEN data END
+       CASE WHEN ?5 OR ?4 >= 0 AND version <> ?4 THEN data END
 FROM documents
 WHERE space_id = ?1
   AND collection = ?2
@@ -212,8 +212,7 @@ func (tx *sqliteTx) writeOne(ctx context.Context, found *syncer.Locked, w *synce
 		return err
 	}
 	documents := tx.tx.StmtContext(ctx, tx.writer.writeDocument)
-	for i := range w.Documents {
-		d := &w.Documents[i]
+	for _, d := range w.Documents {
 		_, err := documents.ExecContext(ctx, s.ID, d.Collection, d.ID, d.Version, d.Deleted, d.Data, d.Size, d.FieldVersions,
 			d.ClientID, d.EditID, d.UpdatedBy, d.UpdatedAt)
 		if err != nil {

@@ -92,6 +92,7 @@ func commitReadsWantedText(t *testing.T, w *world) {
 		{"base is older", "todos/live", 4, false, true},
 		{"base is newer", "todos/live", 6, false, true},
 		{"no base", "todos/live", 0, false, true},
+		{"any version is as good as the base", "todos/live", syncer.AnyVersion, false, false},
 		{"tombstone", "todos/gone", 0, true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

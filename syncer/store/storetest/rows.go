@@ -76,11 +76,13 @@ func commit(ctx context.Context, store syncer.Store, touch syncer.Touch, decide 
 // goes with them.
 func writes(locked syncer.Locked, documents ...models.Document) syncer.Writes {
 	space := locked.Space
-	for i := range documents {
-		documents[i].SpaceID = space.ID
-		space.Head = max(space.Head, documents[i].Version)
+	w := syncer.Writes{Space: &space}
+	for _, d := range documents {
+		d.SpaceID = space.ID
+		space.Head = max(space.Head, d.Version)
+		w.Documents = append(w.Documents, &d)
 	}
-	return syncer.Writes{Space: &space, Documents: documents}
+	return w
 }
 
 // write commits documents to w's space.
