@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ import (
 const (
 	mediaJSON       = "application/json"
 	mediaMergePatch = "application/merge-patch+json"
+
+	maxRoom = 64 << 10
 )
 
 // readBody returns the whole body, inflated. Errors: the media type is none of
@@ -44,11 +47,14 @@ func readBody(c echo.Context, media ...string) ([]byte, error) {
 			return nil, bodyError(err)
 		}
 	}
-	body, err := io.ReadAll(io.LimitReader(source, models.MaxBodyBytes+1))
+	var body bytes.Buffer
+	// Room for what is announced, as far as that costs little: it may never come.
+	body.Grow(int(min(max(r.ContentLength, 0), maxRoom)) + bytes.MinRead)
+	_, err = body.ReadFrom(io.LimitReader(source, models.MaxBodyBytes+1))
 	switch {
 	case err != nil:
 		return nil, bodyError(err)
-	case len(body) > models.MaxBodyBytes:
+	case body.Len() > models.MaxBodyBytes:
 		return nil, bodyTooLarge()
 	}
 	// The body is here, so its deadline (boundBody) must not end the request.
@@ -56,7 +62,7 @@ func readBody(c echo.Context, media ...string) ([]byte, error) {
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, fmt.Errorf("reset the body's deadline: %w", err)
 	}
-	return body, nil
+	return body.Bytes(), nil
 }
 
 func checkMediaType(r *http.Request, media []string) error {

@@ -26,9 +26,11 @@ func decodePush(body []byte) (*models.PushRequest, error) {
 		case "client_id":
 			req.ClientID = d.text()
 		case "edits":
+			before := &models.Edit{}
 			d.array(func(i int) {
 				if i < models.MaxEdits {
-					req.Edits = append(req.Edits, d.edit())
+					req.Edits = append(req.Edits, d.edit(before))
+					before = &req.Edits[i]
 				} else {
 					d.tooMany()
 				}
@@ -55,16 +57,17 @@ func decodePush(body []byte) (*models.PushRequest, error) {
 	return req, validate(req)
 }
 
-func (d *decoder) edit() models.Edit {
+// edit reads an edit, which may be like the one before.
+func (d *decoder) edit(before *models.Edit) models.Edit {
 	var e models.Edit
 	d.object(editMembers, func(name string) {
 		switch name {
 		case "edit_id":
 			e.EditID = d.text()
 		case "op":
-			e.Op = models.Op(d.text())
+			e.Op = models.Op(d.textLike(string(before.Op)))
 		case "collection":
-			e.Collection = d.text()
+			e.Collection = d.textLike(before.Collection)
 		case "id":
 			e.ID = d.text()
 		case "base_version":

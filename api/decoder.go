@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -22,25 +23,39 @@ const maxFieldErrors = 20
 type decoder struct {
 	body   []byte
 	tokens *jsontext.Decoder
-	syntax error // the text is not JSON
+	source bytes.Buffer // of tokens
+	syntax error        // the text is not JSON
 	code   models.Code
 	fields []models.FieldError
 }
 
+// decoders keep their memory between bodies.
+var decoders = sync.Pool{New: func() any { return &decoder{tokens: &jsontext.Decoder{}} }}
+
+// newDecoder returns a decoder of body, to be used until its end.
 func newDecoder(body []byte) *decoder {
-	d := &decoder{body: body, tokens: jsontext.NewDecoder(bytes.NewBuffer(body),
-		// Both are judged here for the envelope and by the engine for documents.
-		// Invalid UTF-8 then only means escaped lone surrogates.
-		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
+	d, _ := decoders.Get().(*decoder)
+	d.open(body)
 	if !utf8.Valid(body) {
 		d.syntax = errors.New("it is not valid UTF-8")
 	}
 	return d
 }
 
+func (d *decoder) open(body []byte) {
+	*d = decoder{body: body, tokens: d.tokens, source: *bytes.NewBuffer(body)}
+	// Both are judged here for the envelope and by the engine for documents.
+	// Invalid UTF-8 then only means escaped lone surrogates.
+	d.tokens.Reset(&d.source, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
 // end returns what is wrong, if anything. A text that is not JSON comes before
 // everything else, because what was understood of it means nothing.
 func (d *decoder) end() error {
+	defer func() {
+		d.open(nil) // lets go of the body
+		decoders.Put(d)
+	}()
 	if d.syntax == nil {
 		if _, err := d.tokens.ReadToken(); err == nil {
 			d.syntax = errors.New("something follows the value")
@@ -144,11 +159,20 @@ func (d *decoder) scalar(want string, kinds ...jsontext.Kind) (jsontext.Value, b
 }
 
 func (d *decoder) text() string {
+	return d.textLike("")
+}
+
+// textLike is text where most are like an earlier one: it shares that one's memory.
+func (d *decoder) textLike(earlier string) string {
 	v, ok := d.scalar("must be a string", '"')
 	if !ok {
 		return ""
 	}
-	return string(unquote(v))
+	text := unquote(v)
+	if string(text) == earlier { // compared where it is
+		return earlier
+	}
+	return string(text)
 }
 
 // unquote returns the text of a JSON string. A lone surrogate becomes U+FFFD,

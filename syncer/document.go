@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -25,19 +26,17 @@ func checkDocument(text []byte) *models.EditError {
 	if len(text) > models.MaxDocumentBytes {
 		return tooManyBytes()
 	}
-	dec := jsontext.NewDecoder(bytes.NewReader(text))
+	c, _ := checkers.Get().(*checker)
+	defer c.release()
+	dec := c.open(text)
 	object := dec.PeekKind() == '{'
 	for values := 0; ; {
-		token, err := dec.ReadToken()
-		if err != nil {
-			return syntaxError(err)
-		}
-		isName := inName(dec)
-		if !isName && token.Kind() != '}' && token.Kind() != ']' {
-			values++
-		}
-		if problem := checkToken(dec, token, isName); problem != nil {
+		problem, isValue := checkNext(dec)
+		if problem != nil {
 			return problem
+		}
+		if isValue {
+			values++
 		}
 		if values > models.MaxDocumentValues {
 			return tooManyValues()
@@ -111,28 +110,69 @@ func inName(dec *jsontext.Decoder) bool {
 	return kind == '{' && length%2 == 1
 }
 
-// checkToken checks what the grammar does not: depth, numbers, U+0000, long names.
-func checkToken(dec *jsontext.Decoder, token jsontext.Token, isName bool) *models.EditError {
-	switch token.Kind() {
-	case '{', '[':
-		if dec.StackDepth() > models.MaxDocumentDepth {
-			return documentError(models.CodeDocumentTooDeep, "", "a document nests at most %d levels", models.MaxDocumentDepth)
+// checkNext reads the next token and checks what the grammar does not: depth,
+// numbers, U+0000, long names. It reports whether a value begins with it.
+func checkNext(dec *jsontext.Decoder) (problem *models.EditError, isValue bool) {
+	switch kind := dec.PeekKind(); kind {
+	case '{', '[', '}', ']':
+		if _, err := dec.ReadToken(); err != nil {
+			return syntaxError(err), false
 		}
+		if dec.StackDepth() > models.MaxDocumentDepth {
+			return documentError(models.CodeDocumentTooDeep, "", "a document nests at most %d levels", models.MaxDocumentDepth), false
+		}
+		return nil, kind == '{' || kind == '['
+	}
+	// As a value: a token would bring a copy.
+	raw, err := dec.ReadValue()
+	if err != nil {
+		return syntaxError(err), false
+	}
+	isName := inName(dec)
+	switch raw.Kind() {
 	case '0':
-		if !safeNumber(token.String()) {
+		if !safeNumber(string(raw)) {
 			return documentError(models.CodeInvalidDocument, dec.StackPointer(),
-				"a number must fit a float64, an integer lie within ±(2^53-1); send others as strings")
+				"a number must fit a float64, an integer lie within ±(2^53-1); send others as strings"), false
 		}
 	case '"':
-		text := token.String()
-		if strings.IndexByte(text, 0) >= 0 {
-			return documentError(models.CodeInvalidDocument, dec.StackPointer(), "U+0000 is not allowed in text")
+		length := len(raw) - len(`""`)
+		if bytes.IndexByte(raw, '\\') >= 0 {
+			text, _ := jsontext.AppendUnquote(nil, raw) // it has been read, so it is well formed
+			if bytes.IndexByte(text, 0) >= 0 {
+				return documentError(models.CodeInvalidDocument, dec.StackPointer(), "U+0000 is not allowed in text"), false
+			}
+			length = len(text)
 		}
-		if isName && len(text) > models.MaxKeyBytes {
-			return documentError(models.CodeInvalidDocument, "", "a member name holds at most %d bytes", models.MaxKeyBytes)
+		if isName && length > models.MaxKeyBytes {
+			return documentError(models.CodeInvalidDocument, "", "a member name holds at most %d bytes", models.MaxKeyBytes), false
 		}
 	}
-	return nil
+	return nil, !isName
+}
+
+// checker reads texts one after the other and keeps its memory between them.
+type checker struct {
+	text bytes.Buffer
+	dec  *jsontext.Decoder
+}
+
+var checkers = sync.Pool{New: func() any {
+	c := &checker{}
+	c.dec = jsontext.NewDecoder(&c.text)
+	return c
+}}
+
+// open returns a decoder of text, to be used until c is released.
+func (c *checker) open(text []byte) *jsontext.Decoder {
+	c.text = *bytes.NewBuffer(text)
+	c.dec.Reset(&c.text)
+	return c.dec
+}
+
+func (c *checker) release() {
+	c.open(nil) // lets go of the text
+	checkers.Put(c)
 }
 
 // safeNumber reports whether a JSON number keeps its value in a float64 (RFC
