@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/tidemark/tidemark/models"
 )
 
 // An encoder appends its wire form, documents byte for byte.
@@ -15,7 +17,7 @@ type encoder interface{ AppendJSON(b []byte) []byte }
 // larger than keepBody is left to the collector.
 var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
 
-const keepBody = 256 << 10
+const keepBody = 2 * models.MaxPageBytes
 
 // write answers with v.
 func write(c echo.Context, status int, v encoder) error {

@@ -11,8 +11,13 @@ import (
 // compact every document and escape its < > &, and documents are returned byte
 // for byte as they were sent.
 
-// timeFormat is RFC 3339 in UTC with milliseconds.
-const timeFormat = "2006-01-02T15:04:05.000Z"
+// appendTime appends milliseconds of Unix time as RFC 3339 in UTC with milliseconds.
+func appendTime(b []byte, ms int64) []byte {
+	t := time.UnixMilli(ms).UTC()
+	b = t.AppendFormat(b, time.RFC3339) // the only layout with a fast path
+	fraction := t.Nanosecond() / 1e6
+	return append(b[:len(b)-1], '.', '0'+byte(fraction/100), '0'+byte(fraction/10%10), '0'+byte(fraction%10), 'Z')
+}
 
 // Encode makes the wire form of c and keeps it, so that AppendJSON only copies it
 // however many ask for c. c must not be changed any more.
@@ -44,7 +49,7 @@ func (c *Change) AppendJSON(b []byte) []byte {
 		b = append(b, c.Data...)
 	}
 	b = append(b, `,"updated_at":"`...)
-	b = time.UnixMilli(c.UpdatedAt).UTC().AppendFormat(b, timeFormat)
+	b = appendTime(b, c.UpdatedAt)
 	b = append(b, `","updated_by":`...)
 	b = appendString(b, c.UpdatedBy)
 	b = append(b, `,"client_id":`...)

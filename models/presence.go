@@ -71,6 +71,6 @@ func (p *Presence) appendMembers(b []byte) []byte {
 	b = append(b, `,"state":`...)
 	b = append(b, p.State...)
 	b = append(b, `,"since":"`...)
-	b = time.UnixMilli(p.Since).UTC().AppendFormat(b, timeFormat)
+	b = appendTime(b, p.Since)
 	return append(b, '"')
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -11,18 +12,28 @@ import (
 	"github.com/tidemark/tidemark/syncer"
 )
 
-// plainChanges reads the next $5 documents of a feed together with its space's row,
-// in one statement and so from one snapshot: a head read apart could be newer than
-// the documents, and the client would never ask for what lies between. The client
-// of the statement cuts the page.
+// plainChanges reads a space's row and the next $5 documents of its feed, in one
+// statement and so from one snapshot: a head read apart could be newer than the
+// documents, and the client would never ask for what lies between. The client of
+// the statement cuts the page.
+//
+// The space comes first, its head, floor and too_large in columns of the documents,
+// which follow in the order in which an index yields them: nothing is sorted, so rows
+// are sent while others are read. No standard says that UNION ALL keeps its order;
+// PostgreSQL does, and the reader makes sure of it.
 //
 // Where the documents are so large that much of what is read would be cut off, it
-// reads none and says their size: cutChanges is for those. It looks at $6 rows at
-// most. Index documents_feed (space_id COLLATE "POSIX", version), twice: the collation is
-// the same as "C" by another name, which only that index has.
+// reads none and says so: cutChanges is for those. It looks at $6 rows at most, and
+// says whether nothing is left. Index documents_feed (space_id COLLATE "POSIX", version),
+// twice: the collation is the same as "C" by another name, which only that index has.
 const plainChanges = `
-WITH total AS MATERIALIZED (
-    SELECT COALESCE(sum(size), 0) AS bytes
+WITH space AS MATERIALIZED (
+    SELECT head, floor, epoch, CASE WHEN $4 THEN head ELSE $3 END AS hide
+    FROM spaces
+    WHERE id = $1
+),
+page AS MATERIALIZED (
+    SELECT count(*) AS documents, COALESCE(sum(size), 0) > $7 AS too_large
     FROM (
         SELECT size
         FROM (
@@ -32,17 +43,27 @@ WITH total AS MATERIALIZED (
             ORDER BY version
             LIMIT $6
         ) AS looked
-        WHERE NOT deleted OR version > CASE WHEN $4 THEN (SELECT head FROM spaces WHERE id = $1) ELSE $3 END
+        WHERE NOT deleted OR version > (SELECT hide FROM space)
         ORDER BY version
         LIMIT $5
     ) AS sizes
 )
-SELECT s.head, s.floor, s.epoch, t.bytes > $7,
-       d.collection, d.id, d.version, d.deleted, d.data, d.client_id, d.edit_id, d.updated_by, d.updated_at
-FROM spaces AS s
-CROSS JOIN total AS t
-LEFT JOIN LATERAL (
-    SELECT *
+SELECT epoch,
+       documents < $5 AND $6 > (
+           SELECT count(*)
+           FROM (
+               SELECT
+               FROM documents
+               WHERE space_id COLLATE "POSIX" = $1 AND version > $2
+               LIMIT $6
+           ) AS looked
+       ) AS complete,
+       NULL AS collection, NULL AS id, head AS version, too_large AS deleted, NULL AS data,
+       NULL AS client_id, NULL AS edit_id, NULL AS updated_by, floor AS updated_at
+FROM space
+CROSS JOIN page
+UNION ALL (
+    SELECT NULL, NULL, collection, id, version, deleted, data, client_id, edit_id, updated_by, updated_at
     FROM (
         SELECT collection, id, version, deleted, data, client_id, edit_id, updated_by, updated_at
         FROM documents
@@ -50,13 +71,11 @@ LEFT JOIN LATERAL (
         ORDER BY version
         LIMIT $6
     ) AS looked
-    WHERE t.bytes <= $7
-      AND (NOT deleted OR version > CASE WHEN $4 THEN s.head ELSE $3 END)
+    WHERE NOT (SELECT too_large FROM page)
+      AND (NOT deleted OR version > (SELECT hide FROM space))
     ORDER BY version
     LIMIT $5
-) AS d ON true
-WHERE s.id = $1
-ORDER BY d.version`
+)`
 
 // cutChanges is plainChanges for everything else: it cuts the page itself, before it
 // reads any text, and leaves out collections.
@@ -145,22 +164,30 @@ func (d *postgresDialect) plainChanges(ctx context.Context, space string, r sync
 		return run, false, err
 	}
 	defer rows.Close()
-	page, full, tooLarge, n := syncer.Pager{Limit: r.Limit}, false, false, 0
+	var epoch number
+	var complete pgtype.Bool
 	var row changeRow
-	into := append([]any{&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &tooLarge}, row.columns()...)
-	for rows.Next() && !full {
+	into := append([]any{&epoch, &complete}, row.columns()...)
+	if !rows.Next() {
+		return run, true, rows.Err() // there is no such space
+	}
+	if err := rows.Scan(into...); err != nil {
+		return run, false, err
+	}
+	at := models.Space{Head: int64(row.version), Floor: int64(row.at), Epoch: int64(epoch)}
+	tooLarge, all := row.deleted.Bool, complete.Bool
+	page, full := syncer.Pager{Limit: r.Limit}, false
+	for last := int64(0); rows.Next() && !full; last = int64(row.version) {
 		if err := rows.Scan(into...); err != nil {
 			return run, false, err
 		}
-		if !row.is() {
-			continue
+		if int64(row.version) < last {
+			return run, false, fmt.Errorf("the feed of %s was read out of order: %d after %d", space, row.version, last)
 		}
-		n++
 		full = !page.Add(row.change())
 	}
 	rows.Close()
-	hidden := looked == models.MaxPageRows && n < pageRows(r) && run.Space.Head > 0 // some of the rest may be
-	return page.Run(run.Space, run.Space.Head, full), !tooLarge && (full || !hidden), rows.Err()
+	return page.Run(at, at.Head, full), !tooLarge && (full || all), rows.Err()
 }
 
 func (d *postgresDialect) cutChanges(ctx context.Context, space string, r syncer.Range) (run syncer.Run, err error) {
