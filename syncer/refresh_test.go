@@ -294,6 +294,7 @@ func TestRefresh_pokes(t *testing.T) {
 		n.costs("of a space that nobody follows", 0, 0, poke(Message{Space: "other", Version: 9}))
 		n.costs("of no version", 1, 0, poke(Message{Space: "s"}))
 		n.costs("of a version that is not there", 1, 0, poke(Message{Space: "s", Version: head + 1}))
+		n.costs("of no space", 0, 1, poke(Message{}))
 		n.costs("of presence", 0, 0, poke(Message{Space: "s", Presence: []byte("{}")}))
 
 		polled := make(chan *models.Page)
@@ -409,6 +410,9 @@ func TestRefresh_many(t *testing.T) {
 		want := n.write(n.others, names[0])
 		n.write(n.others, names[headsAtOnce])
 		n.costs("a look at all", 2, 2, func() { tick(1) })
+		want = n.write(n.others, names[0])
+		n.write(n.others, names[headsAtOnce])
+		n.costs("a poke of no space", 2, 2, func() { n.broker.deliver(Message{}) })
 		n.costs("heads of all", 0, 0, func() {
 			heads, _, err := n.engine.Heads(n.t.Context(), names, 0)
 			if err != nil || heads[0].Version != want || heads[1].Version != 0 || heads[headsAtOnce].Version != want {

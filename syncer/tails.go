@@ -36,8 +36,9 @@ type tails struct {
 	bytes  int
 	// behind names the tails that the refresher must look at without delay.
 	// Each with the version that it is known to lack, 0 if that is not known.
-	behind map[string]int64
-	wake   chan struct{} // of one: there is something in behind
+	behind  map[string]int64
+	wake    chan struct{} // of one: there is something in behind
+	wakeAll chan struct{} // of one: any tail may be behind
 }
 
 func newTails(limit int, now func() time.Time) *tails {
@@ -47,7 +48,7 @@ func newTails(limit int, now func() time.Time) *tails {
 	return &tails{
 		limit: limit, now: now,
 		spaces: make(map[string]*tail), recent: list.New(),
-		behind: make(map[string]int64), wake: make(chan struct{}, 1),
+		behind: make(map[string]int64), wake: make(chan struct{}, 1), wakeAll: make(chan struct{}, 1),
 	}
 }
 
@@ -192,6 +193,15 @@ func (ts *tails) look(space string, version int64) {
 	ts.behind[space] = max(ts.behind[space], version)
 	select {
 	case ts.wake <- struct{}{}:
+	default: // the refresher has not looked since the last one
+	}
+}
+
+// lookAtAll has the refresher look at all spaces without delay: at their heads first,
+// for to read after each one would take longer than the leases of all others last.
+func (ts *tails) lookAtAll() {
+	select {
+	case ts.wakeAll <- struct{}{}:
 	default: // the refresher has not looked since the last one
 	}
 }
