@@ -332,6 +332,35 @@ func TestRefresh_ownCommitPastAGap(t *testing.T) {
 	})
 }
 
+// The same before the refresher had time to look.
+func TestPull_ownCommitPastAGap(t *testing.T) {
+	t.Parallel()
+	store := newModelStore()
+	here, there := New(store, &deaf{}, Options{}), New(store, &deaf{}, Options{})
+	here.tails.turn(true) // and nobody refreshes them
+	push := func(e *Engine, id string) int64 {
+		t.Helper()
+		res, err := e.Push(t.Context(), "s", "alice", &models.PushRequest{
+			ClientID: "c1", Edits: []models.Edit{put("e"+id, id, version(0), `{}`)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Version
+	}
+	push(here, "d1")
+	first, err := here.Pull(t.Context(), "s", PullRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	push(there, "d2")
+	want := push(here, "d3")
+	page, err := here.Pull(t.Context(), "s", PullRequest{Cursor: first.Cursor})
+	if err != nil || page.Version != want || len(page.Changes) != 2 {
+		t.Errorf("after a push at %d somebody else pulls %+v, %v", want, page, err)
+	}
+}
+
 // The database was put back: no client is told what was lost, and who knows of it
 // hears so.
 func TestRefresh_lostHistory(t *testing.T) {

@@ -45,6 +45,9 @@ type tail struct {
 	// checked is when the query began that has last shown that the head is the
 	// head. What is older proves nothing: another node may have committed since.
 	checked time.Time
+	// lacks is the newest version that this node has committed and that did not follow
+	// the head. Until the head has come so far, others would be shown less than is known here.
+	lacks int64
 	// used is when somebody was last answered from here.
 	used time.Time
 }
@@ -113,6 +116,7 @@ func (t *tail) advance(run Run, asked int64, started time.Time) bool {
 // that the tail has not got was committed before it.
 func (t *tail) commit(c *spaceCommit) bool {
 	if t.space.Head != c.before || t.space.Epoch != c.space.Epoch && t.space.Head > 0 {
+		t.lacks = max(t.lacks, c.space.Head)
 		return false
 	}
 	changes := make([]models.Change, len(c.documents))
