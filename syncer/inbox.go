@@ -205,18 +205,19 @@ func (c *collector) carry(ctx context.Context, rows []models.Inbox, hopeless boo
 	return len(answer.results), nil
 }
 
-// refuse moves rows to the refused ones without a look at any document.
+// refuse moves rows to the refused ones without a look at any document, and returns
+// how many: none where somebody holds their locks, or another node was faster.
 func (c *collector) refuse(ctx context.Context, rows []models.Inbox, problem models.EditError) (done int, err error) {
 	ids := make([]int64, len(rows))
 	for i := range rows {
 		ids[i] = rows[i].InboxID
 	}
-	if err := c.engine.store.RefuseInbox(ctx, ids, problem); err != nil {
-		return 0, err
+	done, err = c.engine.store.RefuseInbox(ctx, ids, problem)
+	if done > 0 && err == nil {
+		c.engine.opts.Logger.WarnContext(ctx, "inbox rows refused", "space", rows[0].Space,
+			"first_edit_id", inboxEditID(ids[0]), "code", problem.Code)
 	}
-	c.engine.opts.Logger.WarnContext(ctx, "inbox rows refused", "space", rows[0].Space,
-		"first_edit_id", inboxEditID(ids[0]), "code", problem.Code)
-	return len(rows), nil
+	return done, err
 }
 
 // end decides how to go on with a space.

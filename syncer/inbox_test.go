@@ -1,9 +1,12 @@
 package syncer
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,6 +99,25 @@ func TestCollector_panic(t *testing.T) {
 		t.Errorf("done %d, error %v", done, err)
 	}
 }
+
+// A row that somebody has locked can't be refused either. It stays, so to look again
+// at once would find it again, without end.
+func TestCollector_lockedRow(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	c := New(lockedInbox{}, nil, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}).collector
+	rows := []models.Inbox{{InboxID: 1, Space: "no space"}}
+	c.start(t.Context(), rows)
+	c.carrying.Wait()
+	if looked(c) || !c.quiet.Load() || log.Len() > 0 {
+		t.Errorf("quiet: %t, want it quiet; logged: %q, want nothing", c.quiet.Load(), log.String())
+	}
+}
+
+// lockedInbox is a store whose inbox somebody has locked.
+type lockedInbox struct{ Store }
+
+func (lockedInbox) RefuseInbox(context.Context, []int64, models.EditError) (int, error) { return 0, nil }
 
 func TestCollector_occupied(t *testing.T) {
 	t.Parallel()

@@ -51,8 +51,9 @@ type Store interface {
 	Inbox(ctx context.Context, want InboxRange) ([]models.Inbox, error)
 
 	// RefuseInbox moves those rows of the inbox that are still there to the refused
-	// ones, in a transaction of its own.
-	RefuseInbox(ctx context.Context, ids []int64, problem models.EditError) error
+	// ones, in a transaction of its own, and returns how many. It waits for nobody: a
+	// row that somebody has locked stays.
+	RefuseInbox(ctx context.Context, ids []int64, problem models.EditError) (moved int, err error)
 
 	// Ping returns nil if the database answers.
 	Ping(ctx context.Context) error

@@ -26,8 +26,9 @@ func (s *Store) Inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inb
 }
 
 // RefuseInbox implements syncer.Store.
-func (s *Store) RefuseInbox(ctx context.Context, ids []int64, problem models.EditError) error {
+func (s *Store) RefuseInbox(ctx context.Context, ids []int64, problem models.EditError) (moved int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return s.failure("refuse rows of the inbox", s.dialect.refuseInbox(ctx, ids, &problem))
+	moved, err = s.dialect.refuseInbox(ctx, ids, &problem)
+	return moved, s.failure("refuse rows of the inbox", err)
 }

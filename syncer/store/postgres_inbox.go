@@ -116,28 +116,28 @@ const planByIndex = `SET LOCAL enable_seqscan = off`
 const allTaken = `
 SELECT 1 / CAST((SELECT count(*) FROM gone) = cardinality($1) AS integer)`
 
-// whatWasThere is for who doesn't mind.
+// whatWasThere counts, for who doesn't mind.
 const whatWasThere = `
 SELECT count(*)
 FROM gone`
 
-func (d *postgresDialect) refuseInbox(ctx context.Context, ids []int64, problem *models.EditError) error {
+func (d *postgresDialect) refuseInbox(ctx context.Context, ids []int64, problem *models.EditError) (moved int, err error) {
 	conn, err := d.acquire(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer conn.Release()
 	var fates inboxFates
 	for _, id := range ids {
 		fates.add(id, problem)
 	}
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, planByIndex); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, takeInbox+whatWasThere, fates.arguments()...)
-		return err
+		return tx.QueryRow(ctx, takeInbox+whatWasThere, fates.arguments()...).Scan(&moved)
 	})
+	return moved, err
 }
 
 // inboxFates are rows to take out of the inbox, column by column.

@@ -115,16 +115,20 @@ func (tx *sqliteTx) takeOne(ctx context.Context, fate syncer.InboxFate) (gone bo
 	return n == 1, err
 }
 
-func (w *sqliteWriter) refuseInbox(ctx context.Context, ids []int64, problem *models.EditError) error {
+func (w *sqliteWriter) refuseInbox(ctx context.Context, ids []int64, problem *models.EditError) (moved int, err error) {
 	tx, err := w.db.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { _ = tx.Rollback() }() // without effect after a commit
 	for _, id := range ids {
-		if _, err := (&sqliteTx{w, tx}).takeOne(ctx, syncer.InboxFate{ID: id, Problem: problem}); err != nil {
-			return err
+		gone, err := (&sqliteTx{w, tx}).takeOne(ctx, syncer.InboxFate{ID: id, Problem: problem})
+		if err != nil {
+			return 0, err
+		}
+		if gone {
+			moved++
 		}
 	}
-	return tx.Commit()
+	return moved, tx.Commit()
 }

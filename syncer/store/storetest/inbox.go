@@ -27,6 +27,7 @@ var inboxRequirements = []requirement{
 	{"a push that is not decided leaves its rows", inboxUndecided},
 	{"rows of a space that is left out are left alone", inboxLeftOut},
 	{"rows are refused without a push, once", inboxRefused},
+	{"rows that somebody has locked are not refused, nor waited for", inboxRefusedLocked},
 	{"numbers are not used again", inboxNumbers},
 }
 
@@ -419,9 +420,13 @@ func inboxRefused(t *testing.T, w *world) {
 	list := puts(3)
 	ids := w.put(t, w.space, list...)
 	problem := models.EditError{Code: models.CodeInvalidSpace, Detail: "a sentence", Pointer: "/space"}
-	for _, some := range [][]int64{ids[:1], ids[:2], ids[:2]} {
-		if err := w.store.RefuseInbox(t.Context(), some, problem); err != nil {
-			t.Fatal(err)
+	for _, tt := range []struct {
+		ids  []int64
+		want int
+	}{{ids[:1], 1}, {ids[:2], 1}, {ids[:2], 0}} {
+		moved, err := w.store.RefuseInbox(t.Context(), tt.ids, problem)
+		if err != nil || moved != tt.want {
+			t.Fatalf("%d rows are refused, %v; want %d", moved, err, tt.want)
 		}
 	}
 	same(t, "left", w.left(t), ids[2:])
@@ -429,6 +434,29 @@ func inboxRefused(t *testing.T, w *world) {
 		w.refusal(ids[0], list[0], models.CodeInvalidSpace, "/space"),
 		w.refusal(ids[1], list[1], models.CodeInvalidSpace, "/space"),
 	})
+}
+
+// Somebody holds a row's lock, for as long as he likes.
+func inboxRefusedLocked(t *testing.T, w *world) {
+	if !w.db.LocksSpaces {
+		return // where a transaction locks everything, rows have no locks
+	}
+	list := puts(2)
+	ids := w.put(t, w.space, list...)
+	holder, err := w.db.SQL.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Rollback() }() // it has written nothing
+	if _, err := holder.ExecContext(t.Context(), `SELECT FROM inbox WHERE inbox_id = $1 FOR UPDATE`, ids[0]); err != nil {
+		t.Fatal(err)
+	}
+	moved, err := w.store.RefuseInbox(t.Context(), ids, models.EditError{Code: models.CodeInternal, Detail: "a sentence"})
+	if err != nil || moved != 1 {
+		t.Errorf("%d rows are refused, %v; want the one that is free", moved, err)
+	}
+	same(t, "left", w.left(t), ids[:1])
+	same(t, "refused", w.refused(t, w.space), []models.InboxRejected{w.refusal(ids[1], list[1], models.CodeInternal, "")})
 }
 
 func inboxNumbers(t *testing.T, w *world) {
