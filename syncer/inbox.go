@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -51,6 +52,7 @@ type collector struct {
 
 	carrying sync.WaitGroup // one goroutine for each busy space
 	after    string         // where the next look begins; run's alone
+	blind    bool           // the last look has failed; run's alone
 
 	mu     sync.Mutex
 	spaces map[string]*inboxSpace
@@ -63,6 +65,7 @@ type inboxSpace struct {
 	row   int64     // the first one when it failed alone
 	tries int       // how often it has
 	until time.Time // not before then
+	waits bool      // for something that passes by itself, and the log says so
 }
 
 func newCollector(e *Engine) *collector {
@@ -109,10 +112,12 @@ func (c *collector) collect(ctx context.Context) {
 		want := InboxRange{After: c.after, Skip: skip, Spaces: min(room, inboxSpaces)}
 		rows, err := c.engine.store.Inbox(ctx, want)
 		if err != nil {
-			// The next tick tries again; the requests of clients tell of the database.
-			c.engine.opts.Logger.DebugContext(ctx, "inbox not read", "error", err)
+			// The next tick tries again.
+			c.engine.opts.Logger.Log(ctx, levelOfWaiting(ctx, c.blind), "inbox not read", "error", err)
+			c.blind = true
 			return
 		}
+		c.blind = false
 		for n := 0; n < want.Spaces; n++ {
 			if len(rows) == 0 {
 				if c.after = ""; began != "" {
@@ -237,7 +242,7 @@ func (c *collector) end(ctx context.Context, rows []models.Inbox, done int, err 
 	s.busy, s.until = false, c.engine.opts.Now()
 	switch {
 	case err == nil:
-		if s.limit, s.tries = 2*s.limit, 0; s.limit >= models.MaxEdits {
+		if s.limit, s.tries, s.waits = 2*s.limit, 0, false; s.limit >= models.MaxEdits {
 			delete(c.spaces, space)
 		}
 		if done == 0 {
@@ -247,7 +252,8 @@ func (c *collector) end(ctx context.Context, rows []models.Inbox, done int, err 
 		}
 	case temporary(err):
 		s.until = s.until.Add(refreshEvery / 2) // not at the look that other spaces call for
-		log.DebugContext(ctx, "inbox rows not carried out", "space", space, "error", err)
+		log.Log(ctx, levelOfWaiting(ctx, s.waits), "inbox rows not carried out", "space", space, "error", err)
+		s.waits = true
 	case len(rows) > 1:
 		s.limit = len(rows) / 2
 		log.WarnContext(ctx, "inbox rows failed", "space", space, "rows", len(rows), "error", err)
@@ -257,6 +263,15 @@ func (c *collector) end(ctx context.Context, rows []models.Inbox, done int, err 
 		s.until = s.until.Add(pause)
 		log.ErrorContext(ctx, "inbox row failed", "space", space, "inbox_id", rows[0].InboxID, "tries", s.tries, "error", err)
 	}
+}
+
+// levelOfWaiting is how the log hears of something that should pass by itself: once,
+// when it begins, for it may not pass.
+func levelOfWaiting(ctx context.Context, already bool) slog.Level {
+	if already || ctx.Err() != nil {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // temporary reports whether an error says nothing about the rows.
