@@ -257,7 +257,7 @@ func TestPostgres_unreadableRow(t *testing.T) {
 		}
 	}
 	all := calls(s)
-	for _, name := range []string{"Commit", "Changes", "Heads"} {
+	for _, name := range []string{"Commit", "Changes"} {
 		if err := all[name](t.Context()); err == nil || models.CodeOf(err) != models.CodeInternal {
 			t.Errorf("%s: %v, want %s", name, err, models.CodeInternal)
 		}

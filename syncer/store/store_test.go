@@ -240,6 +240,27 @@ func TestPostgres_serverAway(t *testing.T) {
 	}
 }
 
+// A database that has become a standby behind the store's back, which a proxy can bring
+// about, says so of itself, whether the spaces exist or not.
+func TestPostgres_standby(t *testing.T) {
+	t.Parallel()
+	database := pgtest.URL(t)
+	migrate(t, database)
+	s := open(t, with(t, database, "search_path", "public,pg_catalog"), store.Options{})
+	if err := write(t.Context(), s, "there"); err != nil {
+		t.Fatal(err)
+	}
+	const recovers = `CREATE FUNCTION pg_is_in_recovery() RETURNS boolean LANGUAGE sql AS 'SELECT true'`
+	if _, err := openSQL(t, database).ExecContext(t.Context(), recovers); err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range [][]string{{"there"}, {"not there"}, {"not there", "there"}} {
+		if heads, err := s.Heads(t.Context(), names); models.CodeOf(err) != models.CodeUnavailable {
+			t.Errorf("%q: %v, %v; want %s", names, heads, err, models.CodeUnavailable)
+		}
+	}
+}
+
 func TestPostgres_durability(t *testing.T) {
 	t.Parallel()
 	careless := with(t, pgtest.URL(t), "synchronous_commit", "off")
