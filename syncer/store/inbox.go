@@ -22,7 +22,7 @@ func (s *Store) Inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inb
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	rows, err := s.dialect.inbox(ctx, want)
-	return rows, s.failure("read the inbox", err)
+	return rows, s.failure(ctx, "read the inbox", err)
 }
 
 // RefuseInbox implements syncer.Store.
@@ -30,5 +30,5 @@ func (s *Store) RefuseInbox(ctx context.Context, ids []int64, problem models.Edi
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	moved, err = s.dialect.refuseInbox(ctx, ids, &problem)
-	return moved, s.failure("refuse rows of the inbox", err)
+	return moved, s.failure(ctx, "refuse rows of the inbox", err)
 }

@@ -7,6 +7,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -150,16 +151,19 @@ func (s *Store) Close() error {
 func (s *Store) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return s.failure("ping", s.reader.WithContext(ctx).Exec("SELECT 1").Error)
+	return s.failure(ctx, "ping", s.reader.WithContext(ctx).Exec("SELECT 1").Error)
 }
 
 // failure gives err the code that callers act on. Whose context was canceled
 // gets that error back: nobody is left to be told anything.
-func (s *Store) failure(doing string, err error) error {
+func (s *Store) failure(ctx context.Context, doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	// database/sql ends a transaction whose time is up, and says that it is closed.
+	err = cmp.Or(ctx.Err(), err)
 	var known *models.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &known), errors.Is(err, context.Canceled):
 		return err
 	// Nothing else tells a closed pool from a bug: database/sql keeps that error to itself.

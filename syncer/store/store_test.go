@@ -356,6 +356,26 @@ func TestSQLite_clock(t *testing.T) {
 	}
 }
 
+// Who has gone by the time that his push reads is told so, not that something broke.
+func TestSQLite_goneWhileItReads(t *testing.T) {
+	t.Parallel()
+	database := sqliteURL(t)
+	migrate(t, database)
+	reads := func() {}
+	s := open(t, database, store.Options{Now: func() time.Time { reads(); return time.Now() }})
+	ctx, leave := context.WithCancel(t.Context())
+	reads = func() {
+		leave()
+		// It waits for the one connection that writes: until the transaction has been ended.
+		if _, err := s.Setting(t.Context(), "key", []byte("value")); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := write(ctx, s, "s1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
 // A database that is opened again is as it was.
 func TestSQLite_opensAgain(t *testing.T) {
 	t.Parallel()
