@@ -20,7 +20,8 @@ type Store interface {
 	// The locks are held until commit, so versions become visible in order; pull
 	// relies on it. Pushes to one space therefore run one after another, on
 	// whatever node they arrive. What Decide leaves empty is not written, not even
-	// the row of a new space. When Commit returns nil, what was written is on disk.
+	// the row of a new space; with anything else that row is, if only a row of the
+	// inbox was refused. When Commit returns nil, what was written is on disk.
 	// Commit may call Decide again after it rolled back.
 	//
 	// A *GroupError says that nothing was written because the database refused a

@@ -200,9 +200,6 @@ func (tx *sqliteTx) writeOne(ctx context.Context, found *syncer.Locked, w *synce
 		return err
 	}
 	s := w.Space
-	if s == nil && len(w.Receipts) == 0 {
-		return nil
-	}
 	if s == nil {
 		s = &found.Space // its row may not be there yet
 	}

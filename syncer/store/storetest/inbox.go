@@ -23,6 +23,7 @@ var inboxRequirements = []requirement{
 	{"a push finds which of its rows are still there", inboxStillThere},
 	{"a push that waited finds what the push before it left", inboxWaited},
 	{"rows are taken out and refused with what the push writes", inboxFates},
+	{"a new space gets its row with the first row of the inbox, also a refused one", inboxNewSpace},
 	{"a push that finds its rows gone writes nothing", inboxGone},
 	{"a push that is not decided leaves its rows", inboxUndecided},
 	{"rows of a space that is left out are left alone", inboxLeftOut},
@@ -352,6 +353,18 @@ func inboxFates(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	same(t, "left", w.left(t), nil)
+}
+
+func inboxNewSpace(t *testing.T, w *world) {
+	ids := w.put(t, w.space, puts(1)...)
+	err := commit(t.Context(), w.store, w.touchInbox(ids...), func(syncer.Locked) (syncer.Writes, error) {
+		problem := models.EditError{Code: models.CodeInvalidDocument, Detail: "a sentence"}
+		return syncer.Writes{Inbox: []syncer.InboxFate{{ID: ids[0], Problem: &problem}}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "space", w.read(t, syncer.Range{Limit: 1}).Space, models.Space{Epoch: epoch})
 }
 
 // Somebody has taken a row away by hand although it had been found.
