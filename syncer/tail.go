@@ -11,14 +11,21 @@ import (
 	"github.com/tidemark/tidemark/models"
 )
 
-// A tail holds at most this much, in changes and in bytes of their texts.
+// A tail holds at most this much, in changes and in bytes (see weight).
 const (
 	maxTailChanges = 4000
 	maxTailBytes   = 1 << 20
 )
 
-// changeOverhead is about what a change costs in memory beside its text.
+// changeOverhead is about what a change costs in memory beside its texts.
 const changeOverhead = 400
+
+// weight is about what a change costs in memory. Its names are there twice: in the form
+// that goes on the wire, too.
+func weight(c *models.Change) int {
+	names := len(c.Collection) + len(c.ID) + len(c.UpdatedBy) + len(c.ClientID) + len(c.EditID)
+	return len(c.Data) + 2*names + changeOverhead
+}
 
 // tail is the newest part of a space's feed in memory, so that those who follow
 // the space are answered without a query.
@@ -141,7 +148,7 @@ func (t *tail) append(changes []models.Change) {
 		t.at[key] = t.gone + len(t.entries)
 		t.entries = append(t.entries, entry{c.Version, &c})
 		t.live++
-		t.bytes += len(c.Data) + changeOverhead
+		t.bytes += weight(&c)
 	}
 	t.trim()
 	if len(t.entries) > 2*t.live+16 {
@@ -152,7 +159,7 @@ func (t *tail) append(changes []models.Change) {
 // drop takes the change of an entry away.
 func (t *tail) drop(i int) {
 	t.live--
-	t.bytes -= len(t.entries[i].change.Data) + changeOverhead
+	t.bytes -= weight(t.entries[i].change)
 	t.entries[i].change = nil
 }
 
