@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -174,6 +175,18 @@ type Range struct {
 
 // Sparse reports whether r leaves out changes.
 func (r *Range) Sparse() bool { return r.Snapshot || r.HideUpTo > 0 || len(r.Collections) > 0 }
+
+// Shows reports whether r shows c, of a feed that is read at head.
+func (r *Range) Shows(c *models.Change, head int64) bool {
+	hideUpTo := r.HideUpTo
+	if r.Snapshot {
+		hideUpTo = head
+	}
+	if c.Deleted && c.Version <= hideUpTo {
+		return false
+	}
+	return len(r.Collections) == 0 || slices.Contains(r.Collections, c.Collection)
+}
 
 // Run is a contiguous part of a space's feed.
 type Run struct {

@@ -197,16 +197,12 @@ func (t *tail) read(r Range) (run Run, ok bool) {
 	if r.After < t.from {
 		return Run{}, false
 	}
-	hide := r.HideUpTo
-	if r.Snapshot {
-		hide = t.space.Head
-	}
 	first, _ := slices.BinarySearchFunc(t.entries, r.After+1, func(e entry, v int64) int { return cmp.Compare(e.version, v) })
 	page, full := Pager{Limit: r.Limit}, false
 	page.changes = make([]models.Change, 0, min(r.Limit, len(t.entries)-first))
 	for _, e := range t.entries[first:] {
 		c := e.change
-		if c == nil || c.Deleted && c.Version <= hide || len(r.Collections) > 0 && !slices.Contains(r.Collections, c.Collection) {
+		if c == nil || !r.Shows(c, t.space.Head) {
 			continue
 		}
 		c.Encode()
