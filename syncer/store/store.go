@@ -41,7 +41,7 @@ type Options struct {
 	// asked. Default: time.Now.
 	Now func() time.Time
 
-	// Logger hears of slow and failed statements. Default: slog.Default().
+	// Logger hears at the start if UnsafeDurability is needed. Default: slog.Default().
 	Logger *slog.Logger
 }
 
@@ -188,13 +188,11 @@ func outcomeUnknown(err error) error {
 	}
 }
 
-// gormConfig returns gorm's settings: no transaction around single statements,
-// errors returned rather than logged twice.
+// gormConfig returns gorm's settings: no transaction around single statements, errors
+// returned as the driver gives them rather than logged twice.
 func gormConfig() *gorm.Config {
 	return &gorm.Config{
 		SkipDefaultTransaction: true,
-		TranslateError:         false,
 		Logger:                 logger.Discard,
-		NowFunc:                func() time.Time { return time.Now().UTC() },
 	}
 }
