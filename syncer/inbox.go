@@ -118,22 +118,27 @@ func (c *collector) collect(ctx context.Context) {
 			return
 		}
 		c.blind = false
-		for n := 0; n < want.Spaces; n++ {
-			if len(rows) == 0 {
-				if c.after = ""; began != "" {
-					c.look() // the spaces before it
-				}
-				return
+		if c.startEach(ctx, rows) < want.Spaces {
+			if c.after = ""; began != "" {
+				c.look() // the spaces before it
 			}
-			c.after = rows[0].Space
-			end := slices.IndexFunc(rows, func(r models.Inbox) bool { return r.Space != c.after })
-			if end < 0 {
-				end = len(rows)
-			}
-			c.start(ctx, rows[:end:end])
-			rows = rows[end:]
+			return
 		}
 	}
+}
+
+// startEach starts on rows, space by space, and returns of how many spaces they are.
+func (c *collector) startEach(ctx context.Context, rows []models.Inbox) (spaces int) {
+	for ; len(rows) > 0; spaces++ {
+		c.after = rows[0].Space
+		end := slices.IndexFunc(rows, func(r models.Inbox) bool { return r.Space != c.after })
+		if end < 0 {
+			end = len(rows)
+		}
+		c.start(ctx, rows[:end:end])
+		rows = rows[end:]
+	}
+	return spaces
 }
 
 // occupied lists the spaces to leave alone, and says how many others there is room for.

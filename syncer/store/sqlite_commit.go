@@ -139,6 +139,19 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 	} else if err != nil {
 		return nil, err
 	}
+	if err := tx.readClients(ctx, touch, l); err != nil {
+		return nil, err
+	}
+	if err := tx.readDocuments(ctx, touch, l); err != nil {
+		return nil, err
+	}
+	if err := tx.readInbox(ctx, touch, l); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (tx *sqliteTx) readClients(ctx context.Context, touch *syncer.Touch, l *syncer.Locked) error {
 	clients := tx.tx.StmtContext(ctx, tx.writer.readClient)
 	for _, c := range touch.Clients {
 		var receipts syncer.Receipts
@@ -147,9 +160,13 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 		if err == nil {
 			l.Receipts[c] = receipts
 		} else if !errors.Is(err, sql.ErrNoRows) {
-			return nil, err
+			return err
 		}
 	}
+	return nil
+}
+
+func (tx *sqliteTx) readDocuments(ctx context.Context, touch *syncer.Touch, l *syncer.Locked) error {
 	documents := tx.tx.StmtContext(ctx, tx.writer.readDocument)
 	for _, want := range touch.Documents {
 		d := &models.Document{SpaceID: touch.Space, Collection: want.Collection, ID: want.ID}
@@ -158,19 +175,23 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 		if err == nil {
 			l.Documents[want.Key] = d
 		} else if !errors.Is(err, sql.ErrNoRows) {
-			return nil, err
+			return err
 		}
 	}
+	return nil
+}
+
+func (tx *sqliteTx) readInbox(ctx context.Context, touch *syncer.Touch, l *syncer.Locked) error {
 	inbox := tx.tx.StmtContext(ctx, tx.writer.readInboxRow)
 	for _, id := range touch.Inbox {
 		var there bool
 		if err := inbox.QueryRowContext(ctx, id).Scan(&there); err == nil {
 			l.Inbox[id] = there
 		} else if !errors.Is(err, sql.ErrNoRows) {
-			return nil, err
+			return err
 		}
 	}
-	return l, nil
+	return nil
 }
 
 func (tx *sqliteTx) write(ctx context.Context, _ []syncer.Touch, found []*syncer.Locked, writes []syncer.Writes) error {
