@@ -91,7 +91,7 @@
 // engine that runs has them carried out: it reads the first rows of each space and
 // pushes them as the client "inbox". Which of them are still there is found out under
 // the space's lock, and what carries a row out also deletes it, or moves it to the
-// refused ones. So each takes effect once, without receipts, on however many nodes
+// rejected ones. So each takes effect once, without receipts, on however many nodes
 // this is done, and in the order of the rows' numbers. Those follow the order of
 // commits only for writers that lock the same row of something before they write.
 //

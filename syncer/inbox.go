@@ -194,11 +194,11 @@ func (c *collector) carry(ctx context.Context, rows []models.Inbox, hopeless boo
 	switch {
 	case !models.ValidSpace(rows[0].Space):
 		// There is no space whose lock could be taken. Nobody else needs it either.
-		return c.refuse(ctx, rows, models.EditError{
+		return c.reject(ctx, rows, models.EditError{
 			Code: models.CodeInvalidSpace, Pointer: "/space", Detail: "a space is named by " + models.SpacePattern,
 		})
 	case hopeless:
-		return c.refuse(ctx, rows, models.EditError{
+		return c.reject(ctx, rows, models.EditError{
 			Code: models.CodeInternal, Detail: "the server failed over this row again and again; its log says how",
 		})
 	}
@@ -209,22 +209,22 @@ func (c *collector) carry(ctx context.Context, rows []models.Inbox, hopeless boo
 	failed := func(r models.EditResult) bool { return r.Status != models.StatusApplied }
 	if i := slices.IndexFunc(answer.results, failed); i >= 0 {
 		r := &answer.results[i]
-		c.engine.opts.Logger.WarnContext(ctx, "inbox rows refused", "space", rows[0].Space,
+		c.engine.opts.Logger.WarnContext(ctx, "inbox rows rejected", "space", rows[0].Space,
 			"first_edit_id", r.EditID, "code", inboxProblem(r).Code)
 	}
 	return len(answer.results), nil
 }
 
-// refuse moves rows to the refused ones without a look at any document, and returns
+// reject moves rows to the rejected ones without a look at any document, and returns
 // how many: none where somebody holds their locks, or another node was faster.
-func (c *collector) refuse(ctx context.Context, rows []models.Inbox, problem models.EditError) (done int, err error) {
+func (c *collector) reject(ctx context.Context, rows []models.Inbox, problem models.EditError) (done int, err error) {
 	ids := make([]int64, len(rows))
 	for i := range rows {
 		ids[i] = rows[i].InboxID
 	}
-	done, err = c.engine.store.RefuseInbox(ctx, ids, problem)
+	done, err = c.engine.store.RejectInbox(ctx, ids, problem)
 	if done > 0 && err == nil {
-		c.engine.opts.Logger.WarnContext(ctx, "inbox rows refused", "space", rows[0].Space,
+		c.engine.opts.Logger.WarnContext(ctx, "inbox rows rejected", "space", rows[0].Space,
 			"first_edit_id", inboxEditID(ids[0]), "code", problem.Code)
 	}
 	return done, err
@@ -236,7 +236,7 @@ func (c *collector) refuse(ctx context.Context, rows []models.Inbox, problem mod
 // next tick tries again. Anything else is a fault of the server over some row, and
 // order forbids to simply go on with the rows after it. So fewer are taken each
 // time until the first one fails alone. It is tried again for a while, in case that
-// the fault is mended or was of another kind; then it is moved to the refused ones,
+// the fault is mended or was of another kind; then it is moved to the rejected ones,
 // where it is not lost, because a space must not stand still for ever. Other spaces
 // don't notice.
 func (c *collector) end(ctx context.Context, rows []models.Inbox, done int, err error) {
@@ -345,7 +345,7 @@ func tooMuch(r models.EditResult) bool {
 	return r.Error != nil && r.Error.Code == models.CodePushTooLarge
 }
 
-// inboxProblem is why a row was refused, nil if it was carried out.
+// inboxProblem is why a row was rejected, nil if it was carried out.
 func inboxProblem(r *models.EditResult) *models.EditError {
 	switch {
 	case r.Status == models.StatusApplied:

@@ -100,7 +100,7 @@ func TestCollector_panic(t *testing.T) {
 	}
 }
 
-// A row that somebody has locked can't be refused either. It stays, so to look again
+// A row that somebody has locked can't be rejected either. It stays, so to look again
 // at once would find it again, without end.
 func TestCollector_lockedRow(t *testing.T) {
 	t.Parallel()
@@ -117,7 +117,7 @@ func TestCollector_lockedRow(t *testing.T) {
 // lockedInbox is a store whose inbox somebody has locked.
 type lockedInbox struct{ Store }
 
-func (lockedInbox) RefuseInbox(context.Context, []int64, models.EditError) (int, error) {
+func (lockedInbox) RejectInbox(context.Context, []int64, models.EditError) (int, error) {
 	return 0, nil
 }
 

@@ -22,7 +22,7 @@ type Store interface {
 	// relies on it. Pushes to one space therefore run one after another, on
 	// whatever node they arrive. What Decide leaves empty is not written, not even
 	// the row of a new space; with anything else that row is, if only a row of the
-	// inbox was refused. When Commit returns nil, what was written is on disk.
+	// inbox was rejected. When Commit returns nil, what was written is on disk.
 	// Commit may call Decide again after it rolled back.
 	//
 	// A *GroupError says that nothing was written because the database refused a
@@ -52,10 +52,10 @@ type Store interface {
 	// hold. It locks nothing: another node may carry them out meanwhile.
 	Inbox(ctx context.Context, want InboxRange) ([]models.Inbox, error)
 
-	// RefuseInbox moves those rows of the inbox that are still there to the refused
+	// RejectInbox moves those rows of the inbox that are still there to the rejected
 	// ones, in a transaction of its own, and returns how many. It waits for nobody: a
 	// row that somebody has locked stays.
-	RefuseInbox(ctx context.Context, ids []int64, problem models.EditError) (moved int, err error)
+	RejectInbox(ctx context.Context, ids []int64, problem models.EditError) (moved int, err error)
 
 	// Ping returns nil if the database answers.
 	Ping(ctx context.Context) error
@@ -150,7 +150,7 @@ func (w *Writes) Empty() bool { return w.Space == nil && len(w.Receipts) == 0 &&
 // InboxFate takes a row out of the inbox.
 type InboxFate struct {
 	ID int64
-	// Problem moves the row to the refused ones; nil: it was carried out.
+	// Problem moves the row to the rejected ones; nil: it was carried out.
 	Problem *models.EditError
 }
 

@@ -25,10 +25,10 @@ func (s *Store) Inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inb
 	return rows, s.failure(ctx, "read the inbox", err)
 }
 
-// RefuseInbox implements syncer.Store.
-func (s *Store) RefuseInbox(ctx context.Context, ids []int64, problem models.EditError) (moved int, err error) {
+// RejectInbox implements syncer.Store.
+func (s *Store) RejectInbox(ctx context.Context, ids []int64, problem models.EditError) (moved int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	moved, err = s.dialect.refuseInbox(ctx, ids, &problem)
-	return moved, s.failure(ctx, "refuse rows of the inbox", err)
+	moved, err = s.dialect.rejectInbox(ctx, ids, &problem)
+	return moved, s.failure(ctx, "reject rows of the inbox", err)
 }

@@ -18,7 +18,7 @@ type sqliteWriter struct {
 
 	readSpace, readClient, readDocument, readInboxRow *sql.Stmt
 	writeSpace, writeDocument, writeClient            *sql.Stmt
-	refuseInboxRow, deleteInboxRow                    *sql.Stmt
+	rejectInboxRow, deleteInboxRow                    *sql.Stmt
 }
 
 func (w *sqliteWriter) prepare(ctx context.Context) error {
@@ -33,7 +33,7 @@ func (w *sqliteWriter) prepare(ctx context.Context) error {
 		{&w.writeDocument, sqliteWriteDocument},
 		{&w.writeClient, sqliteWriteClient},
 		{&w.readInboxRow, sqliteReadInbox},
-		{&w.refuseInboxRow, sqliteRefuseInbox},
+		{&w.rejectInboxRow, sqliteRejectInbox},
 		{&w.deleteInboxRow, sqliteDeleteInbox},
 	} {
 		var err error

@@ -67,9 +67,9 @@ type dialect interface {
 	heads(ctx context.Context, names []string, into []models.Space) error
 	// inbox reads rows of the inbox.
 	inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inbox, error)
-	// refuseInbox moves rows of the inbox that are there to the refused ones, and
+	// rejectInbox moves rows of the inbox that are there to the rejected ones, and
 	// returns how many.
-	refuseInbox(ctx context.Context, ids []int64, problem *models.EditError) (moved int, err error)
+	rejectInbox(ctx context.Context, ids []int64, problem *models.EditError) (moved int, err error)
 
 	// temporary reports whether err says that the database can't answer now, as
 	// opposed to a wrong statement.
