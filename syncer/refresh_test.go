@@ -436,10 +436,10 @@ func TestRefresh_many(t *testing.T) {
 		if _, _, err := n.engine.Heads(n.t.Context(), names, 0); err != nil {
 			n.t.Fatal(err)
 		}
-		want := n.write(n.others, names[0])
+		n.write(n.others, names[0])
 		n.write(n.others, names[headsAtOnce])
 		n.costs("a look at all", 2, 2, func() { tick(1) })
-		want = n.write(n.others, names[0])
+		want := n.write(n.others, names[0])
 		n.write(n.others, names[headsAtOnce])
 		n.costs("a poke of no space", 2, 2, func() { n.broker.deliver(Message{}) })
 		n.costs("heads of all", 0, 0, func() {
