@@ -25,6 +25,11 @@
 //   - floor: the oldest version from which the feed is complete.
 //   - snapshot: a pull that starts without a cursor.
 //   - receipt: what the server remembers of an applied edit, for retries.
+//   - inbox: the table into which what is no client writes what it wants edited.
+//   - committer: what drains the queued pushes of some spaces of a node, and commits
+//     them together.
+//   - group: the pushes that one transaction carries out.
+//   - tail: the newest changes of a space in a node's memory, already encoded.
 //   - poke: "space S is at version V": carries no data, may be lost, doubled or late.
 //   - present: a client is present in a space from its first heartbeat until it
 //     leaves or has sent none for its ttl. Presence is in no database.

@@ -93,7 +93,7 @@ type Inbox struct {
 // TableName says that there is one inbox.
 func (Inbox) TableName() string { return "inbox" }
 
-// InboxRejected is the row of the inbox that was refused, and why.
+// InboxRejected is the row of the inbox that was rejected, and why.
 type InboxRejected struct {
 	InboxID     int64 `gorm:"primaryKey"`
 	Space       string

@@ -29,8 +29,8 @@
 //     HasMore is false hold the same documents.
 //   - G8, read your writes: after a push was answered, whoever pulls with a cursor
 //     or a MinVersion that it has from that answer finds the push, on every node.
-//     The page inside a push's answer does, too. Others find it on the node that
-//     committed it at once, on the others when they have heard of it; see "The tail".
+//     The page inside a push's answer does, too. Others find it at once on the node
+//     that committed it, on the others when they have heard of it; see "The tail".
 //   - G10, no resurrection: a tombstone is a version like any other, so who
 //     creates a document again must name it. A cursor below the floor, from which
 //     the feed is complete, is refused, and a push with it applies nothing.
@@ -91,7 +91,7 @@
 // engine that runs has them carried out: it reads the first rows of each space and
 // pushes them as the client "inbox". Which of them are still there is found out under
 // the space's lock, and what carries a row out also deletes it, or moves it to the
-// refused ones. So each takes effect once, without receipts, on however many nodes
+// rejected ones. So each takes effect once, without receipts, on however many nodes
 // this is done, and in the order of the rows' numbers. Those follow the order of
 // commits only for writers that lock the same row of something before they write.
 //
@@ -119,11 +119,12 @@
 // are answered without a query. Its invariant: it holds every document whose version
 // lies above where it begins, up to its head, as it was when that was the head.
 //
-// An own commit is appended only if the head before it is the head of the tail.
-// Everything else comes from the refresher. It asks for the heads of all tails four
-// times a second, and at once for one space when a poke says so, and where a head
-// has moved it reads what lies between, with the head, in one statement. A head that
-// went back or another epoch shows a lost history: the tail is forgotten.
+// An own commit is appended only if the head before it is the head of the tail; if it
+// is not, the tail answers nobody until it has come so far. Everything else comes from
+// the refresher. It asks for the heads of all tails four times a second, and at once
+// when a poke says so, for one space or, when the broker was out of touch, for all.
+// Where a head has moved it reads what lies between, with the head, in one statement.
+// A head that went back or another epoch shows a lost history: the tail is forgotten.
 //
 // What proves that the head is the head is a query that began less than a second
 // ago: the lease. Beyond it, after a stop of the process or while the database is

@@ -124,9 +124,7 @@ func (e *Engine) deliver(m Message) {
 	case !m.IsPoke():
 		e.opts.OnPresence(m)
 	case m.Space == "":
-		for _, t := range e.tails.all() {
-			e.tails.look(t.name, 0)
-		}
+		e.tails.lookAtAll()
 		e.watchers.wakeAll()
 	default:
 		t := e.tails.find(m.Space)

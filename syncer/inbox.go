@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -51,6 +52,7 @@ type collector struct {
 
 	carrying sync.WaitGroup // one goroutine for each busy space
 	after    string         // where the next look begins; run's alone
+	blind    bool           // the last look has failed; run's alone
 
 	mu     sync.Mutex
 	spaces map[string]*inboxSpace
@@ -63,6 +65,7 @@ type inboxSpace struct {
 	row   int64     // the first one when it failed alone
 	tries int       // how often it has
 	until time.Time // not before then
+	waits bool      // for something that passes by itself, and the log says so
 }
 
 func newCollector(e *Engine) *collector {
@@ -109,26 +112,33 @@ func (c *collector) collect(ctx context.Context) {
 		want := InboxRange{After: c.after, Skip: skip, Spaces: min(room, inboxSpaces)}
 		rows, err := c.engine.store.Inbox(ctx, want)
 		if err != nil {
-			// The next tick tries again; the requests of clients tell of the database.
-			c.engine.opts.Logger.DebugContext(ctx, "inbox not read", "error", err)
+			// The next tick tries again.
+			c.engine.opts.Logger.Log(ctx, levelOfWaiting(ctx, c.blind), "inbox not read", "error", err)
+			c.blind = true
 			return
 		}
-		for n := 0; n < want.Spaces; n++ {
-			if len(rows) == 0 {
-				if c.after = ""; began != "" {
-					c.look() // the spaces before it
-				}
-				return
+		c.blind = false
+		if c.startEach(ctx, rows) < want.Spaces {
+			if c.after = ""; began != "" {
+				c.look() // the spaces before it
 			}
-			c.after = rows[0].Space
-			end := slices.IndexFunc(rows, func(r models.Inbox) bool { return r.Space != c.after })
-			if end < 0 {
-				end = len(rows)
-			}
-			c.start(ctx, rows[:end:end])
-			rows = rows[end:]
+			return
 		}
 	}
+}
+
+// startEach starts on rows, space by space, and returns of how many spaces they are.
+func (c *collector) startEach(ctx context.Context, rows []models.Inbox) (spaces int) {
+	for ; len(rows) > 0; spaces++ {
+		c.after = rows[0].Space
+		end := slices.IndexFunc(rows, func(r models.Inbox) bool { return r.Space != c.after })
+		if end < 0 {
+			end = len(rows)
+		}
+		c.start(ctx, rows[:end:end])
+		rows = rows[end:]
+	}
+	return spaces
 }
 
 // occupied lists the spaces to leave alone, and says how many others there is room for.
@@ -184,11 +194,11 @@ func (c *collector) carry(ctx context.Context, rows []models.Inbox, hopeless boo
 	switch {
 	case !models.ValidSpace(rows[0].Space):
 		// There is no space whose lock could be taken. Nobody else needs it either.
-		return c.refuse(ctx, rows, models.EditError{
+		return c.reject(ctx, rows, models.EditError{
 			Code: models.CodeInvalidSpace, Pointer: "/space", Detail: "a space is named by " + models.SpacePattern,
 		})
 	case hopeless:
-		return c.refuse(ctx, rows, models.EditError{
+		return c.reject(ctx, rows, models.EditError{
 			Code: models.CodeInternal, Detail: "the server failed over this row again and again; its log says how",
 		})
 	}
@@ -199,24 +209,25 @@ func (c *collector) carry(ctx context.Context, rows []models.Inbox, hopeless boo
 	failed := func(r models.EditResult) bool { return r.Status != models.StatusApplied }
 	if i := slices.IndexFunc(answer.results, failed); i >= 0 {
 		r := &answer.results[i]
-		c.engine.opts.Logger.WarnContext(ctx, "inbox rows refused", "space", rows[0].Space,
+		c.engine.opts.Logger.WarnContext(ctx, "inbox rows rejected", "space", rows[0].Space,
 			"first_edit_id", r.EditID, "code", inboxProblem(r).Code)
 	}
 	return len(answer.results), nil
 }
 
-// refuse moves rows to the refused ones without a look at any document.
-func (c *collector) refuse(ctx context.Context, rows []models.Inbox, problem models.EditError) (done int, err error) {
+// reject moves rows to the rejected ones without a look at any document, and returns
+// how many: none where somebody holds their locks, or another node was faster.
+func (c *collector) reject(ctx context.Context, rows []models.Inbox, problem models.EditError) (done int, err error) {
 	ids := make([]int64, len(rows))
 	for i := range rows {
 		ids[i] = rows[i].InboxID
 	}
-	if err := c.engine.store.RefuseInbox(ctx, ids, problem); err != nil {
-		return 0, err
+	done, err = c.engine.store.RejectInbox(ctx, ids, problem)
+	if done > 0 && err == nil {
+		c.engine.opts.Logger.WarnContext(ctx, "inbox rows rejected", "space", rows[0].Space,
+			"first_edit_id", inboxEditID(ids[0]), "code", problem.Code)
 	}
-	c.engine.opts.Logger.WarnContext(ctx, "inbox rows refused", "space", rows[0].Space,
-		"first_edit_id", inboxEditID(ids[0]), "code", problem.Code)
-	return len(rows), nil
+	return done, err
 }
 
 // end decides how to go on with a space.
@@ -225,7 +236,7 @@ func (c *collector) refuse(ctx context.Context, rows []models.Inbox, problem mod
 // next tick tries again. Anything else is a fault of the server over some row, and
 // order forbids to simply go on with the rows after it. So fewer are taken each
 // time until the first one fails alone. It is tried again for a while, in case that
-// the fault is mended or was of another kind; then it is moved to the refused ones,
+// the fault is mended or was of another kind; then it is moved to the rejected ones,
 // where it is not lost, because a space must not stand still for ever. Other spaces
 // don't notice.
 func (c *collector) end(ctx context.Context, rows []models.Inbox, done int, err error) {
@@ -236,7 +247,7 @@ func (c *collector) end(ctx context.Context, rows []models.Inbox, done int, err 
 	s.busy, s.until = false, c.engine.opts.Now()
 	switch {
 	case err == nil:
-		if s.limit, s.tries = 2*s.limit, 0; s.limit >= models.MaxEdits {
+		if s.limit, s.tries, s.waits = 2*s.limit, 0, false; s.limit >= models.MaxEdits {
 			delete(c.spaces, space)
 		}
 		if done == 0 {
@@ -246,7 +257,8 @@ func (c *collector) end(ctx context.Context, rows []models.Inbox, done int, err 
 		}
 	case temporary(err):
 		s.until = s.until.Add(refreshEvery / 2) // not at the look that other spaces call for
-		log.DebugContext(ctx, "inbox rows not carried out", "space", space, "error", err)
+		log.Log(ctx, levelOfWaiting(ctx, s.waits), "inbox rows not carried out", "space", space, "error", err)
+		s.waits = true
 	case len(rows) > 1:
 		s.limit = len(rows) / 2
 		log.WarnContext(ctx, "inbox rows failed", "space", space, "rows", len(rows), "error", err)
@@ -256,6 +268,15 @@ func (c *collector) end(ctx context.Context, rows []models.Inbox, done int, err 
 		s.until = s.until.Add(pause)
 		log.ErrorContext(ctx, "inbox row failed", "space", space, "inbox_id", rows[0].InboxID, "tries", s.tries, "error", err)
 	}
+}
+
+// levelOfWaiting is how the log hears of something that should pass by itself: once,
+// when it begins, for it may not pass.
+func levelOfWaiting(ctx context.Context, already bool) slog.Level {
+	if already || ctx.Err() != nil {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // temporary reports whether an error says nothing about the rows.
@@ -324,7 +345,7 @@ func tooMuch(r models.EditResult) bool {
 	return r.Error != nil && r.Error.Code == models.CodePushTooLarge
 }
 
-// inboxProblem is why a row was refused, nil if it was carried out.
+// inboxProblem is why a row was rejected, nil if it was carried out.
 func inboxProblem(r *models.EditResult) *models.EditError {
 	switch {
 	case r.Status == models.StatusApplied:

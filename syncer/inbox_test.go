@@ -1,9 +1,12 @@
 package syncer
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,15 +64,15 @@ func TestCollector_end(t *testing.T) {
 	}{
 		{rows: 100, done: 100, look: true},
 		{rows: 100, done: 0, quiet: true},
-		{rows: 100, err: models.Errorf(models.CodeSpaceBusy, "busy"), want: &inboxSpace{limit: 200, until: soon}},
-		{rows: 100, err: fmt.Errorf("commit: %w", models.Errorf(models.CodeUnavailable, "away")), want: &inboxSpace{limit: 200, until: soon}},
-		{rows: 100, err: broken, want: &inboxSpace{limit: 50, until: now}},
-		{rows: 50, err: models.Errorf(models.CodeOutcomeUnknown, "?"), want: &inboxSpace{limit: 50, until: soon}},
+		{rows: 100, err: models.Errorf(models.CodeSpaceBusy, "busy"), want: &inboxSpace{limit: 200, until: soon, waits: true}},
+		{rows: 100, err: fmt.Errorf("commit: %w", models.Errorf(models.CodeUnavailable, "away")), want: &inboxSpace{limit: 200, until: soon, waits: true}},
+		{rows: 100, err: broken, want: &inboxSpace{limit: 50, until: now, waits: true}},
+		{rows: 50, err: models.Errorf(models.CodeOutcomeUnknown, "?"), want: &inboxSpace{limit: 50, until: soon, waits: true}},
 		{rows: 50, done: 50, look: true, want: &inboxSpace{limit: 100, until: now}},
 		{rows: 3, err: broken, want: &inboxSpace{limit: 1, until: now}},
 		{rows: 1, err: broken, want: &inboxSpace{limit: 1, row: 1, tries: 1, until: now.Add(time.Second)}},
 		{rows: 1, err: broken, want: &inboxSpace{limit: 1, row: 1, tries: 2, until: now.Add(2 * time.Second)}},
-		{rows: 1, err: models.Errorf(models.CodeUnavailable, "away"), want: &inboxSpace{limit: 1, row: 1, tries: 2, until: soon}},
+		{rows: 1, err: models.Errorf(models.CodeUnavailable, "away"), want: &inboxSpace{limit: 1, row: 1, tries: 2, until: soon, waits: true}},
 		{rows: 1, done: 1, look: true, want: &inboxSpace{limit: 2, row: 1, until: now}},
 	} {
 		c.quiet.Store(false)
@@ -96,6 +99,80 @@ func TestCollector_panic(t *testing.T) {
 		t.Errorf("done %d, error %v", done, err)
 	}
 }
+
+// A row that somebody has locked can't be rejected either. It stays, so to look again
+// at once would find it again, without end.
+func TestCollector_lockedRow(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	c := New(lockedInbox{}, nil, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}).collector
+	rows := []models.Inbox{{InboxID: 1, Space: "no space"}}
+	c.start(t.Context(), rows)
+	c.carrying.Wait()
+	if looked(c) || !c.quiet.Load() || log.Len() > 0 {
+		t.Errorf("quiet: %t, want it quiet; logged: %q, want nothing", c.quiet.Load(), log.String())
+	}
+}
+
+// lockedInbox is a store whose inbox somebody has locked.
+type lockedInbox struct{ Store }
+
+func (lockedInbox) RejectInbox(context.Context, []int64, models.EditError) (int, error) {
+	return 0, nil
+}
+
+// That a space stands still is logged when it begins, not at each tick.
+func TestCollector_saysThatItWaits(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	store := &brokenInbox{}
+	c := New(store, nil, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}).collector
+	rows := []models.Inbox{{InboxID: 1, Space: "home"}, {InboxID: 2, Space: "home"}}
+	away := models.Errorf(models.CodeUnavailable, "away")
+	end := func(done int, err error) {
+		if c.spaces["home"] == nil {
+			c.spaces["home"] = &inboxSpace{limit: 1}
+		}
+		c.end(t.Context(), rows, done, err)
+	}
+	for i, step := range []struct {
+		what string
+		do   func()
+		want bool
+	}{
+		{"a space waits", func() { end(0, away) }, true},
+		{"and waits", func() { end(0, away) }, false},
+		{"is carried out", func() { end(2, nil) }, false},
+		{"waits again", func() { end(0, away) }, true},
+		{"the inbox can't be read", func() { store.err = away; c.collect(t.Context()) }, true},
+		{"still not", func() { c.collect(t.Context()) }, false},
+		{"is read", func() { store.err = nil; c.collect(t.Context()) }, false},
+		{"can't be read again", func() { store.err = away; c.collect(t.Context()) }, true},
+	} {
+		log.Reset()
+		step.do()
+		if got := strings.Contains(log.String(), "level=WARN"); got != step.want {
+			t.Errorf("step %d, %s: warned: %t, want %t", i, step.what, got, step.want)
+		}
+	}
+	// Whoever stops a server is not to be warned of it.
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	store.err = stopped.Err()
+	c.blind = false
+	log.Reset()
+	if c.collect(stopped); log.Len() > 0 {
+		t.Errorf("at the end: %s", log.String())
+	}
+}
+
+// brokenInbox is a store whose inbox has no rows, or can't be read.
+type brokenInbox struct {
+	Store
+	err error
+}
+
+func (s *brokenInbox) Inbox(context.Context, InboxRange) ([]models.Inbox, error) { return nil, s.err }
 
 func TestCollector_occupied(t *testing.T) {
 	t.Parallel()

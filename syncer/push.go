@@ -9,9 +9,11 @@ import (
 
 // Push decides a batch of edits and returns one result per edit, in order. What
 // is wrong with one edit is its result; Push fails as a whole only for a bad
-// (CodeInvalidCursor) or expired (CodeCursorExpired) cursor, and with the errors
-// of Store. A push that failed applied nothing, except CodeOutcomeUnknown, which
-// only a retry can resolve. req must be validated as its tags say.
+// (CodeInvalidCursor) or expired (CodeCursorExpired) cursor, where too many pushes
+// wait (CodeSpaceBusy, CodeUnavailable) or this one has for too long
+// (CodeUnavailable), with the error of ctx if that ends while it waits, and with the
+// errors of Store. A push that failed applied nothing, except CodeOutcomeUnknown,
+// which only a retry can resolve. req must be validated as its tags say.
 func (e *Engine) Push(ctx context.Context, space, subject string, req *models.PushRequest) (*models.PushResponse, error) {
 	p := &push{space: space, subject: subject, clientID: req.ClientID, atomic: req.Atomic}
 	if req.Cursor != nil {
@@ -64,7 +66,8 @@ type DocumentWrite struct {
 // Write decides one edit of a single document, by the same path as Push. It
 // returns the document after the edit (a tombstone after a delete, nil if there
 // was nothing to delete) and whether the edit created it. Errors:
-// CodeVersionConflict with Current, the codes of a rejected edit, those of Store.
+// CodeVersionConflict with Current, the codes of a rejected edit, and those of Push
+// that have nothing to do with a cursor.
 func (e *Engine) Write(ctx context.Context, space, subject string, w DocumentWrite) (doc *models.Change, created bool, err error) {
 	one := models.Edit{EditID: w.EditID, Op: w.Op, Collection: w.Collection, ID: w.ID, Force: true, Data: w.Data}
 	if w.EditID == "" {

@@ -31,6 +31,8 @@ func (e *Engine) refresh(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
+		case <-e.tails.wakeAll:
+			e.compareHeads(ctx, e.tails.all())
 		case <-e.tails.wake:
 			for t, version := range e.tails.takeBehind() {
 				e.advance(ctx, t)

@@ -294,6 +294,7 @@ func TestRefresh_pokes(t *testing.T) {
 		n.costs("of a space that nobody follows", 0, 0, poke(Message{Space: "other", Version: 9}))
 		n.costs("of no version", 1, 0, poke(Message{Space: "s"}))
 		n.costs("of a version that is not there", 1, 0, poke(Message{Space: "s", Version: head + 1}))
+		n.costs("of no space", 0, 1, poke(Message{}))
 		n.costs("of presence", 0, 0, poke(Message{Space: "s", Presence: []byte("{}")}))
 
 		polled := make(chan *models.Page)
@@ -329,6 +330,35 @@ func TestRefresh_ownCommitPastAGap(t *testing.T) {
 			n.t.Errorf("a poll after both commits brings %+v", page)
 		}
 	})
+}
+
+// The same before the refresher had time to look.
+func TestPull_ownCommitPastAGap(t *testing.T) {
+	t.Parallel()
+	store := newModelStore()
+	here, there := New(store, &deaf{}, Options{}), New(store, &deaf{}, Options{})
+	here.tails.turn(true) // and nobody refreshes them
+	push := func(e *Engine, id string) int64 {
+		t.Helper()
+		res, err := e.Push(t.Context(), "s", "alice", &models.PushRequest{
+			ClientID: "c1", Edits: []models.Edit{put("e"+id, id, version(0), `{}`)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Version
+	}
+	push(here, "d1")
+	first, err := here.Pull(t.Context(), "s", PullRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	push(there, "d2")
+	want := push(here, "d3")
+	page, err := here.Pull(t.Context(), "s", PullRequest{Cursor: first.Cursor})
+	if err != nil || page.Version != want || len(page.Changes) != 2 {
+		t.Errorf("after a push at %d somebody else pulls %+v, %v", want, page, err)
+	}
 }
 
 // The database was put back: no client is told what was lost, and who knows of it
@@ -406,9 +436,12 @@ func TestRefresh_many(t *testing.T) {
 		if _, _, err := n.engine.Heads(n.t.Context(), names, 0); err != nil {
 			n.t.Fatal(err)
 		}
-		want := n.write(n.others, names[0])
+		n.write(n.others, names[0])
 		n.write(n.others, names[headsAtOnce])
 		n.costs("a look at all", 2, 2, func() { tick(1) })
+		want := n.write(n.others, names[0])
+		n.write(n.others, names[headsAtOnce])
+		n.costs("a poke of no space", 2, 2, func() { n.broker.deliver(Message{}) })
 		n.costs("heads of all", 0, 0, func() {
 			heads, _, err := n.engine.Heads(n.t.Context(), names, 0)
 			if err != nil || heads[0].Version != want || heads[1].Version != 0 || heads[headsAtOnce].Version != want {

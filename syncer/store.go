@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -20,7 +21,8 @@ type Store interface {
 	// The locks are held until commit, so versions become visible in order; pull
 	// relies on it. Pushes to one space therefore run one after another, on
 	// whatever node they arrive. What Decide leaves empty is not written, not even
-	// the row of a new space. When Commit returns nil, what was written is on disk.
+	// the row of a new space; with anything else that row is, if only a row of the
+	// inbox was rejected. When Commit returns nil, what was written is on disk.
 	// Commit may call Decide again after it rolled back.
 	//
 	// A *GroupError says that nothing was written because the database refused a
@@ -50,9 +52,10 @@ type Store interface {
 	// hold. It locks nothing: another node may carry them out meanwhile.
 	Inbox(ctx context.Context, want InboxRange) ([]models.Inbox, error)
 
-	// RefuseInbox moves those rows of the inbox that are still there to the refused
-	// ones, in a transaction of its own.
-	RefuseInbox(ctx context.Context, ids []int64, problem models.EditError) error
+	// RejectInbox moves those rows of the inbox that are still there to the rejected
+	// ones, in a transaction of its own, and returns how many. It waits for nobody: a
+	// row that somebody has locked stays.
+	RejectInbox(ctx context.Context, ids []int64, problem models.EditError) (moved int, err error)
 
 	// Ping returns nil if the database answers.
 	Ping(ctx context.Context) error
@@ -150,7 +153,7 @@ func (w *Writes) Empty() bool { return w.Space == nil && len(w.Receipts) == 0 &&
 // InboxFate takes a row out of the inbox.
 type InboxFate struct {
 	ID int64
-	// Problem moves the row to the refused ones; nil: it was carried out.
+	// Problem moves the row to the rejected ones; nil: it was carried out.
 	Problem *models.EditError
 }
 
@@ -175,6 +178,18 @@ type Range struct {
 
 // Sparse reports whether r leaves out changes.
 func (r *Range) Sparse() bool { return r.Snapshot || r.HideUpTo > 0 || len(r.Collections) > 0 }
+
+// Shows reports whether r shows c, of a feed that is read at head.
+func (r *Range) Shows(c *models.Change, head int64) bool {
+	hideUpTo := r.HideUpTo
+	if r.Snapshot {
+		hideUpTo = head
+	}
+	if c.Deleted && c.Version <= hideUpTo {
+		return false
+	}
+	return len(r.Collections) == 0 || slices.Contains(r.Collections, c.Collection)
+}
 
 // Run is a contiguous part of a space's feed.
 type Run struct {

@@ -11,14 +11,21 @@ import (
 	"github.com/tidemark/tidemark/models"
 )
 
-// A tail holds at most this much, in changes and in bytes of their texts.
+// A tail holds at most this much, in changes and in bytes (see weight).
 const (
 	maxTailChanges = 4000
 	maxTailBytes   = 1 << 20
 )
 
-// changeOverhead is about what a change costs in memory beside its text.
+// changeOverhead is about what a change costs in memory beside its texts.
 const changeOverhead = 400
+
+// weight is about what a change costs in memory. Its names are there twice: in the form
+// that goes on the wire, too.
+func weight(c *models.Change) int {
+	names := len(c.Collection) + len(c.ID) + len(c.UpdatedBy) + len(c.ClientID) + len(c.EditID)
+	return len(c.Data) + 2*names + changeOverhead
+}
 
 // tail is the newest part of a space's feed in memory, so that those who follow
 // the space are answered without a query.
@@ -45,6 +52,9 @@ type tail struct {
 	// checked is when the query began that has last shown that the head is the
 	// head. What is older proves nothing: another node may have committed since.
 	checked time.Time
+	// lacks is the newest version that this node has committed and that did not follow
+	// the head. Until the head has come so far, others would be shown less than is known here.
+	lacks int64
 	// used is when somebody was last answered from here.
 	used time.Time
 }
@@ -113,6 +123,7 @@ func (t *tail) advance(run Run, asked int64, started time.Time) bool {
 // that the tail has not got was committed before it.
 func (t *tail) commit(c *spaceCommit) bool {
 	if t.space.Head != c.before || t.space.Epoch != c.space.Epoch && t.space.Head > 0 {
+		t.lacks = max(t.lacks, c.space.Head)
 		return false
 	}
 	changes := make([]models.Change, len(c.documents))
@@ -137,7 +148,7 @@ func (t *tail) append(changes []models.Change) {
 		t.at[key] = t.gone + len(t.entries)
 		t.entries = append(t.entries, entry{c.Version, &c})
 		t.live++
-		t.bytes += len(c.Data) + changeOverhead
+		t.bytes += weight(&c)
 	}
 	t.trim()
 	if len(t.entries) > 2*t.live+16 {
@@ -148,7 +159,7 @@ func (t *tail) append(changes []models.Change) {
 // drop takes the change of an entry away.
 func (t *tail) drop(i int) {
 	t.live--
-	t.bytes -= len(t.entries[i].change.Data) + changeOverhead
+	t.bytes -= weight(t.entries[i].change)
 	t.entries[i].change = nil
 }
 
@@ -186,16 +197,12 @@ func (t *tail) read(r Range) (run Run, ok bool) {
 	if r.After < t.from {
 		return Run{}, false
 	}
-	hide := r.HideUpTo
-	if r.Snapshot {
-		hide = t.space.Head
-	}
 	first, _ := slices.BinarySearchFunc(t.entries, r.After+1, func(e entry, v int64) int { return cmp.Compare(e.version, v) })
 	page, full := Pager{Limit: r.Limit}, false
 	page.changes = make([]models.Change, 0, min(r.Limit, len(t.entries)-first))
 	for _, e := range t.entries[first:] {
 		c := e.change
-		if c == nil || c.Deleted && c.Version <= hide || len(r.Collections) > 0 && !slices.Contains(r.Collections, c.Collection) {
+		if c == nil || !r.Shows(c, t.space.Head) {
 			continue
 		}
 		c.Encode()

@@ -125,7 +125,7 @@ func sound(t rapid.TB, tail *tail) {
 		if e.change == nil {
 			continue
 		}
-		live, size = live+1, size+len(e.change.Data)+changeOverhead
+		live, size = live+1, size+weight(e.change)
 		if at, ok := tail.at[Key{e.change.Collection, e.change.ID}]; !ok || at-tail.gone != i {
 			t.Errorf("the document of entry %d is looked for at %d", i, at-tail.gone)
 		}
@@ -465,6 +465,7 @@ func TestTail_limits(t *testing.T) {
 	h := newHistory()
 	tail := newTail("s", models.Space{}, time.Time{})
 	const each = 150
+	var weights []int // of versions
 	for i := range maxTailChanges/each + 3 {
 		texts := make(map[string]string)
 		for j := range each {
@@ -474,7 +475,17 @@ func TestTail_limits(t *testing.T) {
 			t.Fatalf("commit %d is refused", i)
 		}
 		sound(t, tail)
-		if want := min(i+1, maxTailChanges/each, maxTailBytes/each/(changeOverhead+2)) * each; tail.live != want {
+		weights = append(weights, 0)
+		for _, d := range h.spaces["s"].documents {
+			if d.Version == h.last {
+				weights[i] += weight(d.Change())
+			}
+		}
+		want := 0
+		for bytes, j := 0, i; j >= 0 && want+each <= maxTailChanges && bytes+weights[j] <= maxTailBytes; j-- {
+			bytes, want = bytes+weights[j], want+each
+		}
+		if tail.live != want {
 			t.Errorf("after %d versions of %d documents the tail holds %d, want whole versions: %d", i+1, each, tail.live, want)
 		}
 		h.holds(t, tail, Range{After: tail.from, Limit: models.MaxPageChanges})
@@ -489,6 +500,21 @@ func TestTail_limits(t *testing.T) {
 	tail.commit(h.commit(1, 1, map[string]string{"c/a": large, "c/b": large, "c/z": `{}`}))
 	tail.commit(h.commit(1, 1, map[string]string{"c/c": large, "c/d": large}))
 	wantTail(t, "after versions that don't fit together", tail, h.last-1, h.last, h.last, h.last)
+}
+
+// Names may be longer than any text, and are kept twice.
+func TestTail_countsNames(t *testing.T) {
+	t.Parallel()
+	name := strings.Repeat("n", models.MaxNameBytes)
+	c := models.Change{
+		Collection: name, ID: name, Version: 1, Data: []byte(`{}`), ClientID: name, EditID: name,
+		UpdatedBy: strings.Repeat("s", 256),
+	}
+	tail := newTail("s", models.Space{}, time.Time{})
+	tail.append([]models.Change{c})
+	if least := 4*len(name) + len(c.UpdatedBy) + len(c.AppendJSON(nil)); tail.bytes < least {
+		t.Errorf("%d bytes are counted, want %d at least", tail.bytes, least)
+	}
 }
 
 // What a tail holds is its own: a page that is being sent elsewhere is not changed,

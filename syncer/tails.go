@@ -34,10 +34,13 @@ type tails struct {
 	spaces map[string]*tail
 	recent *list.List // of *tail, the last one used in front
 	bytes  int
+	// untold is when this node last committed to a space that had no tail.
+	untold time.Time
 	// behind names the tails that the refresher must look at without delay.
 	// Each with the version that it is known to lack, 0 if that is not known.
-	behind map[string]int64
-	wake   chan struct{} // of one: there is something in behind
+	behind  map[string]int64
+	wake    chan struct{} // of one: there is something in behind
+	wakeAll chan struct{} // of one: any tail may be behind
 }
 
 func newTails(limit int, now func() time.Time) *tails {
@@ -47,7 +50,7 @@ func newTails(limit int, now func() time.Time) *tails {
 	return &tails{
 		limit: limit, now: now,
 		spaces: make(map[string]*tail), recent: list.New(),
-		behind: make(map[string]int64), wake: make(chan struct{}, 1),
+		behind: make(map[string]int64), wake: make(chan struct{}, 1), wakeAll: make(chan struct{}, 1),
 	}
 }
 
@@ -64,6 +67,11 @@ func (ts *tails) turn(on bool) {
 func (ts *tails) find(space string) *tail {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
+	return ts.use(space)
+}
+
+// use is find with ts.mu held.
+func (ts *tails) use(space string) *tail {
 	t := ts.spaces[space]
 	if t != nil {
 		ts.recent.MoveToFront(t.place)
@@ -83,7 +91,7 @@ func (ts *tails) read(space string, r Range, needed int64) (run Run, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.used = now
-	if now.Sub(t.checked) >= lease || t.space.Head < needed {
+	if now.Sub(t.checked) >= lease || t.space.Head < max(needed, t.lacks) {
 		return Run{}, false
 	}
 	return t.read(r)
@@ -116,6 +124,9 @@ func (ts *tails) learn(space string, r Range, run Run, started time.Time) {
 	t := ts.spaces[space]
 	if t == nil {
 		t = newTail(space, run.Space, started)
+		if ts.untold.After(started) {
+			t.checked = time.Time{} // the commit may have been to this space; the next look tells
+		}
 		t.place = ts.recent.PushFront(t)
 		ts.spaces[space] = t
 		ts.bytes += tailOverhead
@@ -170,9 +181,14 @@ func (ts *tails) drop(t *tail) {
 
 // commit takes in what this node has committed.
 func (ts *tails) commit(c *spaceCommit) {
-	t := ts.find(c.space.ID)
+	ts.mu.Lock()
+	t := ts.use(c.space.ID)
 	if t == nil {
-		return // nobody follows the space
+		ts.untold = ts.now() // nobody follows the space, but somebody may be about to
+	}
+	ts.mu.Unlock()
+	if t == nil {
+		return
 	}
 	var ok bool
 	ts.change(t, func(t *tail) { ok = t.commit(c) })
@@ -192,6 +208,15 @@ func (ts *tails) look(space string, version int64) {
 	ts.behind[space] = max(ts.behind[space], version)
 	select {
 	case ts.wake <- struct{}{}:
+	default: // the refresher has not looked since the last one
+	}
+}
+
+// lookAtAll has the refresher look at all spaces without delay: at their heads first,
+// for to read after each one would take longer than the leases of all others last.
+func (ts *tails) lookAtAll() {
+	select {
+	case ts.wakeAll <- struct{}{}:
 	default: // the refresher has not looked since the last one
 	}
 }

@@ -108,6 +108,48 @@ func TestTails_needed(t *testing.T) {
 	}
 }
 
+// What this node has committed is found on it at once, also where it doesn't follow
+// what the tail has: another node has committed before it.
+func TestTails_ownCommitPastAGap(t *testing.T) {
+	t.Parallel()
+	ts, clock := newTestTails(0)
+	tail := ts.follow("s")
+	ts.commit(commitOf(1, 11, 12))
+	if ts.answers("s") {
+		t.Error("memory answers without what was committed here")
+	}
+	// What was read before the commit gives the lease, and not the commit.
+	clock.pass(1)
+	if !tail.advance(runOf(9, 9), 9, clock.at) || ts.answers("s") {
+		t.Error("memory answers after an older look")
+	}
+	if _, ok := ts.heads([]string{"s"}, 0); ok {
+		t.Error("heads are told without what was committed here")
+	}
+	if !tail.advance(runOf(12, 12, 11, 12), 9, clock.at) || !ts.answers("s") {
+		t.Error("memory doesn't answer when the commit is there")
+	}
+}
+
+// A page was read before this node committed, and makes a tail after it.
+func TestTails_ownCommitBeforeTheTail(t *testing.T) {
+	t.Parallel()
+	ts, clock := newTestTails(0)
+	started := ts.now()
+	clock.pass(1)
+	ts.commit(commitOf(1, 9, 10)) // nobody follows the space yet
+	ts.learn("s", Range{After: 9}, runOf(9, 9), started)
+	if ts.answers("s") {
+		t.Error("memory answers without what was committed here")
+	}
+	if !ts.find("s").advance(runOf(10, 10, 10), 9, ts.now()) || !ts.answers("s") {
+		t.Error("memory doesn't answer when the commit is there")
+	}
+	if ts.follow("later"); !ts.answers("later") {
+		t.Error("memory doesn't answer with a page that was read after the commit")
+	}
+}
+
 func TestTails_onlyWhileLookedAfter(t *testing.T) {
 	t.Parallel()
 	ts, _ := newTestTails(0)

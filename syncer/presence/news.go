@@ -69,6 +69,8 @@ func readNews(m syncer.Message, now time.Time) (*news, error) {
 		return n, nil
 	case n.TTLMS <= 0, n.TTLMS > models.MaxPresenceTTL.Milliseconds():
 		return nil, errors.New("read news of presence: bad ttl")
+	case n.Since <= 0, n.Since > now.Add(maxAhead).UnixMilli():
+		return nil, errors.New("read news of presence: bad since")
 	}
 	return n, checkState(n.State)
 }

@@ -217,6 +217,9 @@ func TestReceive_passesOverNonsense(t *testing.T) {
 		message("1", "b", "c2", "alice", "0"),
 		message("1", "b", "c2", "alice", "120001"),
 		message("1", "b", "c2", "alice", "9223372036854775807"),
+		strings.Replace(message("1", "b", "c2", "alice", "30000"), `"since":1`, `"since":0`, 1),
+		strings.Replace(message("1", "b", "c2", "alice", "30000"), `"since":1`, `"since":-1`, 1),
+		strings.Replace(message("1", "b", "c2", "alice", "30000"), `"since":1`, `"since":4611686018427387904`, 1),
 		strings.Replace(message("1", "b", "c2", "alice", "30000"), "e30=", "W10=", 1), // []
 		strings.Replace(message("1", "b", "c2", "alice", "30000"), "e30=", "????", 1),
 		strings.Replace(message("1", "b", "c2", "alice", "30000"), `"e30="`, `""`, 1),

@@ -23,19 +23,19 @@ type transaction interface {
 func (s *Store) Commit(ctx context.Context, group syncer.Group) error {
 	tx, err := s.dialect.begin(ctx)
 	if err != nil {
-		return s.failure("begin to commit", err)
+		return s.failure(ctx, "begin to commit", err)
 	}
 	defer tx.end()
 	found, err := tx.lock(ctx, &group)
 	if err != nil {
-		return s.refusal("lock and read", err)
+		return s.refusal(ctx, "lock and read", err)
 	}
 	writes := group.Decide(found)
 	if nothing(writes) {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
-		return s.failure("commit", err)
+		return s.failure(ctx, "commit", err)
 	}
 	if err = tx.write(ctx, group.Touches, found, writes); err == nil {
 		return nil
@@ -43,7 +43,7 @@ func (s *Store) Commit(ctx context.Context, group syncer.Group) error {
 	if s.dialect.outcomeUnknown(err) {
 		return outcomeUnknown(err)
 	}
-	return s.refusal("write", err)
+	return s.refusal(ctx, "write", err)
 }
 
 func nothing(writes []syncer.Writes) bool {
@@ -57,8 +57,8 @@ func nothing(writes []syncer.Writes) bool {
 
 // refusal is failure for a statement of a group. Where the database has answered,
 // a part of the group may do without the rest.
-func (s *Store) refusal(doing string, err error) error {
-	failed := s.failure(doing, err)
+func (s *Store) refusal(ctx context.Context, doing string, err error) error {
+	failed := s.failure(ctx, doing, err)
 	if s.dialect.answered(err) {
 		return &syncer.GroupError{Err: failed}
 	}

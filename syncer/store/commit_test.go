@@ -205,3 +205,61 @@ func TestPostgres_refusedByCommit(t *testing.T) {
 		t.Errorf("heads %v, error %v", heads, err)
 	}
 }
+
+// The connection ends while the writes are prepared: the commit was not sent yet.
+func TestPostgres_cutWhilePreparing(t *testing.T) {
+	t.Parallel()
+	s, p := behindProxy(t)
+	node := &decided{Store: s, then: func() { p.set(request) }}
+	if err := write(t.Context(), node, "s1"); models.CodeOf(err) != models.CodeUnavailable {
+		t.Errorf("cut while the writes are prepared: %v, want %s", err, models.CodeUnavailable)
+	}
+	p.set(nowhere)
+	if heads, err := s.Heads(t.Context(), []string{"s1"}); err != nil || heads[0].Head != 0 {
+		t.Errorf("heads %v, error %v; want nothing written", heads, err)
+	}
+}
+
+// A database that needs too long says nothing about what was pushed: to carry out the
+// group once more, in parts, would only give it more to do.
+func TestPostgres_statementTimeout(t *testing.T) {
+	t.Parallel()
+	database := pgtest.URL(t)
+	migrate(t, database)
+	for _, statement := range []string{
+		`CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$`,
+		`CREATE TRIGGER sleep BEFORE UPDATE ON spaces FOR EACH ROW EXECUTE FUNCTION sleep()`,
+	} {
+		if _, err := openSQL(t, database).ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, with(t, database, "statement_timeout", "100ms"), store.Options{})
+	err := write(t.Context(), s, "s1")
+	if models.CodeOf(err) != models.CodeUnavailable || errors.As(err, new(*syncer.GroupError)) {
+		t.Errorf("too slow: %v, want %s of the whole group", err, models.CodeUnavailable)
+	}
+}
+
+// A row that can't be read is no matter of time: who is told to try again would do so
+// for ever.
+func TestPostgres_unreadableRow(t *testing.T) {
+	t.Parallel()
+	database := pgtest.URL(t)
+	migrate(t, database)
+	s := open(t, database, store.Options{})
+	if err := write(t.Context(), s, "s1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{"ALTER TABLE spaces ALTER COLUMN epoch DROP NOT NULL", "UPDATE spaces SET epoch = NULL"} {
+		if _, err := openSQL(t, database).ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := calls(s)
+	for _, name := range []string{"Commit", "Changes"} {
+		if err := all[name](t.Context()); err == nil || models.CodeOf(err) != models.CodeInternal {
+			t.Errorf("%s: %v, want %s", name, err, models.CodeInternal)
+		}
+	}
+}

@@ -22,12 +22,13 @@ func (s *Store) Inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inb
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	rows, err := s.dialect.inbox(ctx, want)
-	return rows, s.failure("read the inbox", err)
+	return rows, s.failure(ctx, "read the inbox", err)
 }
 
-// RefuseInbox implements syncer.Store.
-func (s *Store) RefuseInbox(ctx context.Context, ids []int64, problem models.EditError) error {
+// RejectInbox implements syncer.Store.
+func (s *Store) RejectInbox(ctx context.Context, ids []int64, problem models.EditError) (moved int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return s.failure("refuse rows of the inbox", s.dialect.refuseInbox(ctx, ids, &problem))
+	moved, err = s.dialect.rejectInbox(ctx, ids, &problem)
+	return moved, s.failure(ctx, "reject rows of the inbox", err)
 }

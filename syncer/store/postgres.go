@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -107,22 +110,38 @@ func checkDurability(ctx context.Context, pool *pgxpool.Pool, opts Options) erro
 	return nil
 }
 
-// Classes of SQLSTATE that pass: connection exceptions, insufficient resources,
-// operator intervention (shutdown, statement timeout), serialization and
-// deadlock, lock timeout, a standby that takes no writes.
-var temporaryStates = []string{"08", "53", "57", "40", "55P03", "25006", "25P03"}
+// Classes of SQLSTATE that pass and say nothing about what was asked for, so that the
+// next statement would meet the same: connection exceptions, insufficient resources,
+// operator intervention (shutdown, statement timeout), lock timeout, a standby that
+// takes no writes, a transaction that stood idle for too long.
+var generalStates = []string{"08", "53", "57", "55P03", "25006", "25P03"}
+
+// conflictStates pass too: serialization and deadlock, by which one statement makes
+// way for another.
+var conflictStates = []string{"40"}
 
 func (*postgresDialect) temporary(err error) bool {
 	var answer *pgconn.PgError
 	if !errors.As(err, &answer) {
-		return true // the database didn't answer at all
+		return noAnswer(err)
 	}
-	return hasState(answer, temporaryStates)
+	return hasState(answer, generalStates) || hasState(answer, conflictStates)
 }
 
-// Of the temporary states those that say nothing about what was asked for: the
-// next statement would meet the same.
-var generalStates = []string{"08", "53", "57P", "55P03", "25006", "25P03"}
+// noAnswer reports whether there was no connection to ask on, or it has ended before
+// the answer. What is neither that nor an answer is a fault of this program, which
+// trying again doesn't mend.
+func noAnswer(err error) bool {
+	if errors.As(err, new(net.Error)) || errors.As(err, new(*pgconn.ConnectError)) {
+		return true
+	}
+	for _, lost := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, pgconn.ErrConnClosed, driver.ErrBadConn, errStandby} {
+		if errors.Is(err, lost) {
+			return true
+		}
+	}
+	return false
+}
 
 func (*postgresDialect) answered(err error) bool {
 	var answer *pgconn.PgError
@@ -135,8 +154,9 @@ func hasState(answer *pgconn.PgError, prefixes []string) bool {
 
 // outcomeUnknown: only an answer of the database says that nothing was committed.
 // After anything else the commit, which is sent along with the writes, may have
-// been carried out, unless nothing was sent.
+// been carried out, unless nothing was sent: the statements are prepared, and their
+// parameters encoded, before that.
 func (*postgresDialect) outcomeUnknown(err error) bool {
-	var answer *pgconn.PgError
-	return !errors.As(err, &answer) && !errors.Is(err, pgx.ErrTxCommitRollback) && !pgconn.SafeToRetry(err)
+	return !errors.As(err, new(*pgconn.PgError)) && !errors.As(err, new(pgx.ErrPreprocessingBatch)) &&
+		!errors.Is(err, pgx.ErrTxCommitRollback) && !pgconn.SafeToRetry(err)
 }

@@ -74,7 +74,7 @@ func (d *postgresDialect) inbox(ctx context.Context, want syncer.InboxRange) ([]
 	})
 }
 
-// takeInbox takes rows out of the inbox, those with a code to the refused ones. It
+// takeInbox takes rows out of the inbox, those with a code to the rejected ones. It
 // waits for nobody: a row that somebody has locked by hand is left where it is. All
 // by primary key, if planByIndex goes before it.
 const takeInbox = `
@@ -97,7 +97,7 @@ gone AS (
     ))
     RETURNING *
 ),
-refused AS (
+rejected AS (
     INSERT INTO inbox_rejected (inbox_id, space, collection, id, op, data, base_version, created_at,
                                 code, detail, pointer, rejected_at)
     SELECT gone.inbox_id, gone.space, gone.collection, gone.id, gone.op, gone.data, gone.base_version, gone.created_at,
@@ -116,28 +116,28 @@ const planByIndex = `SET LOCAL enable_seqscan = off`
 const allTaken = `
 SELECT 1 / CAST((SELECT count(*) FROM gone) = cardinality($1) AS integer)`
 
-// whatWasThere is for who doesn't mind.
+// whatWasThere counts, for who doesn't mind.
 const whatWasThere = `
 SELECT count(*)
 FROM gone`
 
-func (d *postgresDialect) refuseInbox(ctx context.Context, ids []int64, problem *models.EditError) error {
+func (d *postgresDialect) rejectInbox(ctx context.Context, ids []int64, problem *models.EditError) (moved int, err error) {
 	conn, err := d.acquire(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer conn.Release()
 	var fates inboxFates
 	for _, id := range ids {
 		fates.add(id, problem)
 	}
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, planByIndex); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, takeInbox+whatWasThere, fates.arguments()...)
-		return err
+		return tx.QueryRow(ctx, takeInbox+whatWasThere, fates.arguments()...).Scan(&moved)
 	})
+	return moved, err
 }
 
 // inboxFates are rows to take out of the inbox, column by column.

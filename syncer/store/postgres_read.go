@@ -279,16 +279,16 @@ func (n *number) ScanInt64(v pgtype.Int8) error {
 }
 
 // headsOf reads how far spaces have come, by primary key, and whether the database
-// may be behind another one.
+// may be behind another one: with each name, for there may be none that was written.
 const headsOf = `
 SELECT n.place, s.id, s.head, s.floor, s.epoch, pg_is_in_recovery()
 FROM unnest($1::text[]) WITH ORDINALITY AS n (id, place)
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT id, head, floor, epoch
     FROM spaces
     WHERE id = n.id
     LIMIT 1
-) AS s`
+) AS s ON true`
 
 var errStandby = errors.New("the database has become a standby")
 
@@ -303,10 +303,11 @@ func (d *postgresDialect) heads(ctx context.Context, names []string, into []mode
 		return err
 	}
 	var place int
-	var space models.Space
+	var id plain
+	var head, floor, epoch number
 	var standby bool
-	_, err = pgx.ForEachRow(rows, []any{&place, &space.ID, &space.Head, &space.Floor, &space.Epoch, &standby}, func() error {
-		into[place-1] = space
+	_, err = pgx.ForEachRow(rows, []any{&place, &id, &head, &floor, &epoch, &standby}, func() error {
+		into[place-1] = models.Space{ID: string(id), Head: int64(head), Floor: int64(floor), Epoch: int64(epoch)}
 		return nil
 	})
 	if standby {

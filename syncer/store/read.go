@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"time"
 
@@ -18,9 +17,7 @@ func (s *Store) Changes(ctx context.Context, space string, r syncer.Range) (sync
 	defer cancel()
 	run, err := s.dialect.changes(ctx, space, r)
 	if err != nil {
-		// database/sql ends a transaction whose time is up, and says that it is closed.
-		err = cmp.Or(ctx.Err(), err)
-		return syncer.Run{}, s.failure("read changes", err)
+		return syncer.Run{}, s.failure(ctx, "read changes", err)
 	}
 	return run, nil
 }
@@ -31,7 +28,7 @@ func (s *Store) Heads(ctx context.Context, names []string) ([]models.Space, erro
 	defer cancel()
 	spaces := make([]models.Space, len(names))
 	if err := s.dialect.heads(ctx, names, spaces); err != nil {
-		return nil, s.failure("read heads", err)
+		return nil, s.failure(ctx, "read heads", err)
 	}
 	return spaces, nil
 }
@@ -46,7 +43,7 @@ func (s *Store) Document(ctx context.Context, space string, key syncer.Key) (*mo
 		Limit(1).
 		Find(&documents).Error
 	if err != nil || len(documents) == 0 {
-		return nil, s.failure("read a document", err)
+		return nil, s.failure(ctx, "read a document", err)
 	}
 	return &documents[0], nil
 }

@@ -16,7 +16,7 @@ func (s *Store) Setting(ctx context.Context, name string, fresh []byte) ([]byte,
 	defer cancel()
 	value, err := setting(s.reader.WithContext(ctx), name)
 	if err != nil || value != nil {
-		return value, s.failure("read a setting", err)
+		return value, s.failure(ctx, "read a setting", err)
 	}
 	writer := s.writer.WithContext(ctx)
 	// The first to come wins. Who comes second waits until the first has
@@ -28,7 +28,7 @@ func (s *Store) Setting(ctx context.Context, name string, fresh []byte) ([]byte,
 	if err == nil && value == nil {
 		err = fmt.Errorf("setting %s is not there after it was made", name)
 	}
-	return value, s.failure("make a setting", err)
+	return value, s.failure(ctx, "make a setting", err)
 }
 
 // setting returns the value of a setting, nil if there is none.

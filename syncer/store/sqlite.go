@@ -85,7 +85,7 @@ func (s *Store) openPool(ctx context.Context, dsn string, size int) (*sql.DB, *g
 	if err := checkSQLite(ctx, db); err != nil {
 		return nil, nil, err
 	}
-	g, err := gorm.Open(dialector{sqlite.New(sqlite.Config{DriverName: "sqlite", Conn: db})}, gormConfig())
+	g, err := gorm.Open(sqlite.New(sqlite.Config{DriverName: "sqlite", Conn: db}), gormConfig())
 	return db, g, err
 }
 
@@ -121,25 +121,6 @@ func olderVersion(version, than string) bool {
 		}
 	}
 	return len(a) < len(b)
-}
-
-// dialector makes gorm's SQLite dialect, written for another driver, read the
-// errors of this one.
-type dialector struct{ gorm.Dialector }
-
-// Translate implements gorm.ErrorTranslator.
-func (dialector) Translate(err error) error {
-	var e *driver.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	switch e.Code() {
-	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-		return gorm.ErrDuplicatedKey
-	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-		return gorm.ErrForeignKeyViolated
-	}
-	return err
 }
 
 func makeFolder(path string) error {

@@ -18,7 +18,7 @@ type sqliteWriter struct {
 
 	readSpace, readClient, readDocument, readInboxRow *sql.Stmt
 	writeSpace, writeDocument, writeClient            *sql.Stmt
-	refuseInboxRow, deleteInboxRow                    *sql.Stmt
+	rejectInboxRow, deleteInboxRow                    *sql.Stmt
 }
 
 func (w *sqliteWriter) prepare(ctx context.Context) error {
@@ -33,7 +33,7 @@ func (w *sqliteWriter) prepare(ctx context.Context) error {
 		{&w.writeDocument, sqliteWriteDocument},
 		{&w.writeClient, sqliteWriteClient},
 		{&w.readInboxRow, sqliteReadInbox},
-		{&w.refuseInboxRow, sqliteRefuseInbox},
+		{&w.rejectInboxRow, sqliteRejectInbox},
 		{&w.deleteInboxRow, sqliteDeleteInbox},
 	} {
 		var err error
@@ -139,6 +139,19 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 	} else if err != nil {
 		return nil, err
 	}
+	if err := tx.readClients(ctx, touch, l); err != nil {
+		return nil, err
+	}
+	if err := tx.readDocuments(ctx, touch, l); err != nil {
+		return nil, err
+	}
+	if err := tx.readInbox(ctx, touch, l); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (tx *sqliteTx) readClients(ctx context.Context, touch *syncer.Touch, l *syncer.Locked) error {
 	clients := tx.tx.StmtContext(ctx, tx.writer.readClient)
 	for _, c := range touch.Clients {
 		var receipts syncer.Receipts
@@ -147,9 +160,13 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 		if err == nil {
 			l.Receipts[c] = receipts
 		} else if !errors.Is(err, sql.ErrNoRows) {
-			return nil, err
+			return err
 		}
 	}
+	return nil
+}
+
+func (tx *sqliteTx) readDocuments(ctx context.Context, touch *syncer.Touch, l *syncer.Locked) error {
 	documents := tx.tx.StmtContext(ctx, tx.writer.readDocument)
 	for _, want := range touch.Documents {
 		d := &models.Document{SpaceID: touch.Space, Collection: want.Collection, ID: want.ID}
@@ -158,19 +175,23 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 		if err == nil {
 			l.Documents[want.Key] = d
 		} else if !errors.Is(err, sql.ErrNoRows) {
-			return nil, err
+			return err
 		}
 	}
+	return nil
+}
+
+func (tx *sqliteTx) readInbox(ctx context.Context, touch *syncer.Touch, l *syncer.Locked) error {
 	inbox := tx.tx.StmtContext(ctx, tx.writer.readInboxRow)
 	for _, id := range touch.Inbox {
 		var there bool
 		if err := inbox.QueryRowContext(ctx, id).Scan(&there); err == nil {
 			l.Inbox[id] = there
 		} else if !errors.Is(err, sql.ErrNoRows) {
-			return nil, err
+			return err
 		}
 	}
-	return l, nil
+	return nil
 }
 
 func (tx *sqliteTx) write(ctx context.Context, _ []syncer.Touch, found []*syncer.Locked, writes []syncer.Writes) error {
@@ -200,9 +221,6 @@ func (tx *sqliteTx) writeOne(ctx context.Context, found *syncer.Locked, w *synce
 		return err
 	}
 	s := w.Space
-	if s == nil && len(w.Receipts) == 0 {
-		return nil
-	}
 	if s == nil {
 		s = &found.Space // its row may not be there yet
 	}

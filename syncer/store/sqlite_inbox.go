@@ -35,7 +35,7 @@ SELECT 1
 FROM inbox
 WHERE inbox_id = ?`
 
-	sqliteRefuseInbox = `
+	sqliteRejectInbox = `
 INSERT INTO inbox_rejected (inbox_id, space, collection, id, op, data, base_version, created_at,
                             code, detail, pointer, rejected_at)
 SELECT inbox_id, space, collection, id, op, data, base_version, created_at, ?, ?, ?, ?
@@ -87,7 +87,7 @@ func (r *sqliteReader) inboxOf(ctx context.Context, space string, list []models.
 	return list, rows.Err()
 }
 
-// takeInbox takes rows out of the inbox, those with a problem to the refused ones.
+// takeInbox takes rows out of the inbox, those with a problem to the rejected ones.
 func (tx *sqliteTx) takeInbox(ctx context.Context, fates []syncer.InboxFate) error {
 	for _, fate := range fates {
 		if gone, err := tx.takeOne(ctx, fate); err != nil {
@@ -101,7 +101,7 @@ func (tx *sqliteTx) takeInbox(ctx context.Context, fates []syncer.InboxFate) err
 
 func (tx *sqliteTx) takeOne(ctx context.Context, fate syncer.InboxFate) (gone bool, err error) {
 	if p := fate.Problem; p != nil {
-		_, err := tx.tx.StmtContext(ctx, tx.writer.refuseInboxRow).
+		_, err := tx.tx.StmtContext(ctx, tx.writer.rejectInboxRow).
 			ExecContext(ctx, p.Code, p.Detail, p.Pointer, tx.writer.now().UnixMilli(), fate.ID)
 		if err != nil {
 			return false, err
@@ -115,16 +115,20 @@ func (tx *sqliteTx) takeOne(ctx context.Context, fate syncer.InboxFate) (gone bo
 	return n == 1, err
 }
 
-func (w *sqliteWriter) refuseInbox(ctx context.Context, ids []int64, problem *models.EditError) error {
+func (w *sqliteWriter) rejectInbox(ctx context.Context, ids []int64, problem *models.EditError) (moved int, err error) {
 	tx, err := w.db.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { _ = tx.Rollback() }() // without effect after a commit
 	for _, id := range ids {
-		if _, err := (&sqliteTx{w, tx}).takeOne(ctx, syncer.InboxFate{ID: id, Problem: problem}); err != nil {
-			return err
+		gone, err := (&sqliteTx{w, tx}).takeOne(ctx, syncer.InboxFate{ID: id, Problem: problem})
+		if err != nil {
+			return 0, err
+		}
+		if gone {
+			moved++
 		}
 	}
-	return tx.Commit()
+	return moved, tx.Commit()
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"slices"
 
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
@@ -82,10 +81,6 @@ func (r *sqliteReader) changes(ctx context.Context, space string, want syncer.Ra
 
 // cut reads rows until a page is full.
 func cut(rows *sql.Rows, space models.Space, want syncer.Range) (syncer.Run, error) {
-	hide := want.HideUpTo
-	if want.Snapshot {
-		hide = space.Head
-	}
 	page := syncer.Pager{Limit: want.Limit}
 	for looked := 1; rows.Next(); looked++ {
 		var c models.Change
@@ -98,7 +93,7 @@ func cut(rows *sql.Rows, space models.Space, want syncer.Range) (syncer.Run, err
 			page.Stop(c.Version)
 			return page.Run(space, c.Version-1, false), nil
 		}
-		if c.Deleted && c.Version <= hide || len(want.Collections) > 0 && !slices.Contains(want.Collections, c.Collection) {
+		if !want.Shows(&c, space.Head) {
 			continue
 		}
 		if !c.Deleted {

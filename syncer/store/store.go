@@ -7,6 +7,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -40,7 +41,7 @@ type Options struct {
 	// asked. Default: time.Now.
 	Now func() time.Time
 
-	// Logger hears of slow and failed statements. Default: slog.Default().
+	// Logger hears at the start if UnsafeDurability is needed. Default: slog.Default().
 	Logger *slog.Logger
 }
 
@@ -66,8 +67,9 @@ type dialect interface {
 	heads(ctx context.Context, names []string, into []models.Space) error
 	// inbox reads rows of the inbox.
 	inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inbox, error)
-	// refuseInbox moves rows of the inbox that are there to the refused ones.
-	refuseInbox(ctx context.Context, ids []int64, problem *models.EditError) error
+	// rejectInbox moves rows of the inbox that are there to the rejected ones, and
+	// returns how many.
+	rejectInbox(ctx context.Context, ids []int64, problem *models.EditError) (moved int, err error)
 
 	// temporary reports whether err says that the database can't answer now, as
 	// opposed to a wrong statement.
@@ -149,16 +151,19 @@ func (s *Store) Close() error {
 func (s *Store) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return s.failure("ping", s.reader.WithContext(ctx).Exec("SELECT 1").Error)
+	return s.failure(ctx, "ping", s.reader.WithContext(ctx).Exec("SELECT 1").Error)
 }
 
 // failure gives err the code that callers act on. Whose context was canceled
 // gets that error back: nobody is left to be told anything.
-func (s *Store) failure(doing string, err error) error {
+func (s *Store) failure(ctx context.Context, doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	// database/sql ends a transaction whose time is up, and says that it is closed.
+	err = cmp.Or(ctx.Err(), err)
 	var known *models.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &known), errors.Is(err, context.Canceled):
 		return err
 	// Nothing else tells a closed pool from a bug: database/sql keeps that error to itself.
@@ -183,13 +188,11 @@ func outcomeUnknown(err error) error {
 	}
 }
 
-// gormConfig returns gorm's settings: no transaction around single statements,
-// errors returned rather than logged twice.
+// gormConfig returns gorm's settings: no transaction around single statements, errors
+// returned as the driver gives them rather than logged twice.
 func gormConfig() *gorm.Config {
 	return &gorm.Config{
 		SkipDefaultTransaction: true,
-		TranslateError:         false,
 		Logger:                 logger.Discard,
-		NowFunc:                func() time.Time { return time.Now().UTC() },
 	}
 }

@@ -240,6 +240,27 @@ func TestPostgres_serverAway(t *testing.T) {
 	}
 }
 
+// A database that has become a standby behind the store's back, which a proxy can bring
+// about, says so of itself, whether the spaces exist or not.
+func TestPostgres_standby(t *testing.T) {
+	t.Parallel()
+	database := pgtest.URL(t)
+	migrate(t, database)
+	s := open(t, with(t, database, "search_path", "public,pg_catalog"), store.Options{})
+	if err := write(t.Context(), s, "there"); err != nil {
+		t.Fatal(err)
+	}
+	const recovers = `CREATE FUNCTION pg_is_in_recovery() RETURNS boolean LANGUAGE sql AS 'SELECT true'`
+	if _, err := openSQL(t, database).ExecContext(t.Context(), recovers); err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range [][]string{{"there"}, {"not there"}, {"not there", "there"}} {
+		if heads, err := s.Heads(t.Context(), names); models.CodeOf(err) != models.CodeUnavailable {
+			t.Errorf("%q: %v, %v; want %s", names, heads, err, models.CodeUnavailable)
+		}
+	}
+}
+
 func TestPostgres_durability(t *testing.T) {
 	t.Parallel()
 	careless := with(t, pgtest.URL(t), "synchronous_commit", "off")
@@ -332,6 +353,26 @@ func TestSQLite_clock(t *testing.T) {
 		if res.Version != tt.want {
 			t.Errorf("at %d: version %d, want %d", tt.now, res.Version, tt.want)
 		}
+	}
+}
+
+// Who has gone by the time that his push reads is told so, not that something broke.
+func TestSQLite_goneWhileItReads(t *testing.T) {
+	t.Parallel()
+	database := sqliteURL(t)
+	migrate(t, database)
+	reads := func() {}
+	s := open(t, database, store.Options{Now: func() time.Time { reads(); return time.Now() }})
+	ctx, leave := context.WithCancel(t.Context())
+	reads = func() {
+		leave()
+		// It waits for the one connection that writes: until the transaction has been ended.
+		if _, err := s.Setting(t.Context(), "key", []byte("value")); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := write(ctx, s, "s1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
 

@@ -101,7 +101,7 @@ func TestInbox_writerInSQL(t *testing.T) {
 			t.Errorf("documents (-want +got):\n%s", diff)
 		}
 
-		// What is refused is found beside the inbox; what comes after it is carried out.
+		// What is rejected is found beside the inbox; what comes after it is carried out.
 		script(t, database, fmt.Sprintf(`
 			INSERT INTO inbox (space, collection, id, op, data, base_version) VALUES ('home', 'c', 't1', 'put', '{}', %d);
 			INSERT INTO inbox (space, collection, id, op, data) VALUES ('home', 'c', 't4', 'put', '[]');
@@ -111,14 +111,14 @@ func TestInbox_writerInSQL(t *testing.T) {
 		db := openSQL(t, database)
 		until(t, "the inbox is empty", func() bool { return count(t, db, "inbox") == 0 })
 		want := []string{"home/t1: version_conflict", "home/t4: invalid_document", "no such space/t4: invalid_space"}
-		if diff := cmp.Diff(want, refusedRows(t, db)); diff != "" {
-			t.Errorf("refused (-want +got):\n%s", diff)
+		if diff := cmp.Diff(want, rejectedRows(t, db)); diff != "" {
+			t.Errorf("rejected (-want +got):\n%s", diff)
 		}
 	})
 }
 
 // TestInbox_restarts ends the server over and over while there are rows. Each makes
-// a document that must not be there yet, so one that is carried out twice is refused.
+// a document that must not be there yet, so one that is carried out twice is rejected.
 func TestInbox_restarts(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, func(t *testing.T, kind harness.Store) {
@@ -146,8 +146,8 @@ func TestInbox_restarts(t *testing.T) {
 		if found := pullAll(t, client, "home", headOf(t, db, "home")); len(found) != 1501 {
 			t.Errorf("%d documents, want 1501", len(found))
 		}
-		if refused := refusedRows(t, db); len(refused) > 0 {
-			t.Errorf("carried out twice: %v", refused)
+		if rejected := rejectedRows(t, db); len(rejected) > 0 {
+			t.Errorf("carried out twice: %v", rejected)
 		}
 	})
 }
@@ -200,8 +200,8 @@ func headOf(t *testing.T, db *sql.DB, space string) (head int64) {
 	return head
 }
 
-// refusedRows lists the rows that were refused, and why.
-func refusedRows(t *testing.T, db *sql.DB) (list []string) {
+// rejectedRows lists the rows that were rejected, and why.
+func rejectedRows(t *testing.T, db *sql.DB) (list []string) {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), `SELECT space || '/' || id || ': ' || code FROM inbox_rejected`)
 	if err != nil {
@@ -258,8 +258,8 @@ func TestInbox_severalNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 		until(t, "the inbox is empty", func() bool { return count(t, db, "inbox") == 0 })
-		if refused := refusedRows(t, db); len(refused) > 0 {
-			t.Errorf("carried out twice, or out of order: %v", refused)
+		if rejected := rejectedRows(t, db); len(rejected) > 0 {
+			t.Errorf("carried out twice, or out of order: %v", rejected)
 		}
 		made := 0
 		for i := range spaces {

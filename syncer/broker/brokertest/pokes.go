@@ -26,7 +26,7 @@ func newestArrives(t *testing.T, ends Ends) {
 	for v := range int64(100) {
 		publish(t, ends.A, syncer.Message{Space: "s1", Version: v + 1})
 	}
-	l.waitFor(t, ends.A, syncer.Message{Space: "s1", Version: 100})
+	l.await(t, func(m syncer.Message) bool { return m.Space == "s1" && m.Version == 100 })
 }
 
 // While a deliver runs, what comes for one space becomes one poke, or a few.
@@ -51,7 +51,7 @@ func burstIsMerged(t *testing.T, ends Ends) {
 	other := listen(t, ends.B, nil)
 	other.waitFor(t, ends.A, syncer.Message{Space: "s2", Version: 1})
 	close(release)
-	l.waitFor(t, ends.A, syncer.Message{Space: "s1", Version: pokes + 1})
+	l.await(t, func(m syncer.Message) bool { return m.Space == "s1" && m.Version == pokes+1 })
 	l.end(t)
 	if delivered > pokes/2 {
 		t.Errorf("%d pokes of one space were delivered as %d", pokes+1, delivered)

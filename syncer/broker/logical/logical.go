@@ -77,7 +77,7 @@ func Open(ctx context.Context, url string, inner syncer.Broker, opts Options) (*
 	if err != nil {
 		return nil, err
 	}
-	hangUp(ctx, conn)
+	postgres.HangUp(ctx, conn)
 	return b, nil
 }
 

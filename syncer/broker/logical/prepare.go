@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tidemark/tidemark/syncer/broker/postgres"
 )
 
 const (
@@ -47,7 +49,7 @@ func (b *Broker) connect(ctx context.Context) (*pgconn.PgConn, error) {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	if err := prepare(ctx, conn); err != nil {
-		hangUp(ctx, conn)
+		postgres.HangUp(ctx, conn)
 		return nil, err
 	}
 	return conn, nil
@@ -124,15 +126,4 @@ const (
 func hasState(err error, state string) bool {
 	var answer *pgconn.PgError
 	return errors.As(err, &answer) && answer.Code == state
-}
-
-// hangUp closes a connection, politely if the server answers soon.
-func hangUp(ctx context.Context, conn *pgconn.PgConn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	_ = conn.Close(ctx) // of no use to us any more, whatever it says
-	select {
-	case <-conn.CleanupDone():
-	case <-ctx.Done():
-	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/mailbox"
+	"github.com/tidemark/tidemark/syncer/broker/postgres"
 )
 
 // askEvery is how often the server is told how far we have read, and asked to
@@ -35,7 +36,7 @@ func (s *stream) listen(ctx context.Context, begun func()) error {
 	if err != nil {
 		return err
 	}
-	defer hangUp(ctx, conn)
+	defer postgres.HangUp(ctx, conn)
 	slot, err := s.findSlot(ctx, conn)
 	if err != nil {
 		return err

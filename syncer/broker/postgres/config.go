@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net"
@@ -46,4 +47,16 @@ func Config(url string) (*pgx.ConnConfig, error) {
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	return config, nil
+}
+
+// HangUp closes a connection, politely if the server answers soon.
+func HangUp(ctx context.Context, conn *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx) // of no use to us any more, whatever it says
+	// After a statement that was cut off the driver clears up in the background.
+	select {
+	case <-conn.CleanupDone():
+	case <-ctx.Done():
+	}
 }

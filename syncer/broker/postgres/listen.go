@@ -38,7 +38,7 @@ func (l *listener) listen(ctx context.Context, begun func()) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	defer hangUp(ctx, conn)
+	defer HangUp(ctx, conn.PgConn())
 	if err := begin(ctx, conn); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -67,19 +67,7 @@ func (n *notifier) Send(ctx context.Context, batch [][]byte) error {
 // Close implements mailbox.Sender.
 func (n *notifier) Close(ctx context.Context) {
 	if n.conn != nil {
-		hangUp(ctx, n.conn)
+		HangUp(ctx, n.conn.PgConn())
 		n.conn = nil
-	}
-}
-
-// hangUp closes a connection, politely if the server answers soon.
-func hangUp(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	_ = conn.Close(ctx) // of no use to us any more, whatever it says
-	// After a statement that was cut off the driver clears up in the background.
-	select {
-	case <-conn.PgConn().CleanupDone():
-	case <-ctx.Done():
 	}
 }

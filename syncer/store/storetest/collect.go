@@ -20,8 +20,8 @@ import (
 var collectRequirements = []requirement{
 	{"rows are carried out in order, at one version, and are gone", collectCarriesOut},
 	{"a row with a base is checked like any edit", collectBase},
-	{"rows that are refused don't stop the others", collectRefused},
-	{"a row of a bad space is refused", collectBadSpace},
+	{"rows that are rejected don't stop the others", collectRejected},
+	{"a row of a bad space is rejected", collectBadSpace},
 	{"rows that write too much together are carried out in parts", collectTooMuch},
 	{"more rows than a push may hold are carried out in parts", collectMany},
 	{"rows are not carried out while their space is locked, and then they are", collectLocked},
@@ -83,7 +83,7 @@ func collectCarriesOut(t *testing.T, w *world) {
 		from(ids[3], 2, "todos/t3", `{"a":1,"b":3}`),
 		from(ids[5], 2, "todos/t4", ""),
 	})
-	same(t, "refused", w.refused(t, w.space), nil)
+	same(t, "rejected", w.rejected(t, w.space), nil)
 	if receipts := w.locked(t, syncer.Touch{Space: w.space, Clients: []syncer.Client{{Subject: "inbox", ID: "inbox"}}}).Receipts; len(receipts) > 0 {
 		t.Errorf("receipts %v, want none", receipts)
 	}
@@ -109,14 +109,14 @@ func collectBase(t *testing.T, w *world) {
 		from(ids[3], 3, "todos/t2", `{"a":2,"b":3}`),
 		from(ids[4], 3, "todos/t3", `{"a":3}`),
 	})
-	same(t, "refused", w.refused(t, w.space), []models.InboxRejected{
-		w.refusal(ids[1], list[1], models.CodeVersionConflict, ""),
-		w.refusal(ids[2], list[2], models.CodeVersionConflict, ""),
-		w.refusal(ids[5], list[5], models.CodeVersionConflict, ""),
+	same(t, "rejected", w.rejected(t, w.space), []models.InboxRejected{
+		w.rejection(ids[1], list[1], models.CodeVersionConflict, ""),
+		w.rejection(ids[2], list[2], models.CodeVersionConflict, ""),
+		w.rejection(ids[5], list[5], models.CodeVersionConflict, ""),
 	})
 }
 
-func collectRefused(t *testing.T, w *world) {
+func collectRejected(t *testing.T, w *world) {
 	list := []entry{
 		{models.OpPut, "bad name/t1", `{}`, nil},
 		{models.OpPut, "todos/bad id", `{}`, nil},
@@ -131,14 +131,14 @@ func collectRefused(t *testing.T, w *world) {
 	w.collecting(t, w.store)
 	w.collected(t)
 	same(t, "documents", w.alice.all(t, w.store), []models.Change{from(ids[7], 1, "todos/t2", `{}`)})
-	same(t, "refused", w.refused(t, w.space), []models.InboxRejected{
-		w.refusal(ids[0], list[0], models.CodeInvalidCollection, "/collection"),
-		w.refusal(ids[1], list[1], models.CodeInvalidID, "/id"),
-		w.refusal(ids[2], list[2], models.CodeInvalidDocument, "/data"),
-		w.refusal(ids[3], list[3], models.CodeDuplicateKey, "/data/a/b"),
-		w.refusal(ids[4], list[4], models.CodeInvalidDocument, "/data"),
-		w.refusal(ids[5], list[5], models.CodeInvalidEdit, "/data"),
-		w.refusal(ids[6], list[6], models.CodeDocumentTooLarge, "/data"),
+	same(t, "rejected", w.rejected(t, w.space), []models.InboxRejected{
+		w.rejection(ids[0], list[0], models.CodeInvalidCollection, "/collection"),
+		w.rejection(ids[1], list[1], models.CodeInvalidID, "/id"),
+		w.rejection(ids[2], list[2], models.CodeInvalidDocument, "/data"),
+		w.rejection(ids[3], list[3], models.CodeDuplicateKey, "/data/a/b"),
+		w.rejection(ids[4], list[4], models.CodeInvalidDocument, "/data"),
+		w.rejection(ids[5], list[5], models.CodeInvalidEdit, "/data"),
+		w.rejection(ids[6], list[6], models.CodeDocumentTooLarge, "/data"),
 	})
 }
 
@@ -154,9 +154,9 @@ func collectBadSpace(t *testing.T, w *world) {
 	bad.collected(t)
 	var want []models.InboxRejected
 	for i := range ids {
-		want = append(want, bad.refusal(ids[i], list[i], models.CodeInvalidSpace, "/space"))
+		want = append(want, bad.rejection(ids[i], list[i], models.CodeInvalidSpace, "/space"))
 	}
-	same(t, "refused", bad.refused(t, bad.space), want)
+	same(t, "rejected", bad.rejected(t, bad.space), want)
 	bad.untouched(t)
 }
 
@@ -173,7 +173,7 @@ func collectTooMuch(t *testing.T, w *world) {
 	w.put(t, w.space, patches...)
 	w.collecting(t, w.store)
 	w.collected(t)
-	same(t, "refused", w.refused(t, w.space), nil)
+	same(t, "rejected", w.rejected(t, w.space), nil)
 	versions := map[int64]bool{}
 	last := int64(0)
 	for i := range documents {
@@ -242,7 +242,7 @@ func (s looks) Inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inbo
 
 // Writers and clients work on one space while four engines on two nodes carry out
 // the rows. Each writer counts in a document of its own, and creates one that must
-// not be there yet with each count: a row that is carried out twice is refused, one
+// not be there yet with each count: a row that is carried out twice is rejected, one
 // that overtakes another makes a number fall.
 func collectRace(t *testing.T, w *world) {
 	const writers, rounds = 4, 25
@@ -289,7 +289,7 @@ func collectRace(t *testing.T, w *world) {
 		}
 		return over && !page.HasMore && len(w.left(t)) == 0 && len(created) >= writers*rounds*4/5
 	})
-	same(t, "refused", w.refused(t, w.space), nil)
+	same(t, "rejected", w.rejected(t, w.space), nil)
 	for n := range writers {
 		if id := fmt.Sprintf("w%d", n); numbers[id] != rounds-2 { // the last one was rolled back
 			t.Errorf("%s ends at %d, want %d", id, numbers[id], rounds-2)
@@ -343,7 +343,7 @@ func collectPoison(t *testing.T, w *world) {
 	})
 	run(t, engine)
 	w.collected(t)
-	same(t, "refused", w.refused(t, w.space), []models.InboxRejected{w.refusal(ids[poison], list[poison], models.CodeInternal, "")})
+	same(t, "rejected", w.rejected(t, w.space), []models.InboxRejected{w.rejection(ids[poison], list[poison], models.CodeInternal, "")})
 	var got, want []string
 	for _, c := range w.alice.all(t, w.store) {
 		got = append(got, c.EditID)

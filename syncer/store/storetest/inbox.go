@@ -22,11 +22,13 @@ var inboxRequirements = []requirement{
 	{"what is not committed is not there", inboxUncommitted},
 	{"a push finds which of its rows are still there", inboxStillThere},
 	{"a push that waited finds what the push before it left", inboxWaited},
-	{"rows are taken out and refused with what the push writes", inboxFates},
+	{"rows are taken out and rejected with what the push writes", inboxFates},
+	{"a new space gets its row with the first row of the inbox, also a rejected one", inboxNewSpace},
 	{"a push that finds its rows gone writes nothing", inboxGone},
 	{"a push that is not decided leaves its rows", inboxUndecided},
 	{"rows of a space that is left out are left alone", inboxLeftOut},
-	{"rows are refused without a push, once", inboxRefused},
+	{"rows are rejected without a push, once", inboxRejected},
+	{"rows that somebody has locked are not rejected, nor waited for", inboxRejectedLocked},
 	{"numbers are not used again", inboxNumbers},
 }
 
@@ -105,8 +107,8 @@ func (w *world) left(t testing.TB) (ids []int64) {
 	return ids
 }
 
-// refused returns the refused rows of a space, without times and sentences.
-func (w *world) refused(t testing.TB, space string) (list []models.InboxRejected) {
+// rejected returns the rejected rows of a space, without times and sentences.
+func (w *world) rejected(t testing.TB, space string) (list []models.InboxRejected) {
 	t.Helper()
 	rows, err := w.db.SQL.QueryContext(t.Context(), `
 		SELECT inbox_id, space, collection, id, op, CAST(data AS text), base_version, created_at, code, detail, pointer, rejected_at
@@ -123,7 +125,7 @@ func (w *world) refused(t testing.TB, space string) (list []models.InboxRejected
 			t.Fatal(err)
 		}
 		if r.CreatedAt <= 0 || r.RejectedAt <= 0 || r.Detail == "" {
-			t.Errorf("a refused row without its times or without a sentence: %+v", r)
+			t.Errorf("a rejected row without its times or without a sentence: %+v", r)
 		}
 		r.CreatedAt, r.RejectedAt, r.Detail = 0, 0, ""
 		list = append(list, r)
@@ -134,8 +136,8 @@ func (w *world) refused(t testing.TB, space string) (list []models.InboxRejected
 	return list
 }
 
-// refusal is a refused row as w.refused returns it.
-func (w *world) refusal(id int64, e entry, code models.Code, pointer string) models.InboxRejected {
+// rejection is a rejected row as w.rejected returns it.
+func (w *world) rejection(id int64, e entry, code models.Code, pointer string) models.InboxRejected {
 	k := key(e.at)
 	r := models.InboxRejected{
 		InboxID: id, Space: w.space, Collection: k.Collection, ID: k.ID, Op: string(e.op), BaseVersion: e.base,
@@ -337,9 +339,9 @@ func inboxFates(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	same(t, "left", w.left(t), ids[1:2])
-	same(t, "refused", w.refused(t, w.space), []models.InboxRejected{
-		w.refusal(ids[2], list[2], models.CodeInvalidDocument, "/data"),
-		w.refusal(ids[3], list[3], models.CodeVersionConflict, "/data"),
+	same(t, "rejected", w.rejected(t, w.space), []models.InboxRejected{
+		w.rejection(ids[2], list[2], models.CodeInvalidDocument, "/data"),
+		w.rejection(ids[3], list[3], models.CodeVersionConflict, "/data"),
 	})
 	same(t, "changes", ordered(w.read(t, syncer.Range{Limit: 9}).Changes), changes([]models.Document{row(1, "todos/t0", `{}`)}))
 
@@ -351,6 +353,18 @@ func inboxFates(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	same(t, "left", w.left(t), nil)
+}
+
+func inboxNewSpace(t *testing.T, w *world) {
+	ids := w.put(t, w.space, puts(1)...)
+	err := commit(t.Context(), w.store, w.touchInbox(ids...), func(syncer.Locked) (syncer.Writes, error) {
+		problem := models.EditError{Code: models.CodeInvalidDocument, Detail: "a sentence"}
+		return syncer.Writes{Inbox: []syncer.InboxFate{{ID: ids[0], Problem: &problem}}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "space", w.read(t, syncer.Range{Limit: 1}).Space, models.Space{Epoch: epoch})
 }
 
 // Somebody has taken a row away by hand although it had been found.
@@ -415,20 +429,47 @@ func inboxLeftOut(t *testing.T, w *world) {
 	same(t, "left to the other", waiting(t, own{w.nodes[0], neighbor.space}, syncer.InboxRange{Spaces: 1}), nil)
 }
 
-func inboxRefused(t *testing.T, w *world) {
+func inboxRejected(t *testing.T, w *world) {
 	list := puts(3)
 	ids := w.put(t, w.space, list...)
 	problem := models.EditError{Code: models.CodeInvalidSpace, Detail: "a sentence", Pointer: "/space"}
-	for _, some := range [][]int64{ids[:1], ids[:2], ids[:2]} {
-		if err := w.store.RefuseInbox(t.Context(), some, problem); err != nil {
-			t.Fatal(err)
+	for _, tt := range []struct {
+		ids  []int64
+		want int
+	}{{ids[:1], 1}, {ids[:2], 1}, {ids[:2], 0}} {
+		moved, err := w.store.RejectInbox(t.Context(), tt.ids, problem)
+		if err != nil || moved != tt.want {
+			t.Fatalf("%d rows are rejected, %v; want %d", moved, err, tt.want)
 		}
 	}
 	same(t, "left", w.left(t), ids[2:])
-	same(t, "refused", w.refused(t, w.space), []models.InboxRejected{
-		w.refusal(ids[0], list[0], models.CodeInvalidSpace, "/space"),
-		w.refusal(ids[1], list[1], models.CodeInvalidSpace, "/space"),
+	same(t, "rejected", w.rejected(t, w.space), []models.InboxRejected{
+		w.rejection(ids[0], list[0], models.CodeInvalidSpace, "/space"),
+		w.rejection(ids[1], list[1], models.CodeInvalidSpace, "/space"),
 	})
+}
+
+// Somebody holds a row's lock, for as long as he likes.
+func inboxRejectedLocked(t *testing.T, w *world) {
+	if !w.db.LocksSpaces {
+		return // where a transaction locks everything, rows have no locks
+	}
+	list := puts(2)
+	ids := w.put(t, w.space, list...)
+	holder, err := w.db.SQL.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Rollback() }() // it has written nothing
+	if _, err := holder.ExecContext(t.Context(), `SELECT FROM inbox WHERE inbox_id = $1 FOR UPDATE`, ids[0]); err != nil {
+		t.Fatal(err)
+	}
+	moved, err := w.store.RejectInbox(t.Context(), ids, models.EditError{Code: models.CodeInternal, Detail: "a sentence"})
+	if err != nil || moved != 1 {
+		t.Errorf("%d rows are rejected, %v; want the one that is free", moved, err)
+	}
+	same(t, "left", w.left(t), ids[:1])
+	same(t, "rejected", w.rejected(t, w.space), []models.InboxRejected{w.rejection(ids[1], list[1], models.CodeInternal, "")})
 }
 
 func inboxNumbers(t *testing.T, w *world) {
