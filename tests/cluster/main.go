@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -48,6 +49,9 @@ func main() {
 
 // run starts everything and ends it, in the other order, when ctx ends.
 func run(ctx context.Context, o options) (err error) {
+	if err := free(ctx, o.listen); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "tidemark-cluster-")
 	if err != nil {
 		return err
@@ -96,6 +100,17 @@ func run(ctx context.Context, o options) (err error) {
 	case <-front.ended():
 		return fmt.Errorf("%s ended by itself", front.name())
 	}
+}
+
+// free finds out whether somebody listens there already, who would be taken for the
+// round-robin.
+func free(ctx context.Context, address string) error {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return listener.Close()
 }
 
 func greet(o options, front front, nodes []*process, database, broker string) {
