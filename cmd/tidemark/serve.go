@@ -27,18 +27,12 @@ const shutdownTimeout = 25 * time.Second
 
 type serveCommand struct{}
 
-// gcPercent is GOGC unless that is set: the heap is small and made of what one
-// request needs, so collecting it at twice its size is work for little memory.
-const gcPercent = 400
-
 // Run serves until SIGINT or SIGTERM.
 func (serveCommand) Run(s *Settings, known variables, out output) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	if err := errors.Join(known.check(), s.check()); err != nil {
 		return err
 	}
+	tuneCollector(s.TailMemory)
 	log := s.logger(out.stderr)
 	slog.SetDefault(log)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -76,6 +70,27 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	defer server.Wait() // for streams, which end when the engine drains
 	greet(out.stdout, s, "http://"+listener.Addr().String())
 	return serve(ctx, stop, engine, registry, server.HTTPServer(), listener, log)
+}
+
+const (
+	// gcPercent is GOGC unless that is set: most of the heap is what one request
+	// needs, so collecting it at twice its size is work for little memory.
+	gcPercent = 400
+	// memoryBase and twice the tails are GOMEMLIMIT unless that is set, in MiB. The
+	// tails stay, and without a limit they would be allowed four times their size
+	// of garbage. It must be well above what can be in use, with all streams that
+	// a node may have, or the collector would never rest.
+	memoryBase = 256
+)
+
+// tuneCollector sets the limits of Go's collector that the environment doesn't.
+func tuneCollector(tailMemory int) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit((memoryBase + 2*int64(tailMemory)) << 20)
+	}
 }
 
 func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry) *syncer.Engine {
