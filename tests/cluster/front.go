@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidemark/tidemark/tests/lifeline"
 	"github.com/tidemark/tidemark/tests/nginx"
+	"github.com/tidemark/tidemark/tests/process"
 )
 
 // front is the round-robin.
@@ -24,7 +25,7 @@ type front interface {
 
 // startFront starts nginx if it is installed, else a proxy in this process, and
 // waits until a node answers through it.
-func startFront(ctx context.Context, line *lifeline.Line, dir, listen string, nodes []*process) (front, error) {
+func startFront(ctx context.Context, line *lifeline.Line, dir, listen string, nodes []*member) (front, error) {
 	var started front
 	var err error
 	if path, lookErr := nginx.Find(); lookErr == nil {
@@ -35,19 +36,21 @@ func startFront(ctx context.Context, line *lifeline.Line, dir, listen string, no
 	if err != nil {
 		return nil, err
 	}
-	if err := awaitReady(ctx, "http://"+listen, started.ended()); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := process.AwaitReady(ctx, "http://"+listen, started.ended()); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s at %s: %w", started.name(), listen, err), started.end())
 	}
 	return started, nil
 }
 
 // nginxFront is nginx.
-type nginxFront struct{ *process }
+type nginxFront struct{ *member }
 
 func (n nginxFront) name() string           { return "nginx" }
-func (n nginxFront) ended() <-chan struct{} { return n.exited }
+func (n nginxFront) ended() <-chan struct{} { return n.gone }
 
-func startNginx(line *lifeline.Line, path, dir, listen string, nodes []*process) (front, error) {
+func startNginx(line *lifeline.Line, path, dir, listen string, nodes []*member) (front, error) {
 	urls := make([]string, len(nodes))
 	for i, node := range nodes {
 		urls[i] = node.url
@@ -56,11 +59,11 @@ func startNginx(line *lifeline.Line, path, dir, listen string, nodes []*process)
 	if err != nil {
 		return nil, err
 	}
-	process, _, err := start(line, "nginx", cmd)
+	started, err := start(line, "nginx", cmd)
 	if err != nil {
 		return nil, err
 	}
-	return nginxFront{process}, nil
+	return nginxFront{started}, nil
 }
 
 // proxy goes round the nodes, and to the next one if a node can't be reached.
@@ -73,7 +76,7 @@ func (p *proxy) name() string           { return "the built-in proxy" }
 func (p *proxy) ended() <-chan struct{} { return p.done }
 func (p *proxy) end() error             { return p.server.Close() }
 
-func startProxy(listen string, nodes []*process) (front, error) {
+func startProxy(listen string, nodes []*member) (front, error) {
 	turns := &roundRobin{transport: http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}}
 	for _, node := range nodes {
 		target, err := url.Parse(node.url)

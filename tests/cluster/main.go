@@ -74,7 +74,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeBroker()) }()
 
-	nodes := make([]*process, 0, o.nodes)
+	nodes := make([]*member, 0, o.nodes)
 	defer func() {
 		for _, node := range nodes {
 			err = errors.Join(err, node.end())
@@ -113,14 +113,14 @@ func free(ctx context.Context, address string) error {
 	return listener.Close()
 }
 
-func greet(o options, front front, nodes []*process, database, broker string) {
+func greet(o options, front front, nodes []*member, database, broker string) {
 	fmt.Printf("tidemark: %d nodes behind http://%s (%s, round-robin)\n\n", len(nodes), o.listen, front.name())
 	if os.Getenv("TIDEMARK_AUTH_SECRET") == "" && os.Getenv("TIDEMARK_AUTH_JWKS") == "" {
 		fmt.Printf("  Demo page      http://%s/\n", o.listen)
 	}
 	fmt.Printf("  API reference  http://%s/docs\n\n", o.listen)
 	for _, node := range nodes {
-		fmt.Printf("  %-13s  %s (process %d)\n", node.name, node.url, node.cmd.Process.Pid)
+		fmt.Printf("  %-13s  %s (process %d)\n", node.name, node.url, node.PID())
 	}
 	fmt.Printf("  database       %s\n  broker         %s\n\n", database, broker)
 	fmt.Printf("  kill -STOP, -CONT, -KILL a node and see what clients notice. Ctrl-C ends everything.\n\n")
