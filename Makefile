@@ -108,10 +108,10 @@ e2e: build $(E2E_MODULES) $(SPEC_MODULES) ## browser client, demo page in Chromi
 .PHONY: bench
 bench: export BENCH_TOKEN = $(TOKEN)
 bench: export BENCH_SECRET = $(SECRET)
-bench: build ## figures beside the limits of this machine (ONLY=push,idle ROUNDS=1 DURATION=2s PUBLISH=1; URL=… TOKEN=… for a deployment)
+bench: build ## figures beside the limits of this machine (ONLY=push,idle ROUNDS=1 DURATION=2s; PUBLISH=1; URL=… TOKEN=… for a deployment)
 	@$(BUILD) -o bin/load ./tests/load
 	@bin/load $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(DURATION),--duration '$(DURATION)') \
-		$(if $(URL),--url '$(URL)') $(if $(PUBLISH),--out tests/load/results) $(ARGS)
+		$(if $(URL),--url '$(URL)') $(if $(PUBLISH),--publish) $(ARGS)
 
 .PHONY: microbench
 microbench: ## Go benchmarks, each as a ratio to the first of its group (BENCH=Push COUNT=6)

@@ -21,10 +21,18 @@ func compressed(next http.Handler) (http.Handler, error) {
 	}
 	packed := wrap(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Accept-Encoding") == "" || strings.HasSuffix(r.URL.Path, "/stream") {
+		if r.Header.Get("Accept-Encoding") == "" || isStream(r.URL.Path) {
 			next.ServeHTTP(w, r)
 			return
 		}
 		packed.ServeHTTP(w, r)
 	}), nil
+}
+
+// isStream reports whether a path is that of a stream; a document may be called
+// stream too.
+func isStream(path string) bool {
+	in, ok := strings.CutPrefix(path, "/v1/spaces/")
+	_, rest, _ := strings.Cut(in, "/")
+	return ok && rest == "stream" || path == "/v1/stream"
 }

@@ -17,7 +17,8 @@ const (
 	// read for that long is cut off; it loses nothing, because it comes back with
 	// its cursor.
 	patience = 10 * time.Second
-	// lastPatience is patience while the server shuts down.
+	// lastPatience is how long all writes together may take once the server shuts
+	// down, or a client that reads slowly would hold it up step by step.
 	lastPatience = time.Second
 	// writeStep is what one step writes. A slow line carries a page of any size
 	// as long as it carries this much within patience.
@@ -35,6 +36,7 @@ type connection struct {
 	conn    net.Conn
 	streams *streams
 	chunked bool
+	last    bool  // the deadline is that of the shutdown
 	sent    int64 // bytes of the body
 	size    []byte
 	buffers net.Buffers // what flush will write
@@ -125,9 +127,13 @@ func cutStep(all net.Buffers) (step, rest net.Buffers) {
 
 // setDeadline gives the next step its time. That it fails is for the step to find.
 func (c *connection) setDeadline() {
+	if c.last {
+		return
+	}
 	_ = c.conn.SetWriteDeadline(time.Now().Add(c.streams.patience))
 	select {
 	case <-c.streams.draining: // asked last: if it happens now, hurry comes after
+		c.last = true
 		_ = c.conn.SetWriteDeadline(time.Now().Add(lastPatience))
 	default:
 	}

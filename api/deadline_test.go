@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,6 +171,28 @@ func TestDeadline_longPoll(t *testing.T) {
 		send(t, c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		if status, _, _ := receive(t, r, time.Now()); status != http.StatusOK {
 			t.Errorf("%d", status)
+		}
+	})
+}
+
+// The server must notice a client that leaves, or polls of clients long gone would
+// hold up the drain.
+func TestDeadline_longPollOfWhoLeaves(t *testing.T) {
+	t.Parallel()
+	inStreamBubble(t, func(b *bubble) {
+		const target = "/v1/spaces/s1/changes"
+		f := b.follow(target)
+		cursor := f.answer().text("cursor")
+		waiting := b.ask(target + "?wait=25&cursor=" + cursor)
+		<-time.After(3 * time.Second)
+		synctest.Wait()
+		if got := strings.Count(b.log.String(), "path="+target); got != 1 {
+			t.Fatalf("%d requests have ended, want the first alone:\n%s", got, b.log)
+		}
+		_ = waiting.conn.Close()
+		synctest.Wait()
+		if log := b.log.String(); strings.Count(log, "path="+target) != 2 || !strings.Contains(log, " ms=3000 ") {
+			t.Errorf("the poll goes on:\n%s", log)
 		}
 	})
 }

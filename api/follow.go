@@ -165,7 +165,7 @@ func (st *stream) flow(ctx context.Context) (err error) {
 		case <-end.C:
 			err = st.bye(st.reasonToEnd(byeMaxAge), spread(0, time.Second))
 		case <-st.server.engine.Draining():
-			err = st.bye(byeShutdown, spread(500*time.Millisecond, 5*time.Second))
+			err = st.drain()
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
@@ -226,6 +226,11 @@ func (st *stream) look(ctx context.Context) error {
 	}
 	var over error
 	for i := range st.watch.News {
+		select {
+		case <-st.server.engine.Draining():
+			return st.drain() // many spaces may have long pages
+		default:
+		}
 		page, err := st.pull(ctx, i)
 		switch {
 		case models.CodeOf(err) == models.CodeCursorExpired:
@@ -322,6 +327,11 @@ func (st *stream) reset(i int, why *models.Error) error {
 	}
 	id := st.id()
 	return st.out.write(event{name: "reset", data: problem.encode(nil), id: &id}.frame())
+}
+
+// drain ends the stream because the server does.
+func (st *stream) drain() error {
+	return st.bye(byeShutdown, spread(500*time.Millisecond, 5*time.Second))
 }
 
 // bye tells why the stream ends now, and when to come back.

@@ -60,8 +60,8 @@ var kinds = map[models.Code]kind{
 
 	models.CodeUnauthenticated: {
 		http.StatusUnauthorized, "Unauthenticated",
-		"There is no token, or it is expired, forged, for somebody else, lives too long, or lacks a claim (sub, exp, spaces).",
-		"Get a new token and send it as \"Authorization: Bearer <JWT>\". Tokens in URLs are not looked at.",
+		"There is no token, or it is expired, forged, for somebody else, lives too long, or lacks a claim (sub, exp, spaces). Or a stream's ticket is older than 60 seconds.",
+		"Get a new token and send it as \"Authorization: Bearer <JWT>\"; tokens in URLs are not looked at. For EventSource get a new ticket.",
 	},
 	models.CodeForbidden: {
 		http.StatusForbidden, "Forbidden",

@@ -61,9 +61,7 @@ func loadFiles() (map[string]webFile, error) {
 		}
 		name, compressed := strings.CutSuffix(path.Base(at), ".gz")
 		f := newWebFile(name, text)
-		if compressed {
-			f.compressed, f.tag = true, "W/"+f.tag // one tag for both encodings
-		}
+		f.compressed = compressed
 		files[name] = f
 		return nil
 	})
@@ -77,7 +75,7 @@ func newWebFile(name string, text []byte) webFile {
 	return webFile{
 		media:  mediaTypes[path.Ext(name)],
 		policy: policies[name],
-		tag:    fmt.Sprintf(`"%.8x"`, sha256.Sum256(text)),
+		tag:    fmt.Sprintf(`W/"%.8x"`, sha256.Sum256(text)), // weak: one for all encodings
 		text:   text,
 	}
 }

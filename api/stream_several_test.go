@@ -138,11 +138,14 @@ func TestStreamSpaces_parameters(t *testing.T) {
 // fits a header and, with short names, a URL.
 func TestStreamSpaces_idFits(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, development).listen()
+	w := newWorld(t).listen()
 	var names []string
+	rights := make(map[string]string)
 	for i := range models.MaxStreamSpaces {
 		names = append(names, fmt.Sprintf("%02d", i)+strings.Repeat("x", models.MaxSpaceBytes-2))
+		rights[names[i]] = "rw"
 	}
+	w.token = w.mint(rights)
 	target := "/v1/stream?space=" + strings.Join(names, ",")
 	f := w.follow(target)
 	for range names {
@@ -152,6 +155,12 @@ func TestStreamSpaces_idFits(t *testing.T) {
 	w.writeTo(names[29], "a")
 	w.follow(target, "Last-Event-ID", id).wantPageOf(names[29], "a")
 	w.follow(target+"&cursor="+url.QueryEscape(id)).wantPageOf(names[29], "a")
+
+	// Beside a ticket, which names them too, the names don't fit.
+	rest := "ticket=" + w.ticketFor("/v1/stream-tickets") + "&cursor=" + url.QueryEscape(id)
+	w.token = ""
+	w.follow("/v1/stream?"+rest).wantPageOf(names[29], "a")
+	w.connect(target+"&"+rest).answer().want(http.StatusRequestURITooLong, models.CodeURITooLong)
 }
 
 func TestStreamID(t *testing.T) {

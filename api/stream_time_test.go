@@ -435,3 +435,55 @@ func TestStream_shutdownDoesNotWait(t *testing.T) {
 		}
 	})
 }
+
+// Nor does one that reads, but slowly: all that it is still sent has one deadline.
+func TestStream_shutdownDoesNotWaitForASlowReader(t *testing.T) {
+	t.Parallel()
+	inStreamBubble(t, func(b *bubble) {
+		b.store.set(1, `{"a":"`+strings.Repeat("x", models.MaxDocumentBytes-10)+`"}`, nil)
+		f := b.ask(streamPath)
+		piece := make([]byte, writeStep)
+		if _, err := io.ReadFull(f.conn, piece); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the next step waits to be read
+		began := time.Now()
+		b.server.engine.Drain()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			b.server.Wait()
+		}()
+		for err := error(nil); err == nil; _, err = io.ReadFull(f.conn, piece) {
+			<-time.After(lastPatience - time.Millisecond)
+		}
+		<-done
+		if took := time.Since(began); took > 3*lastPatience {
+			t.Errorf("the shutdown took %v", took)
+		}
+	})
+}
+
+// A stream of many spaces doesn't bring news of all of them first.
+func TestStreamSpaces_drainBetweenPages(t *testing.T) {
+	t.Parallel()
+	inStreamBubble(t, func(b *bubble) {
+		f := b.follow("/v1/stream?space=s1,s2,s3,s4,s5,s6,s7,s8")
+		f.wantPage("d1")
+		synctest.Wait() // the rest of this page waits to be read, or the next one
+		b.server.engine.Drain()
+		for more := 0; ; more++ {
+			e, err := f.events.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Name == "bye" {
+				break
+			}
+			if more == 1 {
+				t.Fatalf("after the drain came %+v", e)
+			}
+		}
+		f.wantEnd()
+	})
+}

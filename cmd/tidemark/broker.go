@@ -102,21 +102,21 @@ func opened[B interface {
 	return b, b.Close, nil
 }
 
-// redactBroker hides the secrets in a broker's URL, which may name several servers.
-// A NATS user without a password is a token.
+// redactBroker hides the secrets in a broker's URL. Of NATS it may name several
+// servers. A user without a password is a token there.
 func redactBroker(text string) string {
-	if !strings.Contains(text, "://") {
-		return text
+	parts := []string{text}
+	if strings.HasPrefix(text, "nats://") {
+		parts = strings.Split(text, ",") // a Redis password may hold one
 	}
-	var parts []string
-	for part := range strings.SplitSeq(text, ",") {
+	for i, part := range parts {
 		if u, err := url.Parse(part); err == nil && u.User != nil {
 			if _, hasPassword := u.User.Password(); !hasPassword {
 				u.User = url.User("xxxxx")
 				part = u.String()
 			}
 		}
-		parts = append(parts, redact(part))
+		parts[i] = redact(part)
 	}
 	return strings.Join(parts, ",")
 }

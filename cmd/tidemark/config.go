@@ -17,6 +17,9 @@ func (configCommand) Run(s *Settings, known variables, app *kong.Kong, out outpu
 	if err := errors.Join(known.check(), s.check()); err != nil {
 		return err
 	}
+	if s.Broker == "" {
+		s.Broker, _ = s.broker()
+	}
 	w := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
 	for _, flag := range app.Model.Flags {
 		if len(flag.Envs) > 0 {

@@ -114,7 +114,6 @@ func TestConfig_hidesSecrets(t *testing.T) {
 	code, stdout, stderr := tidemark(t, []string{
 		"TIDEMARK_AUTH_SECRET=" + testSecret,
 		"TIDEMARK_DATABASE_URL=postgres://tidemark:hush@db.example/tidemark?sslpassword=hush&sslmode=disable",
-		"TIDEMARK_BROKER=nats://tidemark:hush@a.example,nats://tidemark:hush@b.example/tidemark",
 		"TIDEMARK_LISTEN=0.0.0.0:80",
 	}, "config", "--poll-min", "2s", "--cors-origins", "https://a.example,https://b.example")
 	if code != 0 {
@@ -127,6 +126,27 @@ func TestConfig_hidesSecrets(t *testing.T) {
 	for _, want := range []string{"0.0.0.0:80", "2s", "https://a.example,https://b.example", "postgres://tidemark:xxxxx@db.example/tidemark?sslmode=disable&sslpassword=xxxxx"} {
 		if !strings.Contains(strings.Join(lines, " "), want) {
 			t.Errorf("no %s in\n%s", want, stdout)
+		}
+	}
+}
+
+// The broker is shown that is in force, without its secrets.
+func TestConfig_broker(t *testing.T) {
+	for _, test := range []struct{ database, broker, want string }{
+		{"sqlite:x.db", "", "memory"},
+		{"postgres://db.example/tidemark", "", "postgres"},
+		{"postgres://db.example/tidemark", "logical:node_1", "logical:node_1"},
+		{"postgres://db.example/tidemark", "nats://tidemark:hush@a.example,nats://hush@b.example/tidemark", "nats://tidemark:xxxxx@a.example,nats://xxxxx@b.example/tidemark"},
+		{"postgres://db.example/tidemark", "redis://:hu,hush@host.example/0", "redis://:xxxxx@host.example/0"},
+	} {
+		code, stdout, stderr := tidemark(t, []string{"TIDEMARK_DATABASE_URL=" + test.database, "TIDEMARK_BROKER=" + test.broker}, "config")
+		if code != 0 {
+			t.Fatalf("%s: exit code %d: %s", test.broker, code, stderr)
+		}
+		_, shown, _ := strings.Cut(stdout, "TIDEMARK_BROKER")
+		shown, _, _ = strings.Cut(shown, "\n")
+		if got := strings.TrimSpace(shown); got != test.want {
+			t.Errorf("%s with %q: shown is %q, want %q", test.database, test.broker, got, test.want)
 		}
 	}
 }

@@ -27,18 +27,12 @@ const shutdownTimeout = 25 * time.Second
 
 type serveCommand struct{}
 
-// gcPercent is GOGC unless that is set: the heap is small and made of what one
-// request needs, so collecting it at twice its size is work for little memory.
-const gcPercent = 400
-
 // Run serves until SIGINT or SIGTERM.
 func (serveCommand) Run(s *Settings, known variables, out output) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	if err := errors.Join(known.check(), s.check()); err != nil {
 		return err
 	}
+	tuneCollector(s.TailMemory)
 	log := s.logger(out.stderr)
 	slog.SetDefault(log)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -75,7 +69,29 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	}
 	defer server.Wait() // for streams, which end when the engine drains
 	greet(out.stdout, s, "http://"+listener.Addr().String())
-	return serve(ctx, stop, engine, registry, server.HTTPServer(), listener, log)
+	n := node{engine: engine, registry: registry, server: server.HTTPServer(), listener: listener, log: log}
+	return n.run(ctx, stop)
+}
+
+const (
+	// gcPercent is GOGC unless that is set: most of the heap is what one request
+	// needs, so collecting it at twice its size is work for little memory.
+	gcPercent = 400
+	// memoryBase and twice the tails are GOMEMLIMIT unless that is set, in MiB. The
+	// tails stay, and without a limit they would be allowed four times their size
+	// of garbage. It must be well above what can be in use, with all streams that
+	// a node may have, or the collector would never rest.
+	memoryBase = 256
+)
+
+// tuneCollector sets the limits of Go's collector that the environment doesn't.
+func tuneCollector(tailMemory int) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit((memoryBase + 2*int64(tailMemory)) << 20)
+	}
 }
 
 func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry) *syncer.Engine {
@@ -139,31 +155,40 @@ func migrate(ctx context.Context, databaseURL string) error {
 	return errors.Join(m.Up(ctx), m.Close())
 }
 
-// serve runs engine, registry and server until ctx ends or one of them fails, then lets
-// what is running come to its end. stop gives signals their usual meaning back,
-// so that a second one ends the process at once.
-func serve(ctx context.Context, stop func(), engine *syncer.Engine, registry *presence.Registry, server *http.Server, listener net.Listener, log *slog.Logger) error {
+// node is what runs.
+type node struct {
+	engine   *syncer.Engine
+	registry *presence.Registry
+	server   *http.Server
+	listener net.Listener
+	log      *slog.Logger
+}
+
+// run runs until ctx ends or a part of the node fails, then lets what is running
+// come to its end. stop gives signals their usual meaning back, so that a second
+// one ends the process at once.
+func (n *node) run(ctx context.Context, stop func()) error {
 	// What runs must outlive ctx: it has to finish when that ends.
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
-	var engineRuns sync.WaitGroup
-	defer engineRuns.Wait() // it may be in a commit, and its database is closed next
+	var parts sync.WaitGroup
+	defer parts.Wait() // the engine may be in a commit, and its database is closed next
 	defer end()
 	failed := make(chan error, 3)
-	engineRuns.Go(func() { failed <- engine.Run(running) })
-	go func() { failed <- registry.Run(running) }()
-	go func() { failed <- server.Serve(listener) }()
+	parts.Go(func() { failed <- n.engine.Run(running) })
+	parts.Go(func() { failed <- n.registry.Run(running) })
+	parts.Go(func() { failed <- n.server.Serve(n.listener) })
 
 	var failure error
 	select {
 	case failure = <-failed:
 	case <-ctx.Done():
-		log.InfoContext(ctx, "shutting down")
+		n.log.InfoContext(ctx, "shutting down")
 	}
 	stop()
-	engine.Drain()
+	n.engine.Drain()
 	timeout, cancel := context.WithTimeout(running, shutdownTimeout)
 	defer cancel()
-	if err := server.Shutdown(timeout); err != nil {
+	if err := n.server.Shutdown(timeout); err != nil {
 		return errors.Join(failure, fmt.Errorf("requests were cut off after %s: %w", shutdownTimeout, err))
 	}
 	return failure

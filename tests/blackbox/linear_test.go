@@ -55,7 +55,7 @@ func killNodes(ctx context.Context, cluster *harness.Cluster, log *history, ever
 	for at := every; log.await(ctx, at); at += every {
 		node := cluster.Node(random.IntN(cluster.Len()))
 		node.Kill()
-		node.Restart()
+		node.Restart() //nolint:contextcheck // it bounds its own start
 	}
 	return nil
 }

@@ -204,29 +204,3 @@ func drainAnswersAll(t *testing.T, server *harness.Server, version int64) bool {
 	}
 	return answered == len(polls)
 }
-
-// TestChanges_aClientThatLeavesFreesItsPoll: the server must notice, or polls
-// of clients long gone would hold up the drain.
-func TestChanges_aClientThatLeavesFreesItsPoll(t *testing.T) {
-	t.Parallel()
-	harness.Each(t, func(t *testing.T, store harness.Store) {
-		server := harness.Start(t, harness.Options{Store: store})
-		client := server.Client("")
-		page, err := client.Pull(t.Context(), "room", harness.Pull{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, leave := context.WithCancel(t.Context())
-		gone := make(chan error, 1)
-		go func() {
-			_, err := client.Pull(ctx, "room", harness.Pull{Cursor: page.Cursor, Wait: longest})
-			gone <- err
-		}()
-		leave()
-		if err := <-gone; err == nil {
-			t.Error("a poll whose client left was answered")
-		}
-		mustPush(t, client, "room", put("e1", "d1", 0, `{}`))
-		server.Stop()
-	})
-}

@@ -9,13 +9,11 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
 
 	"github.com/tidemark/tidemark/tests/lifeline"
+	"github.com/tidemark/tidemark/tests/nginx"
+	"github.com/tidemark/tidemark/tests/process"
 )
 
 // front is the round-robin.
@@ -27,10 +25,10 @@ type front interface {
 
 // startFront starts nginx if it is installed, else a proxy in this process, and
 // waits until a node answers through it.
-func startFront(ctx context.Context, line *lifeline.Line, dir, listen string, nodes []*process) (front, error) {
+func startFront(ctx context.Context, line *lifeline.Line, dir, listen string, nodes []*member) (front, error) {
 	var started front
 	var err error
-	if path, lookErr := exec.LookPath("nginx"); lookErr == nil {
+	if path, lookErr := nginx.Find(); lookErr == nil {
 		started, err = startNginx(line, path, dir, listen, nodes)
 	} else {
 		started, err = startProxy(listen, nodes)
@@ -38,60 +36,34 @@ func startFront(ctx context.Context, line *lifeline.Line, dir, listen string, no
 	if err != nil {
 		return nil, err
 	}
-	if err := awaitReady(ctx, "http://"+listen, started.ended()); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := process.AwaitReady(ctx, "http://"+listen, started.ended()); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s at %s: %w", started.name(), listen, err), started.end())
 	}
 	return started, nil
 }
 
-// nginxConf is what a user would write who reads no manual: that streams and long
-// polls go through it is for the server to see to. The Host is passed on because
-// without auth the server wants to be asked for localhost. The rest keeps nginx in
-// its folder, and in one process, which can be ended.
-const nginxConf = `
-daemon off;
-master_process off;
-pid %[1]s/nginx.pid;
-error_log stderr warn;
-events {}
-http {
-	access_log off;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
-	upstream tidemark {
-%[2]s	}
-	server {
-		listen %[3]s;
-		location / {
-			proxy_pass http://tidemark;
-			proxy_set_header Host $http_host;
-		}
-	}
-}
-`
+// nginxFront is nginx.
+type nginxFront struct{ *member }
 
-type nginx struct{ *process }
+func (n nginxFront) name() string           { return "nginx" }
+func (n nginxFront) ended() <-chan struct{} { return n.gone }
 
-func (n nginx) name() string           { return "nginx" }
-func (n nginx) ended() <-chan struct{} { return n.exited }
-
-func startNginx(line *lifeline.Line, path, dir, listen string, nodes []*process) (front, error) {
-	var servers strings.Builder
-	for _, node := range nodes {
-		fmt.Fprintf(&servers, "\t\tserver %s;\n", strings.TrimPrefix(node.url, "http://"))
+func startNginx(line *lifeline.Line, path, dir, listen string, nodes []*member) (front, error) {
+	urls := make([]string, len(nodes))
+	for i, node := range nodes {
+		urls[i] = node.url
 	}
-	conf := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConf, dir, servers.String(), listen), 0o600); err != nil {
-		return nil, err
-	}
-	process, _, err := start(line, "nginx", exec.Command(path, "-p", dir, "-e", "stderr", "-c", conf))
+	cmd, err := nginx.Command(path, dir, listen, urls...)
 	if err != nil {
 		return nil, err
 	}
-	return nginx{process}, nil
+	started, err := start(line, "nginx", cmd)
+	if err != nil {
+		return nil, err
+	}
+	return nginxFront{started}, nil
 }
 
 // proxy goes round the nodes, and to the next one if a node can't be reached.
@@ -104,7 +76,7 @@ func (p *proxy) name() string           { return "the built-in proxy" }
 func (p *proxy) ended() <-chan struct{} { return p.done }
 func (p *proxy) end() error             { return p.server.Close() }
 
-func startProxy(listen string, nodes []*process) (front, error) {
+func startProxy(listen string, nodes []*member) (front, error) {
 	turns := &roundRobin{transport: http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}}
 	for _, node := range nodes {
 		target, err := url.Parse(node.url)

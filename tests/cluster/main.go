@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -48,6 +49,9 @@ func main() {
 
 // run starts everything and ends it, in the other order, when ctx ends.
 func run(ctx context.Context, o options) (err error) {
+	if err := free(ctx, o.listen); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "tidemark-cluster-")
 	if err != nil {
 		return err
@@ -70,7 +74,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeBroker()) }()
 
-	nodes := make([]*process, 0, o.nodes)
+	nodes := make([]*member, 0, o.nodes)
 	defer func() {
 		for _, node := range nodes {
 			err = errors.Join(err, node.end())
@@ -98,14 +102,25 @@ func run(ctx context.Context, o options) (err error) {
 	}
 }
 
-func greet(o options, front front, nodes []*process, database, broker string) {
+// free finds out whether somebody listens there already, who would be taken for the
+// round-robin.
+func free(ctx context.Context, address string) error {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return listener.Close()
+}
+
+func greet(o options, front front, nodes []*member, database, broker string) {
 	fmt.Printf("tidemark: %d nodes behind http://%s (%s, round-robin)\n\n", len(nodes), o.listen, front.name())
 	if os.Getenv("TIDEMARK_AUTH_SECRET") == "" && os.Getenv("TIDEMARK_AUTH_JWKS") == "" {
 		fmt.Printf("  Demo page      http://%s/\n", o.listen)
 	}
 	fmt.Printf("  API reference  http://%s/docs\n\n", o.listen)
 	for _, node := range nodes {
-		fmt.Printf("  %-13s  %s (process %d)\n", node.name, node.url, node.cmd.Process.Pid)
+		fmt.Printf("  %-13s  %s (process %d)\n", node.name, node.url, node.PID())
 	}
 	fmt.Printf("  database       %s\n  broker         %s\n\n", database, broker)
 	fmt.Printf("  kill -STOP, -CONT, -KILL a node and see what clients notice. Ctrl-C ends everything.\n\n")

@@ -13,7 +13,7 @@ func (s *Server) LimitFiles(bytes uint64) {
 	for _, node := range s.all() {
 		node.mu.Lock()
 		defer node.mu.Unlock()
-		if err := unix.Prlimit(node.process.Process.Pid, unix.RLIMIT_FSIZE, &limit, nil); err != nil {
+		if err := unix.Prlimit(node.process.PID(), unix.RLIMIT_FSIZE, &limit, nil); err != nil {
 			s.t.Fatalf("limit the files of tidemark: %v", err)
 		}
 	}

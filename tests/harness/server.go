@@ -1,16 +1,12 @@
 package harness
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidemark/tidemark/tests/lifeline"
 	"github.com/tidemark/tidemark/tests/pgtest"
+	"github.com/tidemark/tidemark/tests/process"
 )
 
 const (
@@ -81,9 +77,8 @@ type Server struct {
 	url atomic.Value // string; not under mu, which a start holds to its end
 
 	mu      sync.Mutex
-	process *exec.Cmd
-	exited  chan struct{}
-	err     error // of Wait, once exited is closed
+	process *process.Process // nil while it does not run
+	ended   error            // how the last one ended
 }
 
 // Start starts a server and waits until it is ready. It ends with the test.
@@ -166,8 +161,8 @@ func (s *Server) Stop() {
 		if err := node.end(syscall.SIGTERM); err != nil {
 			s.t.Fatalf("stop tidemark: %v", err)
 		}
-		if node.err != nil {
-			s.t.Errorf("tidemark ended with %v after SIGTERM", node.err)
+		if node.ended != nil {
+			s.t.Errorf("tidemark ended with %v after SIGTERM", node.ended)
 		}
 	}
 }
@@ -194,7 +189,7 @@ func (s *Server) send(signal syscall.Signal) error {
 	if s.process == nil {
 		return errors.New("the server is not running")
 	}
-	return s.process.Process.Signal(signal)
+	return s.process.Signal(signal)
 }
 
 // all is the servers that s stands for.
@@ -253,68 +248,22 @@ func (s *Server) run() error {
 	defer log.Close()
 	cmd := exec.Command(s.bin, append([]string{"serve"}, s.options.Args...)...)
 	cmd.Dir, cmd.Env, cmd.Stderr = s.dir, s.environment(), log
-	lifeline.Detach(cmd)
-	stdout, err := cmd.StdoutPipe()
+	started, err := process.Start(s.place.line, cmd)
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
-		return err
+	s.process = started
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	url, err := started.Address(ctx)
+	if err == nil {
+		s.url.Store(url)
+		err = process.AwaitReady(ctx, url, started.Exited)
 	}
-	s.place.line.Watch(cmd.Process)
-	first := make(chan string, 1)
-	exited := make(chan struct{})
-	s.process, s.exited = cmd, exited
-	go func() {
-		// Wait closes the pipe, so everything is read first.
-		out := bufio.NewReader(stdout)
-		line, _ := out.ReadString('\n')
-		first <- strings.TrimSpace(line)
-		io.Copy(io.Discard, out)
-		s.err = cmd.Wait()
-		s.place.line.Forget(cmd.Process)
-		close(exited)
-	}()
-	return s.awaitReady(first)
-}
-
-var listening = regexp.MustCompile(`^tidemark: listening on (http://[^ ]+)$`)
-
-func (s *Server) awaitReady(first <-chan string) error {
-	deadline := time.After(readyTimeout)
-	select {
-	case line := <-first:
-		match := listening.FindStringSubmatch(line)
-		if match == nil {
-			s.process.Process.Kill()
-			<-s.exited
-			s.process = nil
-			return fmt.Errorf("its first line on stdout is %q, want the address it listens on\n%s", line, s.Log())
-		}
-		s.url.Store(match[1])
-	case <-deadline:
-		return fmt.Errorf("no address after %v", readyTimeout)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w\n%s", err, s.Log()), s.endProcess(os.Kill))
 	}
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		response, err := http.Get(s.ownURL() + "/readyz")
-		if err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return nil
-			}
-			err = errors.New(response.Status)
-		}
-		select {
-		case <-s.exited:
-			s.process = nil
-			return fmt.Errorf("it ended while starting: %w", s.err)
-		case <-deadline:
-			return fmt.Errorf("not ready after %v: %w", readyTimeout, err)
-		case <-tick.C:
-		}
-	}
+	return nil
 }
 
 // end sends the signal and waits. Ending an ended server does nothing.
@@ -324,19 +273,15 @@ func (s *Server) end(signal os.Signal) error {
 	if s.process == nil {
 		return nil
 	}
-	if err := s.process.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	return s.endProcess(signal)
+}
+
+func (s *Server) endProcess(signal os.Signal) error {
+	if err := s.process.End(signal, stopTimeout); err != nil {
 		return err
 	}
-	s.process.Process.Signal(syscall.SIGCONT) // if it was paused it must go on to end
-	select {
-	case <-s.exited:
-		s.process = nil
-		return nil
-	case <-time.After(stopTimeout):
-		// SIGQUIT makes a Go program print what all its goroutines wait for.
-		s.process.Process.Signal(syscall.SIGQUIT)
-		return fmt.Errorf("it still runs %v after %v", stopTimeout, signal)
-	}
+	s.process, s.ended = nil, s.process.Err
+	return nil
 }
 
 func (s *Server) cleanup() {

@@ -27,10 +27,12 @@ func run(ctx context.Context, settings *Settings) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := prepareFolder(settings.Out); err != nil {
+	scratch, err := os.MkdirTemp("", "tidemark-bench-out-")
+	if err != nil {
 		return err
 	}
-	env, err := newEnv(settings)
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	env, err := newEnv(settings, scratch)
 	if err != nil {
 		return err
 	}
@@ -52,11 +54,16 @@ func run(ctx context.Context, settings *Settings) (err error) {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return errors.Join(b.write(ctx), failed)
+	out := settings.Out
+	if settings.Publish && failed == nil {
+		out = "tests/load/results"
+	}
+	return errors.Join(b.write(ctx, out), failed)
 }
 
-// prepareFolder makes the folder and removes what an earlier run left in it.
-func prepareFolder(dir string) error {
+// replace puts the files of scratch into dir, in the place of what an earlier run
+// left there.
+func replace(dir, scratch string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -71,13 +78,13 @@ func prepareFolder(dir string) error {
 			}
 		}
 	}
-	return nil
+	return os.CopyFS(dir, os.DirFS(scratch))
 }
 
-func newEnv(settings *Settings) (*scenario.Env, error) {
+func newEnv(settings *Settings, scratch string) (*scenario.Env, error) {
 	env := &scenario.Env{
 		Token: settings.Token, Secret: settings.Secret, Prefix: settings.Prefix,
-		Duration: settings.Duration, Dir: settings.Out,
+		Duration: settings.Duration, Dir: scratch,
 	}
 	if len(settings.URL) == 0 {
 		var err error
@@ -156,8 +163,8 @@ func (b *bench) measure(ctx context.Context, c scenario.Case) error {
 	return nil
 }
 
-// write writes bench.json and bench.svg, and the table to stdout.
-func (b *bench) write(ctx context.Context) error {
+// write writes bench.json and bench.svg, with what pgbench left, and the table to stdout.
+func (b *bench) write(ctx context.Context, out string) error {
 	if err := b.addVersions(ctx); err != nil {
 		return err
 	}
@@ -170,14 +177,17 @@ func (b *bench) write(ctx context.Context) error {
 		if err := write(&text); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(b.settings.Out, name), text.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(b.env.Dir, name), text.Bytes(), 0o644); err != nil {
 			return err
 		}
+	}
+	if err := replace(out, b.env.Dir); err != nil {
+		return err
 	}
 	if err := b.report.WriteTable(os.Stdout); err != nil {
 		return err
 	}
-	fmt.Printf("\nall figures, and with limits the chart and what pgbench was asked and said: %s\n", b.settings.Out)
+	fmt.Printf("\nall figures, and with limits the chart and what pgbench was asked and said: %s\n", out)
 	return nil
 }
 

@@ -24,6 +24,8 @@ type Settings struct {
 	Server string `default:"bin/tidemark" placeholder:"FILE" help:"Binary of the server that is started."`
 	Limits bool   `default:"true" negatable:"" help:"Measure the limits too."`
 	Out    string `default:"bin/bench" placeholder:"FOLDER" help:"Where bench.json, bench.svg and the raw output of pgbench go."`
+
+	Publish bool `help:"Write to tests/load/results, of which README shows the chart: everything or nothing."`
 }
 
 func (s *Settings) check() error {
@@ -32,6 +34,8 @@ func (s *Settings) check() error {
 		return fmt.Errorf("--rounds must be at least 1")
 	case s.Duration < 10*time.Millisecond || s.Duration > 10*time.Minute:
 		return fmt.Errorf("--duration must be between 10ms and 10m")
+	case s.Publish && (len(s.Only) > 0 || len(s.URL) > 0 || !s.Limits):
+		return fmt.Errorf("--publish replaces all figures, so it goes with none of --only, --url and --no-limits")
 	}
 	if s.Prefix == "" {
 		s.Prefix = "bench-" + strings.ToLower(rand.Text()[:8])

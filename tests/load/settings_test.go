@@ -42,7 +42,14 @@ func TestSettings_check(t *testing.T) {
 	if err := good.check(); err != nil || !strings.HasPrefix(good.Prefix, "bench-") {
 		t.Errorf("good settings: %v, prefix %q", err, good.Prefix)
 	}
-	for _, bad := range []Settings{{Duration: time.Second}, {Rounds: 1}, {Rounds: 1, Duration: time.Hour}} {
+	for _, bad := range []Settings{
+		{Duration: time.Second},
+		{Rounds: 1},
+		{Rounds: 1, Duration: time.Hour},
+		{Rounds: 1, Duration: time.Second, Limits: true, Publish: true, Only: []string{"idle"}},
+		{Rounds: 1, Duration: time.Second, Limits: true, Publish: true, URL: []string{"http://sync.example"}},
+		{Rounds: 1, Duration: time.Second, Publish: true},
+	} {
 		if err := bad.check(); err == nil {
 			t.Errorf("%+v passed", bad)
 		}

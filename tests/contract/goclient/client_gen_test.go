@@ -266,7 +266,7 @@ type Presence struct {
 	Since time.Time `json:"since"`
 
 	// State What a client shows to the others: any JSON object of at most 1 KiB, by the rules of documents. It comes back
-	// byte for byte. Left out of a heartbeat it is empty.
+	// byte for byte, apart from line ends on a stream. Left out of a heartbeat it is empty.
 	State PresenceState `json:"state"`
 
 	// Subject Who the client speaks for, as the server's token says.
@@ -285,7 +285,7 @@ type PresenceList struct {
 // PresenceRequest A heartbeat.
 type PresenceRequest struct {
 	// State What a client shows to the others: any JSON object of at most 1 KiB, by the rules of documents. It comes back
-	// byte for byte. Left out of a heartbeat it is empty.
+	// byte for byte, apart from line ends on a stream. Left out of a heartbeat it is empty.
 	State *PresenceState `json:"state,omitempty"`
 
 	// TtlS How many seconds the client is present without another heartbeat; 30 if it is left out.
@@ -293,7 +293,7 @@ type PresenceRequest struct {
 }
 
 // PresenceState What a client shows to the others: any JSON object of at most 1 KiB, by the rules of documents. It comes back
-// byte for byte. Left out of a heartbeat it is empty.
+// byte for byte, apart from line ends on a stream. Left out of a heartbeat it is empty.
 type PresenceState map[string]interface{}
 
 // Problem An error (RFC 9457). Branch on `code`, never on the sentences.
@@ -1167,7 +1167,7 @@ type ClientInterface interface {
 	// - `shutdown`: the server ends; another may answer
 	// - `max_age`: streams are renewed after about 15 minutes
 	// - `token_expired`: get a new token first
-	// - `access_lost`: the caller may no longer read the space
+	// - `access_lost`: the caller may no longer read the space. Reserved: a token's rights last until it expires
 	// - `unavailable`: the database does not answer
 	//
 	// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
@@ -1201,7 +1201,7 @@ type ClientInterface interface {
 	// StreamSpaces Stream changes of several spaces
 	//
 	// `GET /v1/spaces/{space}/stream` for up to 30 spaces on one connection: browsers allow six to a host. The events are
-	// the same, and the data of each `changes` and `reset` begins with its `space`.
+	// the same, and the data of each `changes` and `reset` has its `space`.
 	//
 	// **The id** stands for all cursors: `space=cursor`, joined by commas. A client may put it together itself from the
 	// cursors of the pages. A space that is not in it begins with a snapshot; one that was not asked for is
@@ -1209,6 +1209,7 @@ type ClientInterface interface {
 	// space begins with a snapshot. There is no `min_version`, because versions of two spaces cannot be compared.
 	//
 	// Without `space`: the spaces that the token, or the ticket, names exactly. In development `space` is required.
+	// EventSource should leave it out: 30 long names beside their ticket and a cursor are more than a URL may have (414).
 	//
 	// Corresponds with GET /v1/stream (the `StreamSpaces` operationId).
 	StreamSpaces(ctx context.Context, params *StreamSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1727,7 +1728,7 @@ func (c *Client) PushEdits(ctx context.Context, space SpacePath, body PushEditsJ
 // - `shutdown`: the server ends; another may answer
 // - `max_age`: streams are renewed after about 15 minutes
 // - `token_expired`: get a new token first
-// - `access_lost`: the caller may no longer read the space
+// - `access_lost`: the caller may no longer read the space. Reserved: a token's rights last until it expires
 // - `unavailable`: the database does not answer
 //
 // A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
@@ -1781,7 +1782,7 @@ func (c *Client) CreateStreamTicket(ctx context.Context, space SpacePath, reqEdi
 // StreamSpaces Stream changes of several spaces
 //
 // `GET /v1/spaces/{space}/stream` for up to 30 spaces on one connection: browsers allow six to a host. The events are
-// the same, and the data of each `changes` and `reset` begins with its `space`.
+// the same, and the data of each `changes` and `reset` has its `space`.
 //
 // **The id** stands for all cursors: `space=cursor`, joined by commas. A client may put it together itself from the
 // cursors of the pages. A space that is not in it begins with a snapshot; one that was not asked for is
@@ -1789,6 +1790,7 @@ func (c *Client) CreateStreamTicket(ctx context.Context, space SpacePath, reqEdi
 // space begins with a snapshot. There is no `min_version`, because versions of two spaces cannot be compared.
 //
 // Without `space`: the spaces that the token, or the ticket, names exactly. In development `space` is required.
+// EventSource should leave it out: 30 long names beside their ticket and a cursor are more than a URL may have (414).
 //
 // Corresponds with GET /v1/stream (the `StreamSpaces` operationId).
 func (c *Client) StreamSpaces(ctx context.Context, params *StreamSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3360,7 +3362,7 @@ type ClientWithResponsesInterface interface {
 	// - `shutdown`: the server ends; another may answer
 	// - `max_age`: streams are renewed after about 15 minutes
 	// - `token_expired`: get a new token first
-	// - `access_lost`: the caller may no longer read the space
+	// - `access_lost`: the caller may no longer read the space. Reserved: a token's rights last until it expires
 	// - `unavailable`: the database does not answer
 	//
 	// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
@@ -3398,7 +3400,7 @@ type ClientWithResponsesInterface interface {
 	// StreamSpacesWithResponse Stream changes of several spaces
 	//
 	// `GET /v1/spaces/{space}/stream` for up to 30 spaces on one connection: browsers allow six to a host. The events are
-	// the same, and the data of each `changes` and `reset` begins with its `space`.
+	// the same, and the data of each `changes` and `reset` has its `space`.
 	//
 	// **The id** stands for all cursors: `space=cursor`, joined by commas. A client may put it together itself from the
 	// cursors of the pages. A space that is not in it begins with a snapshot; one that was not asked for is
@@ -3406,6 +3408,7 @@ type ClientWithResponsesInterface interface {
 	// space begins with a snapshot. There is no `min_version`, because versions of two spaces cannot be compared.
 	//
 	// Without `space`: the spaces that the token, or the ticket, names exactly. In development `space` is required.
+	// EventSource should leave it out: 30 long names beside their ticket and a cursor are more than a URL may have (414).
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3463,6 +3466,11 @@ type GetMetricsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetMetricsResponse503Headers the declared response headers of an HTTP 503 response for GetMetrics
+type GetMetricsResponse503Headers struct {
+	RetryAfter *int32
+}
+
 type GetMetricsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3470,10 +3478,14 @@ type GetMetricsResponse struct {
 	ApplicationproblemJSON401 *Unauthenticated
 	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
 	ApplicationproblemJSON414 *UriTooLong
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Unexpected
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetMetricsResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetMetricsResponse503Headers
 }
 
 // Status returns HTTPResponse.Status
@@ -4120,6 +4132,11 @@ type ListPresenceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListPresenceResponse503Headers the declared response headers of an HTTP 503 response for ListPresence
+type ListPresenceResponse503Headers struct {
+	RetryAfter *int32
+}
+
 type ListPresenceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4135,12 +4152,16 @@ type ListPresenceResponse struct {
 	ApplicationproblemJSON414 *UriTooLong
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Unexpected
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ListPresenceResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListPresenceResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListPresenceResponse503Headers
 }
 
 // Status returns HTTPResponse.Status
@@ -4172,6 +4193,11 @@ type DeletePresenceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// DeletePresenceResponse503Headers the declared response headers of an HTTP 503 response for DeletePresence
+type DeletePresenceResponse503Headers struct {
+	RetryAfter *int32
+}
+
 type DeletePresenceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4187,10 +4213,14 @@ type DeletePresenceResponse struct {
 	ApplicationproblemJSON414 *UriTooLong
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Unexpected
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeletePresenceResponse401Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeletePresenceResponse503Headers
 }
 
 // Status returns HTTPResponse.Status
@@ -5116,7 +5146,7 @@ func (c *ClientWithResponses) PushEditsWithResponse(ctx context.Context, space S
 // - `shutdown`: the server ends; another may answer
 // - `max_age`: streams are renewed after about 15 minutes
 // - `token_expired`: get a new token first
-// - `access_lost`: the caller may no longer read the space
+// - `access_lost`: the caller may no longer read the space. Reserved: a token's rights last until it expires
 // - `unavailable`: the database does not answer
 //
 // A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
@@ -5166,7 +5196,7 @@ func (c *ClientWithResponses) CreateStreamTicketWithResponse(ctx context.Context
 // StreamSpacesWithResponse Stream changes of several spaces
 //
 // `GET /v1/spaces/{space}/stream` for up to 30 spaces on one connection: browsers allow six to a host. The events are
-// the same, and the data of each `changes` and `reset` begins with its `space`.
+// the same, and the data of each `changes` and `reset` has its `space`.
 //
 // **The id** stands for all cursors: `space=cursor`, joined by commas. A client may put it together itself from the
 // cursors of the pages. A space that is not in it begins with a snapshot; one that was not asked for is
@@ -5174,6 +5204,7 @@ func (c *ClientWithResponses) CreateStreamTicketWithResponse(ctx context.Context
 // space begins with a snapshot. There is no `min_version`, because versions of two spaces cannot be compared.
 //
 // Without `space`: the spaces that the token, or the ticket, names exactly. In development `space` is required.
+// EventSource should leave it out: 30 long names beside their ticket and a cursor are more than a URL may have (414).
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5270,6 +5301,13 @@ func ParseGetMetricsResponse(rsp *http.Response) (*GetMetricsResponse, error) {
 		}
 		response.ApplicationproblemJSON414 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Unexpected
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -5290,6 +5328,16 @@ func ParseGetMetricsResponse(rsp *http.Response) (*GetMetricsResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetMetricsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -6427,6 +6475,13 @@ func ParseListPresenceResponse(rsp *http.Response) (*ListPresenceResponse, error
 		}
 		response.ApplicationproblemJSON500 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Unexpected
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6457,6 +6512,16 @@ func ParseListPresenceResponse(rsp *http.Response) (*ListPresenceResponse, error
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListPresenceResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
 	}
 
 	return response, nil
@@ -6521,6 +6586,13 @@ func ParseDeletePresenceResponse(rsp *http.Response) (*DeletePresenceResponse, e
 		}
 		response.ApplicationproblemJSON500 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Unexpected
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6541,6 +6613,16 @@ func ParseDeletePresenceResponse(rsp *http.Response) (*DeletePresenceResponse, e
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeletePresenceResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
 	}
 
 	return response, nil

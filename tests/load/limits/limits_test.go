@@ -2,6 +2,7 @@ package limits
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -34,14 +35,26 @@ func TestPgbench_Script(t *testing.T) {
 	}
 }
 
+// program is one of PostgreSQL's own that bench measures with. A fetched archive
+// has none, and bench then says so; in CI its absence is a mistake.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	path, err := pgtest.Program(name)
+	switch {
+	case err == nil:
+	case os.Getenv("CI") != "":
+		t.Fatal(err)
+	default:
+		t.Skipf("PostgreSQL's programs are not installed: %v", err)
+	}
+	return path
+}
+
 // A short run against a real server: half of the rows must replace one that was
 // there, none may be written twice by one statement.
 func TestPgbench_Run(t *testing.T) {
 	t.Parallel()
-	program, err := pgtest.Program("pgbench")
-	if err != nil {
-		t.Fatalf("no pgbench beside the server: %v", err)
-	}
+	program := program(t, "pgbench")
 	databaseURL := pgtest.URL(t)
 	const prefilled, clients, batch = 400, 4, 10
 	if err := Prepare(t.Context(), databaseURL, prefilled, clients, true); err != nil {
@@ -70,10 +83,7 @@ func TestPgbench_Run(t *testing.T) {
 
 func TestCopy(t *testing.T) {
 	t.Parallel()
-	program, err := pgtest.Program("psql")
-	if err != nil {
-		t.Fatalf("no psql beside the server: %v", err)
-	}
+	program := program(t, "psql")
 	databaseURL := pgtest.URL(t)
 	if err := Prepare(t.Context(), databaseURL, 1000, 1, false); err != nil {
 		t.Fatal(err)

@@ -109,6 +109,10 @@ func (c *chart) foot(top float64, r *Report) {
 	limit := labelWidth + c.scale
 	c.printf(`<line class="limit" x1="%.1f" x2="%.1f" y1="%g" y2="%g" stroke-dasharray="3 3"/>`, limit, limit, titleHeight-4, top+2)
 	c.printf(`<text class="dim small" x="%.1f" y="%g" text-anchor="middle">1.00 = the limit</text>`, limit, top+18)
-	c.printf(`<text class="dim small" x="16" y="%g">| target · %s, %d cores, PostgreSQL %s</text>`, top+18,
-		html.EscapeString(r.Machine.CPU), r.Machine.Cores, html.EscapeString(r.Postgres))
+	busy := ""
+	if r.Machine.Busy() {
+		busy = ", busy before"
+	}
+	c.printf(`<text class="dim small" x="16" y="%g">| target · %s, %d cores, PostgreSQL %s%s</text>`, top+18,
+		html.EscapeString(r.Machine.CPU), r.Machine.Cores, html.EscapeString(r.Postgres), busy)
 }

@@ -172,6 +172,22 @@ func TestReport_WriteTable(t *testing.T) {
 	}
 }
 
+// What was measured beside something else says so wherever it is shown.
+func TestReport_busyMachine(t *testing.T) {
+	t.Parallel()
+	for load, busy := range map[string]bool{"0.1 2.0 2.0": false, "2.1 0.1 0.1": true} {
+		r := example()
+		r.Machine.Load = load
+		var table, chart bytes.Buffer
+		if err := errors.Join(r.WriteTable(&table), r.WriteChart(&chart)); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(table.String(), "BUSY") != busy || strings.Contains(chart.String(), "busy") != busy {
+			t.Errorf("load averages %s: %s\n%s", load, table.String(), chart.String())
+		}
+	}
+}
+
 func TestNumber(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[float64]string{

@@ -24,6 +24,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 		fmt.Fprintf(w, "; PostgreSQL %s", r.Postgres)
 	}
 	fmt.Fprint(w, "\nload averages before: ", r.Machine.Load)
+	if r.Machine.Busy() {
+		fmt.Fprint(w, " (BUSY: the figures mean little)")
+	}
 	if r.Deployment == "" {
 		fmt.Fprint(w, "; server, database and load client share the machine")
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestAll_namesAreOnce(t *testing.T) {
@@ -43,6 +45,23 @@ func TestHall_countsWhatIsLost(t *testing.T) {
 	h.seats = nil
 	if h.addLatencies(f); len(f) > 0 {
 		t.Errorf("nothing was seen, and its latency is %v", f)
+	}
+}
+
+// What polls and pushes used together is no cost of a poll.
+func TestSample_addCPU(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	s := sample{from: usage{at: start, served: true}, to: usage{at: start.Add(time.Second), server: 50 * time.Millisecond, served: true}}
+	for units, want := range map[int64]Figures{
+		0:  {ServerCores: 0.05, PostgresCores: 0},
+		10: {ServerCores: 0.05, PostgresCores: 0, ServerCPU: 5000, PostgresCPU: 0},
+	} {
+		f := Figures{}
+		s.units = units
+		if s.addCPU(f); !cmp.Equal(want, f) {
+			t.Errorf("%d units (-want +got):\n%s", units, cmp.Diff(want, f))
+		}
 	}
 }
 

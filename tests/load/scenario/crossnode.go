@@ -1,6 +1,10 @@
 package scenario
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/tidemark/tidemark/tests/natstest"
+)
 
 // crossnodeCases: an edit is acknowledged by one node and seen on a stream of
 // another. The machine is otherwise idle, so this is the way of the poke and
@@ -36,7 +40,10 @@ func crossnodeCases() []Case {
 	return cases
 }
 
-func natsBroker(e *Env) (args []string, end func(), err error) {
-	url, end, err := e.Stand.NATS()
-	return []string{"--broker", url}, end, err
+func natsBroker(*Env) (args []string, end func(), err error) {
+	server, err := natstest.Launch()
+	if err != nil {
+		return nil, nil, err
+	}
+	return []string{"--broker", server.URL()}, server.Stop, nil
 }

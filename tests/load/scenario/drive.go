@@ -104,18 +104,21 @@ func (s *sample) figures() Figures {
 	return f
 }
 
-// addCPU adds who used how much, in cores and for each unit.
+// addCPU adds who used how much, in cores and for each unit, if units were counted.
 func (s *sample) addCPU(f Figures) {
 	elapsed := float64(s.to.at.Sub(s.from.at))
 	if s.from.client > 0 {
 		f[ClientCores] = float64(s.to.client-s.from.client) / elapsed
 	}
-	if !s.from.served || !s.to.served || s.units == 0 {
+	if !s.from.served || !s.to.served {
 		return
 	}
 	server, postgres := float64(s.to.server-s.from.server), float64(s.to.postgres-s.from.postgres)
 	f[ServerCores] = server / elapsed
 	f[PostgresCores] = postgres / elapsed
+	if s.units == 0 {
+		return
+	}
 	f[ServerCPU] = server / float64(s.units) / float64(time.Microsecond)
 	f[PostgresCPU] = postgres / float64(s.units) / float64(time.Microsecond)
 }

@@ -111,8 +111,7 @@ func pollAndWrite(ctx context.Context, d *deployment, readers []*poller, writers
 		s.latencies = append(s.latencies, latencies...)
 	}
 	f := Figures{P50: milliseconds(measure.Quantile(s.latencies, 0.50)), P99: milliseconds(measure.Quantile(s.latencies, 0.99))}
-	s.units = int64(len(s.latencies))
-	s.addCPU(f)
+	s.addCPU(f) // of polls and pushes together, so not for each
 	if _, ok := f[ServerCores]; ok {
 		f[Cores] = 100 * (f[ServerCores] + f[PostgresCores])
 	}

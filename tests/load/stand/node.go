@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tidemark/tidemark/tests/process"
 )
 
 // Secret signs the tokens of the bench's own nodes.
@@ -49,8 +50,10 @@ func (s *Stand) Node(ctx context.Context, options NodeOptions) (*Process, error)
 		return nil, err
 	}
 	p.countsPeak, p.DatabaseURL = options.CountsPeak, options.DatabaseURL
-	if err := p.awaitReady(ctx); err != nil {
-		return nil, errors.Join(err, p.Stop())
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := process.AwaitReady(ctx, p.URL, p.Exited); err != nil {
+		return nil, errors.Join(fmt.Errorf("the node: %w\n%s", err, p.logTail()), p.Stop())
 	}
 	return p, nil
 }
@@ -72,33 +75,6 @@ func (s *Stand) PostgresNode(ctx context.Context, options NodeOptions) (*Process
 	}
 	p.after = drop
 	return p, nil
-}
-
-func (p *Process) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		answer, err := http.DefaultClient.Do(request)
-		if err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-p.exited:
-			return fmt.Errorf("the node ended while starting:\n%s", p.logTail())
-		case <-ctx.Done():
-			return fmt.Errorf("the node is not ready: %w\n%s", ctx.Err(), p.logTail())
-		case <-tick.C:
-		}
-	}
 }
 
 // Token signs a token for all spaces, good for the length of a bench.

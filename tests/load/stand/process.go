@@ -1,19 +1,16 @@
 package stand
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/tidemark/tidemark/tests/lifeline"
 	"github.com/tidemark/tidemark/tests/load/measure"
+	"github.com/tidemark/tidemark/tests/process"
 )
 
 const (
@@ -23,12 +20,11 @@ const (
 
 // Process is a running server: a node or a bare one.
 type Process struct {
+	*process.Process
 	URL         string
 	DatabaseURL string // of a node
 
 	stand      *Stand
-	command    *exec.Cmd
-	exited     chan struct{}
 	log        string // file of what it wrote to stderr
 	countsPeak bool
 	after      func() error // once it has ended; may be nil
@@ -43,48 +39,18 @@ func (s *Stand) start(ctx context.Context, command *exec.Cmd, name string) (*Pro
 	defer log.Close()
 	command.Stderr = log
 	command.Dir = s.dir
-	lifeline.Detach(command)
-	stdout, err := command.StdoutPipe()
+	started, err := process.Start(s.line, command)
 	if err != nil {
 		return nil, err
 	}
-	if err := command.Start(); err != nil {
-		return nil, err
+	p := &Process{Process: started, stand: s, log: log.Name()}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if p.URL, err = started.Address(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w\n%s", name, err, p.logTail()), p.Stop())
 	}
-	s.line.Watch(command.Process)
-	p := &Process{stand: s, command: command, exited: make(chan struct{}), log: log.Name()}
-	first := make(chan string, 1)
-	go func() {
-		defer close(p.exited)
-		out := bufio.NewReader(stdout)
-		line, _ := out.ReadString('\n')
-		first <- line
-		io.Copy(io.Discard, out)
-		command.Wait()
-		s.line.Forget(command.Process)
-	}()
-	return p, p.awaitAddress(ctx, first, name)
+	return p, nil
 }
-
-func (p *Process) awaitAddress(ctx context.Context, first <-chan string, name string) error {
-	var err error
-	select {
-	case line := <-first:
-		_, address, ok := strings.Cut(strings.TrimSpace(line), "listening on ")
-		if p.URL = address; ok {
-			return nil
-		}
-		err = fmt.Errorf("%s did not start:\n%s", name, p.logTail())
-	case <-time.After(startTimeout):
-		err = fmt.Errorf("%s printed no address within %v", name, startTimeout)
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	return errors.Join(err, p.Stop())
-}
-
-// PID is the process's id.
-func (p *Process) PID() int { return p.command.Process.Pid }
 
 // Stop ends the process, as an operator would, and waits for it. Its peak of
 // memory is noted first. That it has ended before is an error, with what it
@@ -99,24 +65,14 @@ func (p *Process) Stop() error {
 
 func (p *Process) terminate() error {
 	select {
-	case <-p.exited:
+	case <-p.Exited:
 		return fmt.Errorf("a server ended by itself:\n%s", p.logTail())
 	default:
 	}
 	if memory, err := measure.MemoryOf(p.PID()); err == nil && p.countsPeak {
 		p.stand.notePeak(memory.Peak)
 	}
-	err := p.command.Process.Signal(syscall.SIGTERM)
-	if errors.Is(err, os.ErrProcessDone) {
-		err = nil
-	}
-	select {
-	case <-p.exited:
-	case <-time.After(stopTimeout):
-		err = errors.Join(err, fmt.Errorf("it still ran %v after SIGTERM", stopTimeout), p.command.Process.Kill())
-		<-p.exited
-	}
-	return err
+	return p.End(syscall.SIGTERM, stopTimeout)
 }
 
 // logTail is the end of what the process wrote to stderr.

@@ -1,51 +1,12 @@
 package stand
 
 import (
-	"bufio"
-	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
 )
-
-// What is started answers, and what is ended does not.
-func TestStand_NATS(t *testing.T) {
-	t.Parallel()
-	binary := filepath.Join(t.TempDir(), "tidemark")
-	if err := os.WriteFile(binary, nil, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s, err := New(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	url, end, err := s.NATS()
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := strings.TrimPrefix(url, "nats://")
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "INFO ") {
-		t.Errorf("the server at %s says %q, %v", url, line, err)
-	}
-	conn.Close()
-	end()
-	if conn, err := net.Dial("tcp", address); err == nil {
-		conn.Close()
-		t.Error("the ended server still answers")
-	}
-}
 
 func TestNew_wantsABinary(t *testing.T) {
 	t.Parallel()
