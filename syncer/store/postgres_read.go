@@ -164,7 +164,7 @@ func (d *postgresDialect) plainChanges(ctx context.Context, space string, r sync
 		return run, false, err
 	}
 	defer rows.Close()
-	var epoch number
+	var epoch pgtype.Int8
 	var complete pgtype.Bool
 	var row changeRow
 	into := append([]any{&epoch, &complete}, row.columns()...)
@@ -174,7 +174,10 @@ func (d *postgresDialect) plainChanges(ctx context.Context, space string, r sync
 	if err := rows.Scan(into...); err != nil {
 		return run, false, err
 	}
-	at := models.Space{Head: int64(row.version), Floor: int64(row.at), Epoch: int64(epoch)}
+	if !epoch.Valid {
+		return run, false, fmt.Errorf("space %s has no epoch", space)
+	}
+	at := models.Space{Head: int64(row.version), Floor: int64(row.at), Epoch: epoch.Int64}
 	tooLarge, all := row.deleted.Bool, complete.Bool
 	page, full := syncer.Pager{Limit: r.Limit}, false
 	for last := int64(0); rows.Next() && !full; last = int64(row.version) {
