@@ -26,7 +26,7 @@ const (
 	// A group costs the database much the same for one edit as for ten. So beside
 	// another one a group begins once there are enough edits for it, or at the other's
 	// end, unless the other is late.
-	enoughEdits = 10
+	enoughEdits = 14
 	late        = 20 * time.Millisecond
 
 	// What waits on a node is bounded. Beyond it a push is refused at once, which is
