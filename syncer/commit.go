@@ -23,11 +23,13 @@ const (
 	maxGroupEdits = 1000
 	maxGroupBytes = 4 << 20
 
-	// A group costs the database much the same for one edit as for ten. So beside
-	// another one a group begins once there are enough edits for it, or at the other's
-	// end, unless the other is late.
-	enoughEdits = 14
-	late        = 20 * time.Millisecond
+	// Small groups cost the database much the same as larger ones. So beside another
+	// one a group begins once there is enough for it, or at the other's end, unless
+	// the other is late. What there is counts in edits, a push as ten at least,
+	// for much of its cost is its own.
+	enough    = 140
+	pushCount = 10
+	late      = 20 * time.Millisecond
 
 	// What waits on a node is bounded. Beyond it a push is refused at once, which is
 	// better than an answer that comes too late.
@@ -74,6 +76,8 @@ func newJob(p *push, now time.Time) *job {
 	return j
 }
 
+func (j *job) count() int { return max(j.edits, pushCount) }
+
 func (j *job) finish(a answer) {
 	j.answer, j.answered = a, true
 	close(j.done)
@@ -90,7 +94,7 @@ type committer struct {
 
 	mu      sync.Mutex
 	waiting []*job          // in the order they came
-	ready   int             // edits in waiting whose space is not taken
+	ready   int             // what waits for no group, as enough counts
 	groups  int             // transactions under way
 	late    int             // of these, the ones that take long
 	taken   map[string]bool // the spaces of groups
@@ -154,7 +158,7 @@ func (c *committer) add(j *job) error {
 	}
 	c.waiting = append(c.waiting, j)
 	if !c.taken[space] {
-		c.ready += j.edits
+		c.ready += j.count()
 		c.start()
 	}
 	return nil
@@ -178,7 +182,7 @@ func (c *committer) dequeue(j *job) {
 
 // start begins the groups that may begin.
 func (c *committer) start() {
-	for c.groups < c.engine.opts.Committers && c.ready > 0 && (c.ready >= enoughEdits || c.groups == c.late) {
+	for c.groups < c.engine.opts.Committers && c.ready > 0 && (c.ready >= enough || c.groups == c.late) {
 		jobs := c.take()
 		if len(jobs) == 0 {
 			return // nobody waits for them any more
@@ -204,7 +208,7 @@ func (c *committer) countReady() {
 	c.ready = 0
 	for _, j := range c.waiting {
 		if !c.taken[j.push.space] {
-			c.ready += j.edits
+			c.ready += j.count()
 		}
 	}
 }

@@ -217,17 +217,18 @@ func TestCommit_aSecondGroupWaitsForEnough(t *testing.T) {
 	atDesks(t, 2, func(d *desk) {
 		d.shut()
 		var list []*handed
-		for range 1 + enoughEdits {
+		for range 3 {
 			list = append(list, d.one("a"))
 		}
 		d.groups(1, "no two of the same space")
-		for range enoughEdits - 1 {
+		for range enough/pushCount - 2 {
 			d.one("b")
 		}
-		d.groups(1, "one edit is missing")
+		d.send(d.t.Context(), "b", "c2", d.fresh(), d.fresh())
+		d.groups(1, "a push is missing")
 		last := d.one("c")
 		d.groups(2, "there are enough")
-		for range enoughEdits {
+		for range enough {
 			d.one("d")
 		}
 		d.groups(2, "there are no more committers")
