@@ -24,12 +24,12 @@ const (
 	maxGroupBytes = 4 << 20
 
 	// Small groups cost the database much the same as larger ones. So beside another
-	// one a group begins once there is enough for it, or at the other's end, unless
-	// the other is late. What there is counts in edits, a push as ten at least,
-	// for much of its cost is its own.
+	// one a group begins once there is enough for it, or when it has been patient for
+	// long. What there is counts in edits, a push as ten at least, for much of its
+	// cost is its own.
 	enough    = 140
 	pushCount = 10
-	late      = 20 * time.Millisecond
+	patience  = 20 * time.Millisecond
 
 	// What waits on a node is bounded. Beyond it a push is refused at once, which is
 	// better than an answer that comes too late.
@@ -87,8 +87,8 @@ func (j *job) finish(a answer) {
 // Several transactions may be under way, but no two of the same space: so its pushes
 // are committed in the order they came, and the tail hears of them in that order.
 //
-// A lone push is committed at once, without a timer; under load the pushes that
-// arrive during one commit share the next one.
+// A lone push is committed at once, without a timer and by the goroutine that brings
+// it; under load the pushes that arrive during one commit share the next one.
 type committer struct {
 	engine *Engine
 
@@ -96,7 +96,8 @@ type committer struct {
 	waiting []*job          // in the order they came
 	ready   int             // what waits for no group, as enough counts
 	groups  int             // transactions under way
-	late    int             // of these, the ones that take long
+	alarm   *time.Timer     // ends the patience of what waits for company; nil: nothing does
+	hurry   bool            // it has ended
 	taken   map[string]bool // the spaces of groups
 	queue   map[string]int  // pushes not yet begun, by space
 	queued  int             // all of them
@@ -118,8 +119,12 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 		return answer{}, err // the client has gone; better not begun than not answered
 	}
 	j := newJob(p, e.opts.Now())
-	if err := e.committer.add(j); err != nil {
+	group, err := e.committer.add(j)
+	if err != nil {
 		return answer{}, err
+	}
+	if group != nil {
+		e.committer.run(group)
 	}
 	select {
 	case <-j.done:
@@ -134,19 +139,20 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 	return j.answer, j.err
 }
 
-// add queues j. Errors: CodeSpaceBusy, CodeUnavailable.
-func (c *committer) add(j *job) error {
+// add queues j, and returns the group that may begin now, for the caller to run.
+// Errors: CodeSpaceBusy, CodeUnavailable.
+func (c *committer) add(j *job) ([]*job, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	space := j.push.space
 	switch {
 	case c.queue[space] >= models.MaxQueuedPushes:
-		return &models.Error{
+		return nil, &models.Error{
 			Code: models.CodeSpaceBusy, RetryAfter: time.Second,
 			Detail: "Too many pushes are waiting for this space. Nothing was changed; try again.",
 		}
 	case c.queued >= maxQueuedPushes || c.bytes >= maxQueuedBytes:
-		return &models.Error{
+		return nil, &models.Error{
 			Code: models.CodeUnavailable, RetryAfter: time.Second,
 			Detail: "Too many pushes are waiting. Nothing was changed; try again.",
 		}
@@ -154,14 +160,14 @@ func (c *committer) add(j *job) error {
 	c.enqueue(j)
 	if list, ok := c.slow[space]; ok {
 		c.slow[space] = append(list, j)
-		return nil
+		return nil, nil
 	}
 	c.waiting = append(c.waiting, j)
-	if !c.taken[space] {
-		c.ready += j.count()
-		c.start()
+	if c.taken[space] {
+		return nil, nil
 	}
-	return nil
+	c.ready += j.count()
+	return c.next(), nil
 }
 
 // enqueue counts a push that has not begun.
@@ -180,27 +186,47 @@ func (c *committer) dequeue(j *job) {
 	c.bytes -= j.bytes
 }
 
-// start begins the groups that may begin.
+// start runs the groups that may begin.
 func (c *committer) start() {
-	for c.groups < c.engine.opts.Committers && c.ready > 0 && (c.ready >= enough || c.groups == c.late) {
-		jobs := c.take()
-		if len(jobs) == 0 {
-			return // nobody waits for them any more
-		}
-		c.groups++
-		c.engine.committing.Go(func() { c.run(jobs) })
+	for jobs := c.next(); jobs != nil; jobs = c.next() {
+		go c.run(jobs)
 	}
 }
 
-// take takes the next group and its spaces.
-func (c *committer) take() []*job {
+// next takes the next group and its spaces, if one may begin. Who gets it must run it.
+func (c *committer) next() []*job {
+	switch {
+	case c.ready == 0 || c.groups == c.engine.opts.Committers:
+		return nil
+	case c.groups > 0 && c.ready < enough && !c.hurry:
+		if c.alarm == nil {
+			c.alarm = time.AfterFunc(patience, c.endPatience)
+		}
+		return nil
+	}
+	if c.alarm != nil {
+		c.alarm.Stop()
+	}
+	c.alarm, c.hurry = nil, false
 	jobs, rest := c.cut(c.waiting, c.taken)
 	c.waiting = rest
 	for _, j := range jobs {
 		c.taken[j.push.space] = true
 	}
 	c.countReady()
+	if len(jobs) == 0 {
+		return nil // nobody waits for them any more
+	}
+	c.groups++
+	c.engine.committing.Add(1)
 	return jobs
+}
+
+func (c *committer) endPatience() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.alarm, c.hurry = nil, true
+	c.start()
 }
 
 // countReady counts what may begin after spaces were taken or given back.
@@ -215,28 +241,15 @@ func (c *committer) countReady() {
 
 // run commits a group and begins what waited for its end.
 func (c *committer) run(jobs []*job) {
+	defer c.engine.committing.Done()
 	spaces := make([]string, len(jobs)) // commitGroup hands jobs over
 	for i, j := range jobs {
 		spaces[i] = j.push.space
 	}
-	isLate, ended := false, false
-	alarm := time.AfterFunc(late, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if !ended {
-			isLate = true
-			c.late++
-			c.start()
-		}
-	})
 	c.engine.commitGroup(jobs, false, c.follow)
-	alarm.Stop()
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ended = true; isLate {
-		c.late--
-	}
 	c.groups--
 	for _, space := range spaces {
 		delete(c.taken, space)

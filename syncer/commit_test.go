@@ -51,7 +51,7 @@ func atDesks(t *testing.T, committers int, test func(*desk)) {
 		c := d.engine.committer
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.queued != 0 || c.bytes != 0 || c.ready != 0 || c.groups != 0 || c.late != 0 ||
+		if c.queued != 0 || c.bytes != 0 || c.ready != 0 || c.groups != 0 || c.alarm != nil ||
 			len(c.waiting) != 0 || len(c.taken) != 0 || len(c.queue) != 0 || len(c.slow) != 0 {
 			t.Errorf("the committer is left with %+v", c)
 		}
@@ -247,16 +247,16 @@ func TestCommit_aSecondGroupWaitsForEnough(t *testing.T) {
 }
 
 // A group that hangs must not hold up a push that finds no company.
-func TestCommit_aLateGroupIsNotWaitedFor(t *testing.T) {
+func TestCommit_patienceEnds(t *testing.T) {
 	t.Parallel()
 	atDesks(t, 2, func(d *desk) {
 		d.shut()
 		hangs, same := d.one("a"), d.one("a")
 		lone := d.one("b")
 		d.groups(1, "there is not enough for another")
-		time.Sleep(late)
+		time.Sleep(patience)
 		synctest.Wait()
-		d.groups(2, "the first one is late")
+		d.groups(2, "it has waited long enough")
 		third := d.one("c") // both places are taken
 		d.open()
 		for _, h := range []*handed{hangs, same, lone, third} {
