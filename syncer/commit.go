@@ -87,8 +87,8 @@ func (j *job) finish(a answer) {
 // Several transactions may be under way, but no two of the same space: so its pushes
 // are committed in the order they came, and the tail hears of them in that order.
 //
-// A lone push is committed at once, without a timer and by the goroutine that brings
-// it; under load the pushes that arrive during one commit share the next one.
+// A lone push is committed at once, without a timer; under load the pushes that
+// arrive during one commit share the next one.
 type committer struct {
 	engine *Engine
 
@@ -119,12 +119,8 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 		return answer{}, err // the client has gone; better not begun than not answered
 	}
 	j := newJob(p, e.opts.Now())
-	group, err := e.committer.add(j)
-	if err != nil {
+	if err := e.committer.add(j); err != nil {
 		return answer{}, err
-	}
-	if group != nil {
-		e.committer.run(group)
 	}
 	select {
 	case <-j.done:
@@ -139,20 +135,19 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 	return j.answer, j.err
 }
 
-// add queues j, and returns the group that may begin now, for the caller to run.
-// Errors: CodeSpaceBusy, CodeUnavailable.
-func (c *committer) add(j *job) ([]*job, error) {
+// add queues j. Errors: CodeSpaceBusy, CodeUnavailable.
+func (c *committer) add(j *job) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	space := j.push.space
 	switch {
 	case c.queue[space] >= models.MaxQueuedPushes:
-		return nil, &models.Error{
+		return &models.Error{
 			Code: models.CodeSpaceBusy, RetryAfter: time.Second,
 			Detail: "Too many pushes are waiting for this space. Nothing was changed; try again.",
 		}
 	case c.queued >= maxQueuedPushes || c.bytes >= maxQueuedBytes:
-		return nil, &models.Error{
+		return &models.Error{
 			Code: models.CodeUnavailable, RetryAfter: time.Second,
 			Detail: "Too many pushes are waiting. Nothing was changed; try again.",
 		}
@@ -160,14 +155,14 @@ func (c *committer) add(j *job) ([]*job, error) {
 	c.enqueue(j)
 	if list, ok := c.slow[space]; ok {
 		c.slow[space] = append(list, j)
-		return nil, nil
+		return nil
 	}
 	c.waiting = append(c.waiting, j)
-	if c.taken[space] {
-		return nil, nil
+	if !c.taken[space] {
+		c.ready += j.count()
+		c.start()
 	}
-	c.ready += j.count()
-	return c.next(), nil
+	return nil
 }
 
 // enqueue counts a push that has not begun.
@@ -186,14 +181,15 @@ func (c *committer) dequeue(j *job) {
 	c.bytes -= j.bytes
 }
 
-// start runs the groups that may begin.
+// start begins the groups that may begin.
 func (c *committer) start() {
 	for jobs := c.next(); jobs != nil; jobs = c.next() {
-		go c.run(jobs)
+		c.groups++
+		c.engine.committing.Go(func() { c.run(jobs) })
 	}
 }
 
-// next takes the next group and its spaces, if one may begin. Who gets it must run it.
+// next takes the next group and its spaces, if one may begin.
 func (c *committer) next() []*job {
 	switch {
 	case c.ready == 0 || c.groups == c.engine.opts.Committers:
@@ -214,12 +210,7 @@ func (c *committer) next() []*job {
 		c.taken[j.push.space] = true
 	}
 	c.countReady()
-	if len(jobs) == 0 {
-		return nil // nobody waits for them any more
-	}
-	c.groups++
-	c.engine.committing.Add(1)
-	return jobs
+	return jobs // none, if nobody waits for them any more
 }
 
 func (c *committer) endPatience() {
@@ -241,7 +232,6 @@ func (c *committer) countReady() {
 
 // run commits a group and begins what waited for its end.
 func (c *committer) run(jobs []*job) {
-	defer c.engine.committing.Done()
 	spaces := make([]string, len(jobs)) // commitGroup hands jobs over
 	for i, j := range jobs {
 		spaces[i] = j.push.space
