@@ -341,9 +341,9 @@ func (c *committer) takeSlow(space string) []*job {
 // or the database refused the group.
 func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, jobs []*job)) {
 	g := newGroup(jobs, &e.older, e.opts.NewEpoch)
-	defer g.answerAfterPanic()
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
+	defer e.answerAfterPanic(ctx, g)
 	err := e.store.Commit(ctx, Group{Touches: g.touches(), Wait: wait, Decide: g.decide})
 	var refused *GroupError
 	if errors.As(err, &refused) && len(jobs) > 1 {
@@ -377,15 +377,17 @@ func (s *spaceGroup) handOver(to func(space string, jobs []*job)) {
 
 // answerAfterPanic, deferred, answers what a bug has left without an answer. It may
 // have struck after the commit.
-func (g *group) answerAfterPanic() {
+func (e *Engine) answerAfterPanic(ctx context.Context, g *group) {
 	r := recover()
 	if r == nil {
 		return
 	}
+	bug := &panicError{r, debug.Stack()}
+	e.opts.Logger.ErrorContext(ctx, "commit panicked", "error", bug)
 	failure := &models.Error{
 		Code: models.CodeOutcomeUnknown, RetryAfter: time.Second,
 		Detail: "Something went wrong here while the edits were committed. Send the same request again to find out.",
-		Err:    fmt.Errorf("panic in a commit: %v\n%s", r, debug.Stack()),
+		Err:    bug,
 	}
 	for i := range g.spaces {
 		for _, j := range g.spaces[i].jobs {
@@ -394,6 +396,17 @@ func (g *group) answerAfterPanic() {
 			}
 		}
 	}
+}
+
+// panicError is a bug that a commit ran into.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+// Error returns what the panic said and where.
+func (e *panicError) Error() string {
+	return fmt.Sprintf("panic in a commit: %v\n%s", e.value, e.stack)
 }
 
 // split carries out a group that the database refused. One push is to blame, and it

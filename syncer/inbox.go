@@ -281,6 +281,9 @@ func levelOfWaiting(ctx context.Context, already bool) slog.Level {
 
 // temporary reports whether an error says nothing about the rows.
 func temporary(err error) bool {
+	if errors.As(err, new(*panicError)) {
+		return false // the same rows would meet the same bug
+	}
 	switch models.CodeOf(err) {
 	case models.CodeUnavailable, models.CodeOutcomeUnknown, models.CodeSpaceBusy:
 		return true

@@ -93,10 +93,14 @@ func TestCollector_end(t *testing.T) {
 // A panic over a row is the row's fault, not the end of the server.
 func TestCollector_panic(t *testing.T) {
 	t.Parallel()
-	c := New(nil, nil, Options{}).collector // without a store, any use of it panics
+	c := New(nil, nil, Options{Logger: slog.New(slog.DiscardHandler)}).collector // without a store, any use of it panics
 	done, err := c.carry(t.Context(), []models.Inbox{{InboxID: 1, Space: "no space"}}, false)
 	if done != 0 || err == nil || temporary(err) {
 		t.Errorf("done %d, error %v", done, err)
+	}
+	done, err = c.carry(t.Context(), []models.Inbox{{InboxID: 1, Space: "home", Op: "delete", Collection: "c", ID: "d"}}, false)
+	if done != 0 || err == nil || temporary(err) {
+		t.Errorf("in the store: done %d, error %v", done, err)
 	}
 }
 
