@@ -29,7 +29,8 @@ type Document struct {
 	// Size is the length of Data in bytes. It lets a page be cut to size before
 	// any document is read.
 	Size int64
-	// FieldVersions says as JSON at which version each top-level field changed.
+	// FieldVersions says as JSON at which version each top-level field changed. Empty:
+	// all at Version, by a put.
 	FieldVersions string
 	ClientID      string
 	EditID        string

@@ -50,9 +50,9 @@
 // limits (checkDocument). What is wrong with one edit becomes its result; only a
 // bad or expired cursor fails the push.
 //
-// Then the push is queued. A committer takes what is queued, of all spaces that are
-// its own, and hands Store.Commit a [Group]: the list of what it must see, and a
-// function. Commit locks the rows of the spaces and reads the documents named and
+// Then the push is queued. The committer takes what is queued, of all spaces that no
+// other group holds, and hands Store.Commit a [Group]: the list of what it must see,
+// and a function. Commit locks the rows of the spaces and reads the documents named and
 // the clients' receipts. The function (group.decide) works through the pushes of
 // each space in the order they came, and through the edits of each in order
 // (push.decide), each on what the ones before left:
@@ -76,9 +76,10 @@
 // version, its results and its fate. What the database refuses is tried again push
 // by push, so that only the one to blame fails. A space that somebody else has
 // locked leaves the group, and is waited for by a goroutine and a connection of its
-// own; until then what comes for that space queues behind it. There is no timer: a
-// lone push is committed at once, and the longer a commit takes, the more pushes
-// share the next one.
+// own; until then what comes for that space queues behind it. No push waits for a
+// time: where nothing is under way it is committed at once, and the longer a commit
+// takes, the more pushes share the next one. A second group begins beside the first
+// one when there is enough for it.
 //
 // The function may run twice, because a Store may try again; so it changes
 // nothing but its own results. All it does happens while the space is locked, so
