@@ -65,6 +65,7 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		// A push must never meet a standby that was promoted without us knowing.
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
+	config.AfterConnect = useLists
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
