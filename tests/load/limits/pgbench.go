@@ -109,7 +109,9 @@ func (p *Pgbench) Run(ctx context.Context) (PgbenchRun, error) {
 	if err != nil {
 		return PgbenchRun{}, fmt.Errorf("pgbench: %w\n%s", err, output)
 	}
-	shown := "$ pgbench " + strings.Join(args, " ") + "\n" + string(output) + "\n"
+	// Without the folders, which are of this machine and this run.
+	folders := strings.NewReplacer(filepath.Dir(script)+"/", "", scratch+"/", "")
+	shown := folders.Replace("$ pgbench " + strings.Join(args, " ") + "\n" + string(output) + "\n")
 	if err := appendFile(strings.TrimSuffix(script, ".sql")+".txt", shown); err != nil {
 		return PgbenchRun{}, err
 	}
