@@ -119,7 +119,7 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 		return answer{}, err // the client has gone; better not begun than not answered
 	}
 	j := newJob(p, e.opts.Now())
-	if err := e.committer.add(j); err != nil {
+	if err := e.committer.add(j); err != nil { //nolint:contextcheck // a group outlives the request that begins it
 		return answer{}, err
 	}
 	select {

@@ -255,7 +255,7 @@ func TestCommit_patienceEnds(t *testing.T) {
 		hangs, same := d.one("a"), d.one("a")
 		lone := d.one("b")
 		d.groups(1, "there is not enough for another")
-		time.Sleep(patience)
+		<-time.After(patience)
 		synctest.Wait()
 		d.groups(2, "it has waited long enough")
 		third := d.one("c") // both places are taken
