@@ -26,7 +26,7 @@
 //   - snapshot: a pull that starts without a cursor.
 //   - receipt: what the server remembers of an applied edit, for retries.
 //   - inbox: the table into which what is no client writes what it wants edited.
-//   - committer: what drains the queued pushes of some spaces of a node, and commits
+//   - committer: what drains the queued pushes of a node, and commits
 //     them together.
 //   - group: the pushes that one transaction carries out.
 //   - tail: the newest changes of a space in a node's memory, already encoded.

@@ -715,6 +715,7 @@ func TestWants(t *testing.T) {
 		put("e7", "twice", version(7), `{}`),
 		put("e8", "twice", version(8), `{}`),
 		put("e9", "wrong", version(7), `[]`),
+		put("e10", "negative", version(-1), `{}`), // as a row of the inbox may say
 	}
 	checked := make([]edit, len(edits))
 	for i := range edits {
@@ -728,6 +729,7 @@ func TestWants(t *testing.T) {
 		{Key: Key{"c", "forced"}, Base: AnyVersion},
 		{Key: Key{"c", "forced-patch"}, Base: AnyVersion, Data: true},
 		{Key: Key{"c", "twice"}, Base: 7, Data: true},
+		{Key: Key{"c", "negative"}},
 	}
 	if diff := cmp.Diff(want, wantsOf(&push{space: "s", edits: checked})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

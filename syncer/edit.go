@@ -109,7 +109,7 @@ func (e *edit) want() Want {
 	w := Want{Key: e.key, Data: e.Op == models.OpPatch}
 	switch {
 	case e.BaseVersion != nil:
-		w.Base = *e.BaseVersion
+		w.Base = max(*e.BaseVersion, 0) // no other one means AnyVersion
 	case e.Force: // a put or delete that never conflicts: nobody is shown the text
 		w.Base = AnyVersion
 	default:

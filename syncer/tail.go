@@ -81,12 +81,12 @@ func (t *tail) restart(space models.Space, checked time.Time) {
 // learn takes in a page that a pull has read after position from the database,
 // where that makes the tail reach further back: it then answers the next of those
 // who are as far behind. It reports whether the tail is behind the page.
-func (t *tail) learn(run Run, position int64, started time.Time) (behind bool) {
+func (t *tail) learn(run Run, position int64) (behind bool) {
 	switch {
 	case run.Space.Head > t.space.Head, run.Space.Epoch != t.space.Epoch && run.Space.Head > 0:
 		return true
 	case run.Space.Head == t.space.Head && run.Through == run.Space.Head && position < t.from:
-		t.restart(run.Space, maxTime(t.checked, started))
+		t.restart(run.Space, t.checked) // what was committed here meanwhile may not be in run
 		t.from = position
 		t.append(run.Changes)
 	}

@@ -217,7 +217,7 @@ func (m *tailMachine) fetch(r *rapid.T) {
 	case "learn":
 		after := rapid.Int64Range(0, m.last+1).Draw(r, "after")
 		run := m.changes("s", Range{After: after, Limit: rapid.SampledFrom([]int{1, 3, 100}).Draw(r, "limit")})
-		m.fetched = append(m.fetched, func() { m.tail.learn(run, after, time.Time{}) })
+		m.fetched = append(m.fetched, func() { m.tail.learn(run, after) })
 	case "confirm":
 		asked := t.head()
 		row := m.changes("s", Range{}).Space
@@ -289,7 +289,7 @@ func runOf(head, through int64, versions ...int64) Run {
 func tailAt(t *testing.T) *tail {
 	t.Helper()
 	tail := newTail("s", runOf(9, 9).Space, time.Time{})
-	tail.learn(runOf(9, 9, 6, 7, 8, 9), 5, time.Time{})
+	tail.learn(runOf(9, 9, 6, 7, 8, 9), 5)
 	wantTail(t, "at first", tail, 5, 9, 6, 7, 8, 9)
 	return tail
 }
@@ -402,7 +402,7 @@ func TestTail_learn(t *testing.T) {
 		"a space that is gone":      {2, Run{}, false, 5, []int64{6, 7, 8, 9}},
 	} {
 		tail := tailAt(t)
-		if behind := tail.learn(test.run, test.position, time.Time{}); behind != test.behind {
+		if behind := tail.learn(test.run, test.position); behind != test.behind {
 			t.Errorf("%s: behind %t, want %t", what, behind, test.behind)
 		}
 		wantTail(t, what, tail, test.from, 9, test.versions...)
@@ -416,7 +416,7 @@ func TestTail_floor(t *testing.T) {
 	before, after := runOf(9, 9), runOf(9, 9, 9)
 	after.Space.Floor = 7
 	tail := tailAt(t)
-	tail.learn(after, 3, time.Time{})
+	tail.learn(after, 3)
 	if !tail.confirm(before.Space, time.Time{}) || tail.space.Floor != 7 {
 		t.Errorf("heads that were read before the purge: floor %d, want 7", tail.space.Floor)
 	}
@@ -523,7 +523,7 @@ func TestTail_sharesNothing(t *testing.T) {
 	t.Parallel()
 	run := runOf(9, 9, 6, 7)
 	tail := newTail("s", run.Space, time.Time{})
-	tail.learn(run, 5, time.Time{})
+	tail.learn(run, 5)
 	if tail.entries[0].change == &run.Changes[0] {
 		t.Error("a tail holds a page's own change")
 	}

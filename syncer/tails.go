@@ -136,7 +136,7 @@ func (ts *tails) learn(space string, r Range, run Run, started time.Time) {
 		run.Through = -1 // it shows not all there is
 	}
 	var behind bool
-	ts.change(t, func(t *tail) { behind = t.learn(run, r.After, started) })
+	ts.change(t, func(t *tail) { behind = t.learn(run, r.After) })
 	if behind {
 		ts.look(space, 0)
 	}

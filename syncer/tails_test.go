@@ -150,6 +150,22 @@ func TestTails_ownCommitBeforeTheTail(t *testing.T) {
 	}
 }
 
+// Nor does a pull that had begun before the commit, and brings what lies before the
+// tail, make memory answer again.
+func TestTails_ownCommitBeforeAnOlderPage(t *testing.T) {
+	t.Parallel()
+	ts, clock := newTestTails(0)
+	started := ts.now()
+	clock.pass(1)
+	ts.commit(commitOf(1, 9, 10))
+	for range 2 {
+		ts.learn("s", Range{After: 5}, runOf(9, 9, 6, 9), started)
+		if ts.answers("s") {
+			t.Error("memory answers without what was committed here")
+		}
+	}
+}
+
 func TestTails_onlyWhileLookedAfter(t *testing.T) {
 	t.Parallel()
 	ts, _ := newTestTails(0)
