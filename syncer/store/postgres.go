@@ -113,20 +113,21 @@ func checkDurability(ctx context.Context, pool *pgxpool.Pool, opts Options) erro
 
 // Classes of SQLSTATE that pass and say nothing about what was asked for, so that the
 // next statement would meet the same: connection exceptions, insufficient resources,
-// operator intervention (shutdown, statement timeout), lock timeout, a standby that
-// takes no writes, a transaction that stood idle for too long.
-var generalStates = []string{"08", "53", "57", "55P03", "25006", "25P03"}
+// operator intervention (shutdown), lock timeout, a standby that takes no writes, a
+// transaction that stood idle for too long.
+var generalStates = []string{"08", "53", "57P", "55P03", "25006", "25P03"}
 
-// conflictStates pass too: serialization and deadlock, by which one statement makes
-// way for another.
-var conflictStates = []string{"40"}
+// ownStates pass too, but another statement may fare better: serialization and
+// deadlock, by which one makes way for another, and the statement timeout, which one
+// push that takes long brings over its whole group.
+var ownStates = []string{"40", "57014"}
 
 func (*postgresDialect) temporary(err error) bool {
 	var answer *pgconn.PgError
 	if !errors.As(err, &answer) {
 		return noAnswer(err)
 	}
-	return hasState(answer, generalStates) || hasState(answer, conflictStates)
+	return hasState(answer, generalStates) || hasState(answer, ownStates)
 }
 
 // noAnswer reports whether there was no connection to ask on, or it has ended before
