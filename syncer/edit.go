@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -116,29 +115,4 @@ func (e *edit) want() Want {
 		w.Data = true
 	}
 	return w
-}
-
-// precondition is an HTTP precondition (RFC 9110, section 13.1) on a document.
-type precondition struct {
-	versions []int64 // If-Match: live at one of these
-	any      bool    // If-Match: *
-	none     bool    // If-None-Match: *
-}
-
-// base is what an edit with a precondition that holds was made on: the version
-// the client named, or nothing live. If-Match: * names none, so it is a force.
-// refusal is the edit's result if the precondition doesn't hold.
-func (p *precondition) base(doc *models.Document) (on base, refusal *models.EditResult) {
-	var version int64
-	if doc != nil {
-		version = doc.Version
-	}
-	switch {
-	case p.none && !live(doc), live(doc) && slices.Contains(p.versions, version):
-		return base{version: version}, nil
-	case p.any && live(doc):
-		return base{force: true}, nil
-	}
-	r := conflict(nil)
-	return base{}, &r
 }
