@@ -604,6 +604,83 @@ func TestCommit_queueOfANodeIsBounded(t *testing.T) {
 	})
 }
 
+func TestCommit_queueOfANodeIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	atDesk(t, func(d *desk) {
+		d.shut()
+		d.one("a")
+		waits := d.send(d.t.Context(), "a", "c2", put("x1", "d", version(0), `{"a":1}`), put("x2", "e", version(0), `{}`))
+		c := d.engine.committer
+		add := func(bytes int) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.bytes += bytes
+		}
+		others := maxQueuedBytes - len(`{"a":1}`) - len(`{}`)
+		add(others)
+		d.fails(d.one("b"), models.CodeUnavailable)
+		add(-others)
+		d.open()
+		d.version(waits)
+	})
+}
+
+// What a refused group leaves is tried one by one, but not for longer than its
+// clients wait.
+func TestCommit_splitIsBounded(t *testing.T) {
+	t.Parallel()
+	atDesk(t, func(d *desk) {
+		d.poison()
+		d.shut()
+		d.one("a")
+		before := d.one("a")
+		guilty := d.send(d.t.Context(), "a", "c2", put("x1", "poison", version(0), `{}`))
+		behind := d.one("a")
+		d.pass() // the first
+		d.pass() // the group, which is refused
+		d.pass() // the space by itself, which is too
+		<-time.After(commitTimeout + 1)
+		d.open()
+		for _, h := range []*handed{guilty, behind} {
+			d.fails(h, models.CodeUnavailable)
+		}
+		<-before.done // it had begun
+	})
+}
+
+// The first push of a group moves the client's receipts to the older ones, the
+// second adds to the new ones.
+func TestCommit_receiptsOfTwoPushes(t *testing.T) {
+	t.Parallel()
+	atDesk(t, func(d *desk) {
+		many := func(n int) (edits []models.Edit) {
+			for range n {
+				edits = append(edits, d.fresh())
+			}
+			return edits
+		}
+		d.version(d.send(d.t.Context(), "s", "c1", many(maxNewest)...))
+		d.shut()
+		d.one("other")
+		first, second := many(2), many(1)
+		list := []*handed{d.send(d.t.Context(), "s", "c1", first...), d.send(d.t.Context(), "s", "c1", second...)}
+		d.open()
+		for _, h := range list {
+			d.version(h)
+		}
+		d.committed("s", "other", "s")
+		for i, edits := range [][]models.Edit{first, second} {
+			again := d.send(d.t.Context(), "s", "c1", edits...)
+			d.version(again)
+			for _, r := range again.res.Results {
+				if !r.Replayed {
+					d.t.Errorf("an edit of push %d is not known again", i+1)
+				}
+			}
+		}
+	})
+}
+
 func TestCommit_aLockedSpaceHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	atDesk(t, func(d *desk) {

@@ -124,9 +124,6 @@ func (c *committer) start() {
 func (c *committer) endPatience() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.alarm == nil {
-		return // what waited has begun just now
-	}
 	c.alarm = nil
 	if c.ready > 0 && c.groups < c.engine.opts.Committers {
 		c.begin()

@@ -90,6 +90,7 @@ func TestCheckDocument_refuses(t *testing.T) {
 		"33 levels of arrays":            {`{"a":` + strings.Repeat("[", 32) + strings.Repeat("]", 32) + "}", tooDeep, "/data"},
 		"100,000 levels":                 {strings.Repeat("[", 100_000), tooDeep, "/data"},
 		"10,001 values":                  {listing(models.MaxDocumentValues + 1), tooLarge, "/data"},
+		"key of 257 bytes, escaped":      {`{"` + strings.Repeat(`\u006b`, models.MaxKeyBytes+1) + `":1}`, invalid, "/data"},
 		"key of 257 bytes":               {`{"` + strings.Repeat("k", models.MaxKeyBytes+1) + `":1}`, invalid, "/data"},
 		"key of 258 bytes, 129 letters":  {`{"` + strings.Repeat("é", 129) + `":1}`, invalid, "/data"},
 		"2^53":                           {`{"n":9007199254740992}`, invalid, "/data/n"},
