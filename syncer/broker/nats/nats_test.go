@@ -133,10 +133,8 @@ func TestBroker_serverAway(t *testing.T) {
 		t.Errorf("publish while the server is away: %v", err)
 	}
 	s.restart(t)
-	for m := range heard {
-		if m.Space == "home" {
-			break
-		}
+	if m := brokertest.Next(heard); m.Space != "home" {
+		t.Errorf("heard %v", m)
 	}
 }
 
@@ -161,7 +159,7 @@ func TestBroker_subjects(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if m := <-heard; m.Space != "home" || m.Version != 0 {
+	if m := brokertest.Next(heard); m.Space != "home" || m.Version != 0 {
 		t.Errorf("heard %v", m)
 	}
 }

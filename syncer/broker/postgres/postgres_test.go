@@ -74,7 +74,7 @@ func TestBroker_byHand(t *testing.T) {
 	for _, payload := range []string{``, `hello`, `{"space":"a b"}`, `{"space":"home"}`} {
 		execute(t, plain, "SELECT pg_notify('tidemark', '"+payload+"')")
 	}
-	if m := <-heard; m.Space != "home" || m.Version != 0 {
+	if m := brokertest.Next(heard); m.Space != "home" || m.Version != 0 {
 		t.Errorf("heard %v", m)
 	}
 	cancel()

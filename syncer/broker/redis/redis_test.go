@@ -72,7 +72,7 @@ func TestBroker_databases(t *testing.T) {
 	if err := theirs.Publish(t.Context(), syncer.Message{Space: "theirs", Version: 1}); err != nil {
 		t.Error(err)
 	}
-	if m := <-heardByThem; m.Space != "theirs" {
+	if m := brokertest.Next(heardByThem); m.Space != "theirs" {
 		t.Errorf("they heard %v", m)
 	}
 	opts, err := client.ParseURL(url)
@@ -86,7 +86,7 @@ func TestBroker_databases(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if m := <-heard; m.Space != "home" || m.Version != 0 {
+	if m := brokertest.Next(heard); m.Space != "home" || m.Version != 0 {
 		t.Errorf("heard %v", m)
 	}
 }
