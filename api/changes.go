@@ -21,7 +21,7 @@ func (s *Server) changes(c echo.Context) error {
 		return err
 	}
 	tag := `"` + page.Cursor + `"`
-	c.Response().Header().Set("ETag", tag)
+	c.Response().Header()["Etag"] = []string{tag}
 	// The cursor stays as it is only at the head. Without If-None-Match that is
 	// an empty page: generated clients throw on a 304 they did not ask for.
 	if page.Cursor == req.Cursor && !page.HasMore {

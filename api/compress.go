@@ -21,13 +21,16 @@ func compressed(next http.Handler) (http.Handler, error) {
 	}
 	packed := wrap(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Accept-Encoding") == "" || isStream(r.URL.Path) {
+		if !compressible(r) || isStream(r.URL.Path) {
 			next.ServeHTTP(w, r)
 			return
 		}
 		packed.ServeHTTP(w, r)
 	}), nil
 }
+
+// compressible reports whether the client takes anything but bodies as they are.
+func compressible(r *http.Request) bool { return r.Header.Get("Accept-Encoding") != "" }
 
 // isStream reports whether a path is that of a stream; a document may be called
 // stream too.

@@ -58,7 +58,7 @@ func before(steps ...step) echo.MiddlewareFunc {
 // what handlers get.
 type request struct {
 	echo.Context
-	id        string
+	id        [1]string // as the header that has it
 	began     time.Time
 	principal *auth.Principal // nil: not found out
 	// detached: a stream has taken the connection, and logs its own end.
@@ -69,7 +69,7 @@ type request struct {
 // wrong, and logs.
 func (s *Server) enclose(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		r := &request{Context: c, id: newRequestID(c.Request()), began: time.Now()}
+		r := &request{Context: c, id: [1]string{newRequestID(c.Request())}, began: time.Now()}
 		setHeaders(r)
 		if err := run(next, r); err != nil {
 			s.writeError(err, r) // now, so that the line has the status
@@ -94,7 +94,7 @@ func newRequestID(r *http.Request) string {
 
 func requestID(c echo.Context) string {
 	if r, ok := c.(*request); ok {
-		return r.id
+		return r.id[0]
 	}
 	return ""
 }
@@ -143,7 +143,7 @@ type logLine struct {
 
 func lineOf(r *request) logLine {
 	return logLine{
-		id: r.id, method: r.Request().Method, route: r.Path(), path: cut(r.Request().URL.Path, 256),
+		id: r.id[0], method: r.Request().Method, route: r.Path(), path: cut(r.Request().URL.Path, 256),
 		subject: principal(r).Subject, began: r.began,
 	}
 }
@@ -171,7 +171,7 @@ var (
 
 func setHeaders(r *request) {
 	h := r.Response().Header()
-	h[echo.HeaderXRequestID] = []string{r.id}
+	h[echo.HeaderXRequestID] = r.id[:]
 	h[echo.HeaderXContentTypeOptions] = noSniff
 	if strings.HasPrefix(r.Request().URL.Path, "/v1/") {
 		h[echo.HeaderCacheControl] = noStore

@@ -123,6 +123,7 @@ func (s *Server) Wait() {
 func (s *Server) HTTPServer() *http.Server {
 	return &http.Server{
 		Handler:           s,
+		ConnContext:       withCork,
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,

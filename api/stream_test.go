@@ -27,7 +27,7 @@ const patient = 30 * time.Second
 // listen serves w over TCP until the test ends.
 func (w *world) listen(change ...func(*http.Server)) *listening {
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = w.server.HTTPServer()
+	server.Config, server.Listener = w.server.HTTPServer(), Listener(server.Listener)
 	for _, c := range change {
 		c(server.Config)
 	}

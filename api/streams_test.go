@@ -92,7 +92,7 @@ func TestStream_slowReader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).listen(func(s *http.Server) {
 		s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-			if err := c.(*net.TCPConn).SetWriteBuffer(4 << 10); err != nil {
+			if err := c.(*corkConn).SetWriteBuffer(4 << 10); err != nil {
 				t.Error(err)
 			}
 			return ctx

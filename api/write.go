@@ -24,11 +24,19 @@ func write(c echo.Context, status int, v encoder) error {
 	buffer, _ := bodies.Get().(*[]byte)
 	body := v.AppendJSON((*buffer)[:0])
 	c.Response().Header().Set(echo.HeaderContentLength, strconv.Itoa(len(body)))
-	err := c.Blob(status, echo.MIMEApplicationJSON, body)
+	err := respond(c, status, body)
 	if *buffer = body; cap(body) <= keepBody {
 		bodies.Put(buffer)
 	}
 	return err
+}
+
+func respond(c echo.Context, status int, body []byte) error {
+	blob := func() error { return c.Blob(status, echo.MIMEApplicationJSON, body) }
+	if conn := corkOf(c.Request(), len(body)); conn != nil {
+		return conn.inOne(c.Response(), blob)
+	}
+	return blob()
 }
 
 // notModified answers that the client has it all.

@@ -69,7 +69,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	}
 	defer server.Wait() // for streams, which end when the engine drains
 	greet(out.stdout, s, "http://"+listener.Addr().String())
-	n := node{engine: engine, registry: registry, server: server.HTTPServer(), listener: listener, log: log}
+	n := node{engine: engine, registry: registry, server: server.HTTPServer(), listener: api.Listener(listener), log: log}
 	return n.run(ctx, stop)
 }
 

@@ -115,7 +115,7 @@ func startNode(t *testing.T, databaseURL string, broker syncer.Broker) func() st
 		t.Fatal(err)
 	}
 	listener := httptest.NewUnstartedServer(nil)
-	listener.Config = server.HTTPServer()
+	listener.Config, listener.Listener = server.HTTPServer(), api.Listener(listener.Listener)
 	listener.Start()
 	running, end := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
