@@ -14,6 +14,9 @@ type base struct {
 	// the base, and only fields last changed at an own version don't count.
 	loose bool
 	own   map[int64]bool
+	// lost: version is of a history that was lost. What the client had before it may
+	// not be what is stored.
+	lost bool
 	// force: no check is made.
 	force bool
 }

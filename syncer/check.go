@@ -28,7 +28,7 @@ func check(e *edit, on base, doc *models.Document, content content) (v verdict, 
 		return passes, nil
 	case e.Op != models.OpPatch:
 		return conflicts, nil
-	case !on.loose && (on.version == 0 || on.version > doc.Version):
+	case on.lost, !on.loose && (on.version == 0 || on.version > doc.Version):
 		return conflicts, nil
 	}
 	if names = content.fields.changedSince(content.object, e.patch, on.version, on.own); len(names) > 0 {

@@ -62,6 +62,7 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, err // the client has gone; better not begun than not answered
 	}
+	p.retention = e.opts.Retention
 	j := newJob(p, e.opts.Now())
 	if err := e.committer.add(j); err != nil { //nolint:contextcheck // a group outlives the request that begins it
 		return answer{}, err
@@ -83,7 +84,7 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 // gets those that a group which doesn't wait can't answer: their space was left out,
 // or the database refused the group.
 func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, jobs []*job)) {
-	g := newGroup(jobs, &e.older, e.opts.NewEpoch)
+	g := newGroup(jobs, &e.older)
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
 	defer e.answerAfterPanic(ctx, g)

@@ -46,7 +46,7 @@ func atDesks(t *testing.T, committers int, test func(*desk)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d := &desk{t: t, store: newModelStore(), broker: &deaf{}}
-		d.engine = New(d.store, d.broker, Options{NewEpoch: func() int64 { return 7 }, Committers: committers})
+		d.engine = New(d.store, d.broker, Options{Committers: committers})
 		test(d)
 		d.engine.Close()
 		c := d.engine.committer

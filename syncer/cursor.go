@@ -106,16 +106,29 @@ func openCursor(text, space string, filter uint64) (cursor, error) {
 	return c, nil
 }
 
-// check compares c with the space's row as it is now. Error: CodeCursorExpired.
-func (c cursor) check(s models.Space) error {
+// check compares c, and the newest version that a push has answered to its client,
+// with the space's row as it is now. Error: CodeCursorExpired.
+func (c cursor) check(s models.Space, acknowledged int64) error {
 	if c.start {
 		return nil
 	}
-	switch newest := c.newest(); {
+	newest := c.newest()
+	switch {
 	case newest > s.Head:
 		return expired(models.CauseEpoch, "The cursor is ahead of the space: its history was lost. Start again without a cursor.")
-	case newest > 0 && c.epoch != s.Epoch:
-		return expired(models.CauseEpoch, "The cursor is of a history that was lost. Start again without a cursor.")
+	case acknowledged > s.Head:
+		return pushLost()
+	}
+	if newest > 0 && c.epoch != s.Epoch {
+		past, err := parseEpochs(s.PastEpochs)
+		switch {
+		case err != nil:
+			return err
+		case !past.reaches(c.epoch, newest):
+			return expired(models.CauseEpoch, "The cursor is of a history that was lost. Start again without a cursor.")
+		case past.lost(acknowledged): // once: from the next page on the cursor is of this epoch
+			return pushLost()
+		}
 	}
 	from := c.position
 	if c.inSnapshot() {
@@ -125,6 +138,10 @@ func (c cursor) check(s models.Space) error {
 		return expired(models.CauseRetention, "The cursor is older than the retention. Start again without a cursor.")
 	}
 	return nil
+}
+
+func pushLost() error {
+	return expired(models.CauseEpoch, "The space has not got min_version: an acknowledged push was lost. Start again without a cursor.")
 }
 
 func expired(cause models.Cause, detail string) error {

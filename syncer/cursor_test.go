@@ -164,7 +164,7 @@ func TestCursorCheck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := test.c.check(test.space)
+			err := test.c.check(test.space, 0)
 			if got := causeOf(err); got != test.want || (err == nil) != (test.want == good) {
 				t.Errorf("got %v, want cause %q", err, test.want)
 			}

@@ -3,6 +3,7 @@ package syncer
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -58,7 +59,8 @@ type push struct {
 	space, subject, clientID string
 	edits                    []edit
 	atomic                   bool
-	cursor                   *cursor // of the pull in the same round trip
+	cursor                   *cursor       // of the pull in the same round trip
+	retention                time.Duration // how long past epochs are remembered
 	// inbox holds, for each edit, the number of the row of the inbox that it is. It
 	// is nil for the push of a client.
 	inbox []int64
@@ -69,7 +71,7 @@ func (p *push) client() Client { return Client{p.subject, p.clientID} }
 // decide returns the results of p and what to write. Error: CodeCursorExpired.
 func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 	if p.cursor != nil {
-		if err := p.cursor.check(locked.Space); err != nil {
+		if err := p.cursor.check(locked.Space, 0); err != nil {
 			return nil, Writes{}, err
 		}
 	}
@@ -101,7 +103,9 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 	}
 	var w Writes
 	if !d.undo(results) {
-		w = d.writes(results)
+		if w, err = d.writes(results); err != nil {
+			return nil, Writes{}, err
+		}
 	}
 	return results, w, d.showAsCommitted(results)
 }
@@ -123,6 +127,11 @@ func (d *decision) decideEdit(e *edit) (models.EditResult, receipt, error) {
 	content, err := state.content(e)
 	if err != nil {
 		return models.EditResult{}, receipt{}, err
+	}
+	if content.object != nil && on.version != doc.Version { // only a patch may have an older base
+		if on.lost, err = d.lost(on.version); err != nil {
+			return models.EditResult{}, receipt{}, err
+		}
 	}
 	after := doc
 	switch v, names := check(e, on, doc, content); v {
@@ -246,8 +255,7 @@ func (d *decision) show(e *edit, r *models.EditResult) error {
 }
 
 // writes returns what the push changes.
-func (d *decision) writes(results []models.EditResult) Writes {
-	var w Writes
+func (d *decision) writes(results []models.EditResult) (w Writes, err error) {
 	space := d.locked.Space
 	for _, state := range d.docs {
 		if !state.changed() {
@@ -263,6 +271,9 @@ func (d *decision) writes(results []models.EditResult) Writes {
 		w.Documents = append(w.Documents, state.now)
 	}
 	if len(w.Documents) > 0 {
+		if w.NewEpoch, err = d.enterEpoch(&space); err != nil {
+			return Writes{}, err
+		}
 		space.Head = d.version
 		w.Space = &space
 	}
@@ -275,5 +286,36 @@ func (d *decision) writes(results []models.EditResult) Writes {
 	if len(added) > 0 {
 		w.Receipts = map[Client]Receipts{d.push.client(): d.receipts.add(added)}
 	}
-	return w
+	return w, nil
+}
+
+// enterEpoch lets space, with the head it had so far, enter the epoch of today. It
+// reports whether that is a new one.
+func (d *decision) enterEpoch(space *models.Space) (entered bool, err error) {
+	if space.Epoch == d.locked.Identity {
+		return false, nil
+	}
+	if space.Head > 0 {
+		past, err := parseEpochs(space.PastEpochs)
+		if err != nil {
+			return false, err
+		}
+		retained := d.locked.Now - d.push.retention.Microseconds()
+		past = past.with(pastEpoch{epoch: space.Epoch, head: space.Head, first: d.version}, retained)
+		if space.PastEpochs, err = past.text(); err != nil {
+			return false, err
+		}
+	}
+	space.Epoch = d.locked.Identity
+	return true, nil
+}
+
+// lost reports whether a version that a client names as its base is of a history that
+// was lost.
+func (d *decision) lost(version int64) (bool, error) {
+	if version > d.locked.Space.Head {
+		return version != d.version, nil // that is what an edit before it in this push has got
+	}
+	past, err := parseEpochs(d.locked.Space.PastEpochs)
+	return past.lost(version), err
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/tidemark/tidemark/models"
 )
 
+const defaultRetention = 30 * 24 * time.Hour
+
 // Options set an Engine. The zero value works.
 type Options struct {
 	// PollMin and PollMax bound what clients are told to wait between pulls:
@@ -23,9 +25,9 @@ type Options struct {
 	// NewID makes edit ids for writes that bring none. Default: 130 random bits.
 	NewID func() string
 
-	// NewEpoch makes the epoch of a space that is written for the first time.
-	// Default: 62 random bits.
-	NewEpoch func() int64
+	// Retention is how long what was deleted, and past epochs, are remembered.
+	// Default: 30 days.
+	Retention time.Duration
 
 	// Committers is how many transactions may carry out pushes at a time. Default:
 	// one, which is right for a database with one writer.
@@ -79,8 +81,8 @@ func New(store Store, broker Broker, opts Options) *Engine {
 	if opts.NewID == nil {
 		opts.NewID = randomID
 	}
-	if opts.NewEpoch == nil {
-		opts.NewEpoch = func() int64 { return 1 + rand.Int64N(1<<62) }
+	if opts.Retention == 0 {
+		opts.Retention = defaultRetention
 	}
 	if opts.OnPresence == nil {
 		opts.OnPresence = func(Message) {}

@@ -57,9 +57,6 @@ func TestNew_defaults(t *testing.T) {
 		if id := e.opts.NewID(); !models.ValidName(id) || !regexp.MustCompile(`^[a-z2-7]{26}$`).MatchString(id) {
 			t.Errorf("%s: made the id %q", name, id)
 		}
-		if epoch := e.opts.NewEpoch(); epoch <= 0 {
-			t.Errorf("%s: made the epoch %d; 0 stands for a space never written", name, epoch)
-		}
 	}
 }
 

@@ -188,7 +188,7 @@ func FuzzCursor(f *testing.F) {
 			t.Fatalf("%q is read as %+v, which is written %q", text, c, c.encode(space))
 		}
 		// Whatever a forger writes, it is answered.
-		if err := c.check(models.Space{Head: 100, Floor: 50, Epoch: 3}); err != nil && causeOf(err) == "" {
+		if err := c.check(models.Space{Head: 100, Floor: 50, Epoch: 3}, 0); err != nil && causeOf(err) == "" {
 			t.Fatalf("%v", err)
 		}
 	})

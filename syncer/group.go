@@ -42,7 +42,7 @@ type spaceCommit struct {
 }
 
 // newGroup puts jobs, which come in the order of their arrival, together by space.
-func newGroup(jobs []*job, older *olderReceipts, newEpoch func() int64) *group {
+func newGroup(jobs []*job, older *olderReceipts) *group {
 	g := &group{older: older}
 	at := make(map[string]int, len(jobs))
 	for _, j := range jobs {
@@ -51,7 +51,7 @@ func newGroup(jobs []*job, older *olderReceipts, newEpoch func() int64) *group {
 			i = len(g.spaces)
 			at[j.push.space] = i
 			g.spaces = append(g.spaces, spaceGroup{
-				touch:  Touch{Space: j.push.space, Epoch: newEpoch()},
+				touch:  Touch{Space: j.push.space},
 				wanted: make(map[Key]wanted, len(j.push.edits)),
 			})
 		}
@@ -140,6 +140,7 @@ func (s *spaceGroup) decideInTurn(locked *Locked) Writes {
 		w := j.decide(*locked)
 		if w.Space != nil {
 			locked.Space, sum.Space = *w.Space, w.Space
+			sum.NewEpoch = sum.NewEpoch || w.NewEpoch
 		}
 		for _, d := range w.Documents {
 			key := Key{d.Collection, d.ID}

@@ -45,7 +45,7 @@ func TestGroup_isItsPushesOneByOne(t *testing.T) {
 
 // commitAll commits pushes as one group.
 func commitAll(r *rapid.T, store *modelStore, pushes []*models.PushRequest) []*job {
-	e := New(store, &deaf{}, Options{NewEpoch: func() int64 { return 7 }})
+	e := New(store, &deaf{}, Options{})
 	jobs := make([]*job, len(pushes))
 	for i, req := range pushes {
 		p := &push{space: req.Collections[0], subject: "alice", clientID: req.ClientID, atomic: req.Atomic}

@@ -27,13 +27,15 @@ type modelStore struct {
 	// down and standby, if there are any, are what reads and heads fail with.
 	down, standby error
 
-	mu     sync.Mutex
-	now    int64 // the database's clock
-	spaces map[string]*modelSpace
-	locked map[string]chan struct{} // by somebody else, until the channel is closed
-	groups [][]string               // what was committed: the spaces
-	reads  int                      // calls of Changes
-	looks  int                      // calls of Heads
+	mu  sync.Mutex
+	now int64 // the database's clock
+	// identity is that of the database, see Locked.
+	identity int64
+	spaces   map[string]*modelSpace
+	locked   map[string]chan struct{} // by somebody else, until the channel is closed
+	groups   [][]string               // what was committed: the spaces
+	reads    int                      // calls of Changes
+	looks    int                      // calls of Heads
 }
 
 type modelSpace struct {
@@ -43,7 +45,7 @@ type modelSpace struct {
 }
 
 func newModelStore() *modelStore {
-	return &modelStore{spaces: make(map[string]*modelSpace), locked: make(map[string]chan struct{})}
+	return &modelStore{identity: 7, spaces: make(map[string]*modelSpace), locked: make(map[string]chan struct{})}
 }
 
 // space returns a space, as it is before it was written if it is not there.
@@ -121,8 +123,8 @@ func (s *modelStore) Commit(ctx context.Context, g Group) error {
 }
 
 func (s *modelStore) find(t *Touch) *Locked {
-	space := s.space(t.Space, t.Epoch)
-	l := &Locked{Space: space.row, Now: s.now, Documents: make(map[Key]*models.Document), Receipts: make(map[Client]Receipts)}
+	space := s.space(t.Space, 0)
+	l := &Locked{Space: space.row, Now: s.now, Identity: s.identity, Documents: make(map[Key]*models.Document), Receipts: make(map[Client]Receipts)}
 	for _, want := range t.Documents {
 		d, ok := space.documents[want.Key]
 		if !ok {
@@ -142,7 +144,7 @@ func (s *modelStore) find(t *Touch) *Locked {
 }
 
 func (s *modelStore) write(t *Touch, w *Writes) {
-	space := s.space(t.Space, t.Epoch)
+	space := s.space(t.Space, 0)
 	s.spaces[t.Space] = space
 	if w.Space != nil {
 		space.row = *w.Space

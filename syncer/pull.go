@@ -76,12 +76,8 @@ func (e *Engine) page(ctx context.Context, space string, c cursor, req PullReque
 	if err != nil {
 		return nil, c, err
 	}
-	if err := c.check(run.Space); err != nil {
+	if err := c.check(run.Space, req.MinVersion); err != nil {
 		return nil, c, err
-	}
-	if !c.start && req.MinVersion > run.Space.Head {
-		return nil, c, expired(models.CauseEpoch,
-			"The space is behind min_version: an acknowledged push was lost. Start again without a cursor.")
 	}
 	next, text := c.next(run), req.Cursor
 	if next != c {

@@ -90,8 +90,6 @@ type Touch struct {
 	Documents []Want // no Key twice
 	// Inbox holds the numbers of the rows of the inbox that these pushes carry out.
 	Inbox []int64
-	// Epoch is the epoch of the space if these pushes create it.
-	Epoch int64
 }
 
 // Client names a replica within a space. Keyed by subject too, so that nobody's
@@ -128,6 +126,10 @@ type Locked struct {
 	Space models.Space
 	// Now is the database's clock in microseconds of Unix time. It never orders anything.
 	Now int64
+	// Identity tells this lifetime of the database from all others: from those before
+	// it was started, restored or replaced. It is the epoch of what is written now,
+	// and is never 0.
+	Identity int64
 	// Documents holds the documents that exist. Data is nil where it was not needed.
 	Documents map[Key]*models.Document
 	// Receipts holds those of the clients that were seen before.
@@ -139,7 +141,8 @@ type Locked struct {
 
 // Writes is what the pushes of one space change. The zero value writes nothing.
 type Writes struct {
-	Space     *models.Space       // new head, digest and live count; nil if no document changed
+	Space     *models.Space       // new head, digest, live count and epoch; nil if no document changed
+	NewEpoch  bool                // and Space has new past epochs
 	Documents []*models.Document  // no Key twice, in no particular order
 	Receipts  map[Client]Receipts // of other clients they stay as they were
 	// Inbox are rows of the inbox that are done with. They must be there, or nothing
@@ -193,7 +196,8 @@ func (r *Range) Shows(c *models.Change, head int64) bool {
 
 // Run is a contiguous part of a space's feed.
 type Run struct {
-	// Space holds head, floor and epoch, as they were when the documents were read.
+	// Space holds head, floor, epoch and past epochs, as they were when the documents
+	// were read.
 	Space models.Space
 	// Changes come by version, and no version is split.
 	Changes []models.Change

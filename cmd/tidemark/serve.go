@@ -98,6 +98,7 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 	return syncer.New(database, broker, syncer.Options{
 		PollMin:    s.PollMin,
 		PollMax:    s.PollMax,
+		Retention:  s.Retention,
 		Committers: committers(s.DatabaseURL),
 		TailMemory: s.TailMemory << 20,
 		OnPresence: registry.Receive,

@@ -102,7 +102,7 @@ func TestPostgres_cutBeforeTheWrites(t *testing.T) {
 	}
 	p.set(answers)
 	err := s.Commit(t.Context(), syncer.Group{
-		Touches: []syncer.Touch{{Space: "s1", Epoch: 1}},
+		Touches: []syncer.Touch{{Space: "s1"}},
 		Decide: func([]*syncer.Locked) []syncer.Writes {
 			t.Error("decide is called though nothing was read")
 			return make([]syncer.Writes, 1)

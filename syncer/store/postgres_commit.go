@@ -44,14 +44,23 @@ func (tx *postgresTx) end() {
 // createSpace makes the row of a space. Who makes it at the same time is waited for.
 const createSpace = `
 INSERT INTO spaces (id, epoch, created_at)
-VALUES ($1, $2, $3)
+VALUES ($1, 0, $2)
 ON CONFLICT DO NOTHING`
 
 // lockSpaces locks the rows of spaces in the order of their names, by primary key.
 // The clock is clock_timestamp, not now(): now() is when the transaction began.
+//
+// The identity is made of when the server was started, which no two servers and no two
+// lives of one share to the microsecond, and of which database and which table this is,
+// for a backup may have been restored into another or into the same one meanwhile.
 const lockSpaces = `
 SELECT id, head, floor, epoch, past_epochs, digest, live_count, created_at,
-       CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)
+       CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint),
+       (
+           SELECT hashtextextended(concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), oid, pg_relation_filenode('spaces')), 0)
+           FROM pg_database
+           WHERE datname = current_database()
+       ) AS identity
 FROM spaces
 WHERE id = ANY($1)
 ORDER BY id
@@ -115,7 +124,7 @@ func (tx *postgresTx) lock(ctx context.Context, group *syncer.Group) ([]*syncer.
 	lock, reader := lockFreeSpaces, newReader(group.Touches)
 	if group.Wait {
 		lock = lockSpaces
-		batch.Queue(createSpace, group.Touches[0].Space, group.Touches[0].Epoch, time.Now().UnixMilli())
+		batch.Queue(createSpace, group.Touches[0].Space, time.Now().UnixMilli())
 	}
 	batch.Queue(lock, reader.names).Query(reader.spaces)
 	if len(reader.clients) > 0 {
@@ -171,8 +180,11 @@ func (r *groupReader) spaces(rows pgx.Rows) error {
 	for rows.Next() {
 		l := &syncer.Locked{}
 		s := &l.Space
-		if err := rows.Scan(&s.ID, &s.Head, &s.Floor, &s.Epoch, &s.PastEpochs, &s.Digest, &s.LiveCount, &s.CreatedAt, &l.Now); err != nil {
+		if err := rows.Scan(&s.ID, &s.Head, &s.Floor, &s.Epoch, &s.PastEpochs, &s.Digest, &s.LiveCount, &s.CreatedAt, &l.Now, &l.Identity); err != nil {
 			return err
+		}
+		if l.Identity == 0 {
+			l.Identity = 1
 		}
 		for r.touches[at].Space != s.ID { // both are in order
 			at++

@@ -17,7 +17,7 @@ import (
 // documents, and the client would never ask for what lies between. The client of
 // the statement cuts the page.
 //
-// The space comes first, its head, floor and too_large in columns of the documents,
+// The space comes first, its head, floor, past epochs and too_large in columns of the documents,
 // which follow in the order in which an index yields them: nothing is sorted, so rows
 // are sent while others are read. No standard says that UNION ALL keeps its order;
 // PostgreSQL does, and the reader makes sure of it.
@@ -28,7 +28,7 @@ import (
 // twice: the collation is the same as "C" by another name, which only that index has.
 const plainChanges = `
 WITH space AS MATERIALIZED (
-    SELECT head, floor, epoch, CASE WHEN $4 THEN head ELSE $3 END AS hide
+    SELECT head, floor, epoch, past_epochs, CASE WHEN $4 THEN head ELSE $3 END AS hide
     FROM spaces
     WHERE id = $1
 ),
@@ -59,7 +59,7 @@ SELECT epoch,
            ) AS looked
        ) AS complete,
        NULL AS collection, NULL AS id, head AS version, too_large AS deleted, NULL AS data,
-       NULL AS client_id, NULL AS edit_id, NULL AS updated_by, floor AS updated_at
+       NULL AS client_id, past_epochs AS edit_id, NULL AS updated_by, floor AS updated_at
 FROM space
 CROSS JOIN page
 UNION ALL (
@@ -90,7 +90,7 @@ UNION ALL (
 // one. The first version is taken whatever its size.
 const cutChanges = `
 WITH space AS (
-    SELECT head, floor, epoch
+    SELECT head, floor, epoch, past_epochs
     FROM spaces
     WHERE id = $1
 ),
@@ -122,7 +122,7 @@ sized AS (
     FROM matched
     WINDOW feed AS (ORDER BY version)
 )
-SELECT space.head, space.floor, space.epoch,
+SELECT space.head, space.floor, space.epoch, space.past_epochs,
        COALESCE((SELECT version FROM edge), 0),
        (SELECT count(*) FROM matched),
        d.collection, d.id, d.version, d.deleted, d.data, d.client_id, d.edit_id, d.updated_by, d.updated_at
@@ -177,7 +177,7 @@ func (d *postgresDialect) plainChanges(ctx context.Context, space string, r sync
 	if !epoch.Valid {
 		return run, false, fmt.Errorf("space %s has no epoch", space)
 	}
-	at := models.Space{Head: int64(row.version), Floor: int64(row.at), Epoch: epoch.Int64}
+	at := models.Space{Head: int64(row.version), Floor: int64(row.at), Epoch: epoch.Int64, PastEpochs: string(row.edit)}
 	tooLarge, all := row.deleted.Bool, complete.Bool
 	page, full := syncer.Pager{Limit: r.Limit}, false
 	for last := int64(0); rows.Next() && !full; last = int64(row.version) {
@@ -207,7 +207,7 @@ func (d *postgresDialect) cutChanges(ctx context.Context, space string, r syncer
 	defer rows.Close()
 	var edge, found int64
 	var row changeRow
-	into := append([]any{&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &edge, &found}, row.columns()...)
+	into := append([]any{&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &run.Space.PastEpochs, &edge, &found}, row.columns()...)
 	for rows.Next() {
 		if err := rows.Scan(into...); err != nil {
 			return run, err

@@ -14,10 +14,11 @@ import (
 // are there: they are locked.
 
 const writeSpaces = `
-INSERT INTO spaces AS s (id, head, digest, live_count, epoch, created_at)
-SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), 0, 0
+INSERT INTO spaces AS s (id, head, digest, live_count, epoch, past_epochs, created_at)
+SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::bigint[]), unnest($6::text[]), 0
 ON CONFLICT (id) DO UPDATE
-SET head = excluded.head, digest = excluded.digest, live_count = excluded.live_count`
+SET head = excluded.head, digest = excluded.digest, live_count = excluded.live_count, epoch = excluded.epoch,
+    past_epochs = COALESCE(NULLIF(excluded.past_epochs, ''), s.past_epochs)`
 
 const writeDocuments = `
 INSERT INTO documents (space_id, collection, id, version, deleted, data, size, field_versions,
@@ -66,7 +67,7 @@ func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found [
 		batch.Queue(takeInbox+allTaken, rows.inbox.arguments()...)
 	}
 	s, d, c := &rows.spaces, &rows.documents, &rows.clients
-	queue("spaces", writeSpaces, len(s.id), s.id, s.head, s.digest, s.live)
+	queue("spaces", writeSpaces, len(s.id), s.id, s.head, s.digest, s.live, s.epoch, s.past)
 	queue("documents", writeDocuments, len(d.id), d.space, d.collection, d.id, d.version, d.deleted, d.data, d.size,
 		d.fields, d.client, d.edit, d.by, d.at)
 	queue("clients", writeClients, len(c.id), c.space, c.subject, c.id, c.newest, c.older, c.tag, c.seen)
@@ -83,8 +84,8 @@ func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found [
 // groupRows is what a group writes, column by column.
 type groupRows struct {
 	spaces struct {
-		id                 []string
-		head, digest, live []int64
+		id, past                  []string
+		head, digest, live, epoch []int64
 	}
 	documents struct {
 		space, collection, id    []string
@@ -126,6 +127,8 @@ func (r *groupRows) add(space string, found *syncer.Locked, w *syncer.Writes) {
 		s.head = append(s.head, w.Space.Head)
 		s.digest = append(s.digest, w.Space.Digest)
 		s.live = append(s.live, w.Space.LiveCount)
+		s.epoch = append(s.epoch, w.Space.Epoch)
+		s.past = append(s.past, newPastEpochs(w))
 	}
 	d := &r.documents
 	for _, row := range w.Documents {
@@ -155,6 +158,15 @@ func (r *groupRows) add(space string, found *syncer.Locked, w *syncer.Writes) {
 	for _, fate := range w.Inbox {
 		r.inbox.add(fate.ID, fate.Problem)
 	}
+}
+
+// newPastEpochs returns the past epochs of a space, "" if they stay as they are: there
+// may be many.
+func newPastEpochs(w *syncer.Writes) string {
+	if w.NewEpoch {
+		return w.Space.PastEpochs
+	}
+	return ""
 }
 
 // orEmpty returns b for a column that may not be NULL.

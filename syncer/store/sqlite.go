@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -51,7 +52,7 @@ func openSQLite(ctx context.Context, path string, opts Options) (*Store, error) 
 	if err := makeFolder(path); err != nil {
 		return nil, err
 	}
-	writer, reader := &sqliteWriter{now: opts.Now}, &sqliteReader{}
+	writer, reader := &sqliteWriter{now: opts.Now, identity: 1 + rand.Int64N(1<<62)}, &sqliteReader{}
 	s := &Store{dialect: sqliteDialect{writer, reader}}
 	var err error
 	// SQLite has one writer at a time anyway: one connection queues pushes in

@@ -15,6 +15,9 @@ import (
 type sqliteWriter struct {
 	db  *sql.DB
 	now func() time.Time
+	// identity is that of Locked. It is made when the database is opened, which only one
+	// process at a time does to write.
+	identity int64
 
 	readSpace, readClient, readDocument, readInboxRow *sql.Stmt
 	writeSpace, writeDocument, writeClient            *sql.Stmt
@@ -67,10 +70,11 @@ WHERE space_id = ?1
   AND id = ?3`
 
 	sqliteWriteSpace = `
-INSERT INTO spaces (id, head, digest, live_count, epoch, created_at)
-VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO spaces AS s (id, head, digest, live_count, epoch, past_epochs, created_at)
+VALUES (?1, ?2, ?3, ?4, ?5, COALESCE(NULLIF(?6, ''), '[]'), ?7)
 ON CONFLICT (id) DO UPDATE
-SET head = excluded.head, digest = excluded.digest, live_count = excluded.live_count`
+SET head = excluded.head, digest = excluded.digest, live_count = excluded.live_count, epoch = excluded.epoch,
+    past_epochs = COALESCE(NULLIF(?6, ''), s.past_epochs)`
 
 	sqliteWriteDocument = `
 INSERT INTO documents (space_id, collection, id, version, deleted, data, size, field_versions,
@@ -126,6 +130,7 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 	now := tx.writer.now()
 	l := &syncer.Locked{
 		Now:       now.UnixMicro(),
+		Identity:  tx.writer.identity,
 		Documents: make(map[syncer.Key]*models.Document, len(touch.Documents)),
 		Receipts:  make(map[syncer.Client]syncer.Receipts, len(touch.Clients)),
 		Inbox:     make(map[int64]bool, len(touch.Inbox)),
@@ -135,7 +140,7 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 		Scan(&s.ID, &s.Head, &s.Floor, &s.Epoch, &s.PastEpochs, &s.Digest, &s.LiveCount, &s.CreatedAt)
 	if errors.Is(err, sql.ErrNoRows) {
 		// Its row is made when something is written to it.
-		*s = models.Space{ID: touch.Space, Epoch: touch.Epoch, PastEpochs: "[]", CreatedAt: now.UnixMilli()}
+		*s = models.Space{ID: touch.Space, PastEpochs: "[]", CreatedAt: now.UnixMilli()}
 	} else if err != nil {
 		return nil, err
 	}
@@ -225,7 +230,7 @@ func (tx *sqliteTx) writeOne(ctx context.Context, found *syncer.Locked, w *synce
 		s = &found.Space // its row may not be there yet
 	}
 	_, err := tx.tx.StmtContext(ctx, tx.writer.writeSpace).
-		ExecContext(ctx, s.ID, s.Head, s.Digest, s.LiveCount, s.Epoch, s.CreatedAt)
+		ExecContext(ctx, s.ID, s.Head, s.Digest, s.LiveCount, s.Epoch, newPastEpochs(w), s.CreatedAt)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type sqliteReader struct {
 const (
 	// sqliteHead: primary key.
 	sqliteHead = `
-SELECT head, floor, epoch
+SELECT head, floor, epoch, past_epochs
 FROM spaces
 WHERE id = ?`
 
@@ -61,7 +61,7 @@ func (r *sqliteReader) changes(ctx context.Context, space string, want syncer.Ra
 	defer func() { _ = tx.Rollback() }() // it has written nothing
 	ctx = context.WithoutCancel(ctx)     // watching a deadline costs more than a row does
 	row := tx.StmtContext(ctx, r.head).QueryRowContext(ctx, space)
-	if err := row.Scan(&run.Space.Head, &run.Space.Floor, &run.Space.Epoch); err != nil {
+	if err := row.Scan(&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &run.Space.PastEpochs); err != nil {
 		if errors.Is(err, sql.ErrNoRows) {
 			err = nil
 		}
@@ -114,8 +114,9 @@ func (r *sqliteReader) heads(ctx context.Context, names []string, into []models.
 	defer func() { _ = tx.Rollback() }() // it has written nothing
 	ctx = context.WithoutCancel(ctx)
 	head := tx.StmtContext(ctx, r.head)
+	var past string // is not told here
 	for i, name := range names {
-		err := head.QueryRowContext(ctx, name).Scan(&into[i].Head, &into[i].Floor, &into[i].Epoch)
+		err := head.QueryRowContext(ctx, name).Scan(&into[i].Head, &into[i].Floor, &into[i].Epoch, &past)
 		if err == nil {
 			into[i].ID = name
 		} else if !errors.Is(err, sql.ErrNoRows) {

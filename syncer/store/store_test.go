@@ -156,7 +156,7 @@ func calls(s syncer.Store) map[string]func(context.Context) error {
 // write commits a new head of a space.
 func write(ctx context.Context, s syncer.Store, space string) error {
 	return s.Commit(ctx, syncer.Group{
-		Touches: []syncer.Touch{{Space: space, Epoch: 1}}, Wait: true,
+		Touches: []syncer.Touch{{Space: space}}, Wait: true,
 		Decide: func(found []*syncer.Locked) []syncer.Writes {
 			found[0].Space.Head++
 			return []syncer.Writes{{Space: &found[0].Space}}

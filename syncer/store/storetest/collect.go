@@ -337,9 +337,8 @@ func collectPoison(t *testing.T, w *world) {
 	const poison = 2
 	var ahead atomic.Int64 // of the clock, in looks
 	engine := syncer.New(poisoned{counting(w.store), ids[poison], &ahead}, deaf{}, syncer.Options{
-		NewEpoch: func() int64 { return epoch },
-		Logger:   slog.New(slog.DiscardHandler),
-		Now:      func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * 40 * time.Second) },
+		Logger: slog.New(slog.DiscardHandler),
+		Now:    func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * 40 * time.Second) },
 	})
 	run(t, engine)
 	w.collected(t)

@@ -16,7 +16,8 @@ var commitRequirements = []requirement{
 	{"finds what was committed", commitFindsCommitted},
 	{"finds only the documents that the touch names", commitFindsOnlyNamed},
 	{"reads a text only where it is wanted", commitReadsWantedText},
-	{"keeps the epoch of a space that is there", commitKeepsEpoch},
+	{"writes past epochs only if there is a new one", commitPastEpochs},
+	{"knows its database", commitIdentity},
 	{"calls decide once", commitCallsDecideOnce},
 	{"writes nothing when decide fails", commitDecideFails},
 	{"writes nothing when there is nothing to write", commitNothingToWrite},
@@ -38,7 +39,7 @@ func commitFindsNewSpace(t *testing.T, w *world) {
 		t.Errorf("now is %d, created at %d; want the clock", got.Now, got.Space.CreatedAt)
 	}
 	got.Now, got.Space.CreatedAt = 0, 0
-	same(t, "state", got, syncer.Locked{Space: models.Space{ID: w.space, Epoch: epoch, PastEpochs: "[]"}})
+	same(t, "state", got, syncer.Locked{Space: models.Space{ID: w.space, PastEpochs: "[]"}, Identity: epoch})
 }
 
 func commitFindsCommitted(t *testing.T, w *world) {
@@ -62,6 +63,7 @@ func commitFindsCommitted(t *testing.T, w *world) {
 	got.Now, got.Space.CreatedAt = 0, 0
 	same(t, "state", got, syncer.Locked{
 		Space:     models.Space{ID: w.space, Head: 4, Epoch: epoch, PastEpochs: "[]", Digest: 17, LiveCount: 1},
+		Identity:  epoch,
 		Documents: map[syncer.Key]*models.Document{key("todos/t1"): &one, key("todos/t2"): &two},
 		Receipts:  ring("receipts"),
 	})
@@ -109,12 +111,49 @@ func commitReadsWantedText(t *testing.T, w *world) {
 	}
 }
 
-func commitKeepsEpoch(t *testing.T, w *world) {
-	w.write(t, row(1, "todos/t1", `{}`))
-	touch := w.touch()
-	touch.Epoch = epoch + 1
-	if got := w.locked(t, touch).Space.Epoch; got != epoch {
-		t.Errorf("epoch %d, want %d", got, epoch)
+func commitPastEpochs(t *testing.T, w *world) {
+	const past = `[[7,1,2]]`
+	for i, step := range []struct {
+		given string
+		entry bool
+		want  string
+	}{
+		{"of no use", false, "[]"},
+		{past, true, past},
+		{"of no use", false, past},
+		{"[]", true, "[]"},
+	} {
+		version := int64(i + 1)
+		err := commit(t.Context(), w.store, w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
+			wr := writes(locked, row(version, "todos/t1", `{}`))
+			wr.Space.Epoch, wr.Space.PastEpochs, wr.NewEpoch = 100+version, step.given, step.entry
+			return wr, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := models.Space{Head: version, Epoch: 100 + version, PastEpochs: step.want}
+		same(t, "what a pull finds", w.read(t, syncer.Range{Limit: 1}).Space, want)
+		same(t, "what a pull of a collection finds", w.read(t, syncer.Range{Limit: 1, Collections: []string{"todos"}}).Space, want)
+		if got := w.locked(t, w.touch()).Space; got.Epoch != want.Epoch || got.PastEpochs != want.PastEpochs {
+			t.Errorf("step %d: a push finds %+v, want %+v", i, got, want)
+		}
+	}
+}
+
+func commitIdentity(t *testing.T, w *world) {
+	identity := func() (id int64) {
+		err := commit(t.Context(), w.nodes[0], w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
+			id = locked.Identity
+			return syncer.Writes{}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	if first, second := identity(), identity(); first == 0 || first != second {
+		t.Errorf("the database is %d and then %d", first, second)
 	}
 }
 
@@ -129,14 +168,12 @@ func commitCallsDecideOnce(t *testing.T, w *world) {
 	}
 }
 
-// untouched fails if w's space has a row: a push to it would then find the
-// epoch of whoever made the row, not its own.
+// untouched fails if w's space has a row.
 func (w *world) untouched(t testing.TB) {
 	t.Helper()
-	touch := w.touch()
-	touch.Epoch = epoch + 1
-	if got := w.locked(t, touch).Space.Epoch; got != touch.Epoch {
-		t.Errorf("the space has a row")
+	var rows int
+	if err := w.db.SQL.QueryRowContext(t.Context(), `SELECT count(*) FROM spaces WHERE id = $1`, w.space).Scan(&rows); err != nil || rows != 0 {
+		t.Errorf("the space has %d rows, error %v", rows, err)
 	}
 	same(t, "changes", w.read(t, syncer.Range{Limit: 10}), syncer.Run{})
 }
@@ -180,7 +217,7 @@ func commitNothingToWrite(t *testing.T, w *world) {
 func commitReceiptsAlone(t *testing.T, w *world) {
 	w.remember(t, c1, syncer.Receipts{Newest: []byte("receipts")})
 	got := w.locked(t, w.touch())
-	if string(got.Receipts[c1].Newest) != "receipts" || got.Space.Head != 0 || got.Space.Epoch != epoch {
+	if string(got.Receipts[c1].Newest) != "receipts" || got.Space.Head != 0 || got.Space.Epoch != 0 {
 		t.Errorf("found %+v", got)
 	}
 	run := w.read(t, syncer.Range{Limit: 10})

@@ -142,7 +142,7 @@ func groupFindsItsOwn(t *testing.T, w *world) {
 			t.Errorf("space %d: now is %d, created at %d", i, got[i].Now, got[i].Space.CreatedAt)
 		}
 		got[i].Now, got[i].Space.CreatedAt = 0, 0
-		want.Space = models.Space{ID: list[i].space, Head: int64(i + 1), Epoch: epoch, PastEpochs: "[]"}
+		want.Space, want.Identity = models.Space{ID: list[i].space, Head: int64(i + 1), Epoch: epoch, PastEpochs: "[]"}, epoch
 		same(t, fmt.Sprint("space ", i), got[i], want)
 	}
 }

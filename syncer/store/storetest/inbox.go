@@ -364,7 +364,7 @@ func inboxNewSpace(t *testing.T, w *world) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, "space", w.read(t, syncer.Range{Limit: 1}).Space, models.Space{Epoch: epoch})
+	same(t, "space", w.read(t, syncer.Range{Limit: 1}).Space, models.Space{PastEpochs: "[]"})
 }
 
 // Somebody has taken a row away by hand although it had been found.

@@ -49,7 +49,6 @@ func (w *world) poller(t testing.TB) (client, <-chan int64) {
 	read := make(chan int64)
 	c := w.bob
 	c.engine = syncer.New(observed{counting(w.store), read}, deaf{}, syncer.Options{
-		NewEpoch:   func() int64 { return epoch },
 		TailMemory: -1,
 	})
 	run(t, c.engine)
@@ -214,11 +213,12 @@ func longPollClientGoes(t *testing.T, w *world) {
 
 func longPollExpires(t *testing.T, w *world) {
 	w.fill(t, 1)
+	w.exec(t, `UPDATE spaces SET epoch = epoch + 1 WHERE id = $1`, w.space)
 	cursor := w.alice.cursor(t)
 	bob, read := w.poller(t)
 	polling := bob.poll(t.Context(), syncer.PullRequest{Cursor: cursor, Wait: longest})
 	await(t, "the first read", read)
-	w.exec(t, `UPDATE spaces SET epoch = epoch + 1 WHERE id = $1`, w.space)
+	w.exec(t, `UPDATE spaces SET epoch = epoch - 1 WHERE id = $1`, w.space) // that epoch has never been
 	bob.must(t, put("b1", "todos/t9", on(0), `{}`))
 	await(t, "the second read", read)
 	expires(t, "the poll", await(t, "its answer", polling).err, models.CauseEpoch)

@@ -45,7 +45,7 @@ func tombstone(version int64, at string) models.Document {
 
 // touch names what a push of client c1 touches in w's space.
 func (w *world) touch(wants ...syncer.Want) syncer.Touch {
-	return syncer.Touch{Space: w.space, Clients: []syncer.Client{c1}, Documents: wants, Epoch: epoch}
+	return syncer.Touch{Space: w.space, Clients: []syncer.Client{c1}, Documents: wants}
 }
 
 // c1 is the client that pushes unless a test says otherwise.
@@ -76,6 +76,7 @@ func commit(ctx context.Context, store syncer.Store, touch syncer.Touch, decide 
 // goes with them.
 func writes(locked syncer.Locked, documents ...models.Document) syncer.Writes {
 	space := locked.Space
+	space.Epoch = locked.Identity
 	w := syncer.Writes{Space: &space}
 	for _, d := range documents {
 		d.SpaceID = space.ID

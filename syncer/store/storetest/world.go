@@ -50,22 +50,35 @@ var spaces atomic.Int64
 // newSpace returns the name of a space that no test has used.
 func newSpace() string { return fmt.Sprintf("space-%d", spaces.Add(1)) }
 
-// newEngine returns an engine whose spaces get epoch.
+// newEngine returns an engine that tests use.
 func newEngine(store syncer.Store, broker syncer.Broker) *syncer.Engine {
 	if broker == nil {
 		broker = deaf{}
 	}
 	return syncer.New(store, broker, syncer.Options{
-		NewEpoch: func() int64 { return epoch },
-		Logger:   slog.New(slog.DiscardHandler), // refusals are what many a test is about
+		Logger: slog.New(slog.DiscardHandler), // refusals are what many a test is about
 	})
 }
 
 // own is a store in whose inbox there are only the rows of one space: the engine of
-// one test must not carry out what another test has put there.
+// one test must not carry out what another test has put there. All of them take
+// their database for the same one.
 type own struct {
 	syncer.Store
 	space string
+}
+
+func (s own) Commit(ctx context.Context, group syncer.Group) error {
+	decide := group.Decide
+	group.Decide = func(found []*syncer.Locked) []syncer.Writes {
+		for _, locked := range found {
+			if locked != nil {
+				locked.Identity = epoch
+			}
+		}
+		return decide(found)
+	}
+	return s.Store.Commit(ctx, group)
 }
 
 func (s own) Inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inbox, error) {

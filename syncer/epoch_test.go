@@ -1,0 +1,253 @@
+package syncer
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+func TestPastEpochs_text(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "[]"} {
+		if past, err := parseEpochs(text); err != nil || past != nil {
+			t.Errorf("%q is read as %v, %v", text, past, err)
+		}
+	}
+	for _, text := range []string{"x", "{}", "[1]", `[["a",1,2]]`, "[[1.5,1,2]]", "[[9223372036854775808,1,2]]"} {
+		if past, err := parseEpochs(text); err == nil {
+			t.Errorf("%q is read as %v", text, past)
+		}
+	}
+	want := pastEpochs{{-1 << 63, 5, 9}, {1<<63 - 1, 9, 1 << 52}}
+	text, err := want.text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := parseEpochs(text); err != nil || !cmp.Equal(got, want, cmp.AllowUnexported(pastEpoch{})) {
+		t.Errorf("%s is read as %v, %v", text, got, err)
+	}
+}
+
+func TestPastEpochs_with(t *testing.T) {
+	t.Parallel()
+	past := pastEpochs{{1, 10, 20}, {2, 30, 40}}
+	for name, test := range map[string]struct {
+		endedBefore int64
+		want        int // how many are kept
+	}{
+		"all are of the retention":         {20, 3},
+		"the first is older":               {21, 2},
+		"all but the new one are older":    {41, 1},
+		"a clock that has gone far astray": {1 << 52, 0},
+	} {
+		if got := past.with(pastEpoch{3, 50, 60}, test.endedBefore); len(got) != test.want {
+			t.Errorf("%s: %d are kept, want %d", name, len(got), test.want)
+		}
+	}
+	for i := range int64(3000) {
+		past = past.with(pastEpoch{i, i, i + 1}, 0)
+	}
+	if len(past) != maxPastEpochs || past[len(past)-1].epoch != 2999 {
+		t.Errorf("%d are kept, the last is %v", len(past), past[len(past)-1])
+	}
+}
+
+// A cursor of a past epoch is good up to where that ended.
+func TestCursorCheck_pastEpochs(t *testing.T) {
+	t.Parallel()
+	const good = models.Cause("")
+	space := models.Space{Head: 100, Floor: 5, Epoch: 3, PastEpochs: "[[1,20,30],[2,60,70]]"}
+	for name, test := range map[string]struct {
+		c            cursor
+		acknowledged int64
+		want         models.Cause
+	}{
+		"at the end of the first":                {cursor{position: 20, epoch: 1}, 0, good},
+		"within the first":                       {cursor{position: 12, epoch: 1}, 20, good},
+		"above the end of the first":             {cursor{position: 21, epoch: 1}, 0, models.CauseEpoch},
+		"of the first, where the second goes on": {cursor{position: 40, epoch: 1}, 0, models.CauseEpoch},
+		"at the end of the second":               {cursor{position: 60, epoch: 2}, 60, good},
+		"above the end of the second":            {cursor{position: 61, epoch: 2}, 0, models.CauseEpoch},
+		"of an epoch that has never been":        {cursor{position: 12, epoch: 9}, 0, models.CauseEpoch},
+		"below the floor":                        {cursor{position: 4, epoch: 1}, 0, models.CauseRetention},
+		"between pages, seen to the end":         {cursor{position: 12, seen: 20, epoch: 1}, 0, good},
+		"between pages, seen what is lost":       {cursor{position: 12, seen: 21, epoch: 1}, 0, models.CauseEpoch},
+		"a snapshot that began at the end":       {cursor{position: 1, began: 20, seen: 20, epoch: 1}, 0, good},
+		"a snapshot that saw what is lost":       {cursor{position: 1, began: 20, seen: 25, epoch: 1}, 0, models.CauseEpoch},
+		"a push acknowledged and lost":           {cursor{position: 20, epoch: 1}, 25, models.CauseEpoch},
+		"a push lost at the end of the second":   {cursor{position: 20, epoch: 1}, 65, models.CauseEpoch},
+		"a push acknowledged in the second":      {cursor{position: 20, epoch: 1}, 30, good},
+	} {
+		err := test.c.check(space, test.acknowledged)
+		if got := causeOf(err); got != test.want || (err == nil) != (test.want == good) {
+			t.Errorf("%s: %v, want cause %q", name, err, test.want)
+		}
+	}
+	space.PastEpochs = "nonsense"
+	if err := (cursor{position: 6, epoch: 1}).check(space, 0); err == nil || causeOf(err) != "" {
+		t.Errorf("past epochs that can't be read: %v", err)
+	}
+}
+
+// lives is a space of a database that is backed up and restored over and over. seen is
+// what clients have been shown: in which epoch, at which version, which history.
+type lives struct {
+	store   *modelStore
+	engine  *Engine
+	backups []models.Space
+	history map[int64]string // of the version that is the head: what led to it
+	seen    []sighting
+	pushes  int
+	fresh   int64 // the next identity
+}
+
+type sighting struct {
+	c       cursor
+	history string
+}
+
+func (l *lives) space() models.Space { return l.store.space("s", 0).row }
+
+func (l *lives) push(r *rapid.T) {
+	l.pushes++
+	l.store.now += rapid.Int64Range(1, 5).Draw(r, "microseconds")
+	before := l.history[l.space().Head]
+	data := []byte(`{}`)
+	p := &push{space: "s", subject: "alice", clientID: "c", retention: time.Hour, edits: []edit{newEdit(models.Edit{
+		EditID: fmt.Sprint("e", l.pushes), Op: models.OpPut, Collection: "todos", ID: "t", Force: true, Data: data,
+	})}}
+	if _, err := l.engine.commit(r.Context(), p); err != nil {
+		r.Fatal(err)
+	}
+	head := l.space().Head
+	l.history[head] = fmt.Sprintf("%s %d", before, l.pushes)
+}
+
+// What a cursor has seen is a beginning of the history of today, or the cursor is
+// refused; and one that stands in the history of today is not.
+func TestCursor_restores(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		l := &lives{store: newModelStore(), history: map[int64]string{}, fresh: 2}
+		l.store.identity = 1
+		l.engine = New(l.store, &deaf{}, Options{})
+		defer l.engine.Close()
+		r.Repeat(map[string]func(*rapid.T){
+			"push": l.push,
+			"see": func(*rapid.T) {
+				s := l.space()
+				c := cursor{start: true}.next(Run{Space: s, Through: s.Head})
+				l.seen = append(l.seen, sighting{c, l.history[s.Head]})
+			},
+			"back up": func(*rapid.T) { l.backups = append(l.backups, l.space()) },
+			"restart": func(*rapid.T) { l.store.identity, l.fresh = l.fresh, l.fresh+1 },
+			"restore": func(r *rapid.T) {
+				if len(l.backups) > 0 {
+					space := l.store.space("s", 0)
+					space.row = rapid.SampledFrom(l.backups).Draw(r, "backup")
+					l.store.spaces["s"] = space
+					l.store.identity, l.fresh = l.fresh, l.fresh+1
+				}
+			},
+			"": func(r *rapid.T) {
+				today := l.space()
+				now := l.history[today.Head]
+				for _, s := range l.seen {
+					err := s.c.check(today, 0)
+					begins := len(s.history) <= len(now) && now[:len(s.history)] == s.history &&
+						(len(now) == len(s.history) || now[len(s.history)] == ' ')
+					if begins != (err == nil) {
+						r.Fatalf("cursor %+v of history %q, today %q %+v: %v", s.c, s.history, now, today, err)
+					}
+				}
+			},
+		})
+	})
+}
+
+// A base of a history that was lost is in conflict, whichever field the patch names;
+// one that is still history is judged by its fields.
+func TestDecide_lostBase(t *testing.T) {
+	t.Parallel()
+	data := `{"a":1,"b":2}`
+	doc := &models.Document{SpaceID: "s", Collection: "todos", ID: "t", Version: 70, Data: &data, FieldVersions: `{"all":10,"fields":{"a":70}}`}
+	space := models.Space{ID: "s", Head: 70, Epoch: 2, PastEpochs: "[[1,20,60]]"}
+	for name, test := range map[string]struct {
+		base     int64
+		identity int64
+		want     models.Status
+	}{
+		"from before the end of the epoch":        {20, 2, models.StatusApplied},
+		"in the gap":                              {21, 2, models.StatusConflict},
+		"at the end of the gap":                   {59, 2, models.StatusConflict},
+		"the first version of today's epoch":      {60, 2, models.StatusApplied},
+		"the newest version":                      {70, 2, models.StatusApplied},
+		"above the head":                          {71, 2, models.StatusConflict},
+		"in the gap, as another epoch begins":     {21, 3, models.StatusConflict},
+		"above the head, as another epoch begins": {75, 3, models.StatusConflict},
+	} {
+		copied := *doc
+		locked := Locked{Space: space, Now: 80, Identity: test.identity, Documents: map[Key]*models.Document{{"todos", "t"}: &copied}}
+		p := &push{space: "s", subject: "alice", clientID: "c", retention: time.Hour, edits: []edit{
+			newEdit(models.Edit{EditID: "e1", Op: models.OpPatch, Collection: "todos", ID: "t", BaseVersion: &test.base, Data: []byte(`{"b":3}`)}),
+		}}
+		results, w, err := p.decide(locked)
+		if err != nil || results[0].Status != test.want {
+			t.Errorf("%s: %v, %v, want %s", name, results, err, test.want)
+			continue
+		}
+		switch entered := test.identity != space.Epoch && test.want == models.StatusApplied; {
+		case w.NewEpoch != entered:
+			t.Errorf("%s: a new epoch is entered: %t", name, w.NewEpoch)
+		case entered && (w.Space.Epoch != 3 || w.Space.PastEpochs != "[[1,20,60],[2,70,80]]"):
+			t.Errorf("%s: the space is %+v", name, w.Space)
+		}
+	}
+}
+
+// Of two edits of one document in one push the second meets a version that is above
+// all lost ones; its base is lost all the same.
+func TestDecide_lostBaseBehindOwnEdit(t *testing.T) {
+	t.Parallel()
+	data, newest, lost := `{"a":1}`, int64(70), int64(75)
+	doc := &models.Document{SpaceID: "s", Collection: "todos", ID: "t", Version: 70, Data: &data}
+	p := &push{space: "s", subject: "alice", clientID: "c", retention: time.Hour, edits: []edit{
+		newEdit(models.Edit{EditID: "e1", Op: models.OpPatch, Collection: "todos", ID: "t", BaseVersion: &newest, Data: []byte(`{"a":2}`)}),
+		newEdit(models.Edit{EditID: "e2", Op: models.OpPatch, Collection: "todos", ID: "t", BaseVersion: &lost, Data: []byte(`{"b":2}`)}),
+		newEdit(models.Edit{EditID: "e3", Op: models.OpPatch, Collection: "todos", ID: "t", BaseEditID: "e1", Data: []byte(`{"b":3}`)}),
+	}}
+	results, _, err := p.decide(Locked{
+		Space: models.Space{ID: "s", Head: 70, Epoch: 2, PastEpochs: "[]"}, Now: 80, Identity: 3,
+		Documents: map[Key]*models.Document{{"todos", "t"}: doc},
+	})
+	var got []models.Status
+	for _, r := range results {
+		got = append(got, r.Status)
+	}
+	if want := []models.Status{models.StatusApplied, models.StatusConflict, models.StatusApplied}; err != nil || !cmp.Equal(got, want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+}
+
+// Pushes that one transaction carries out enter the epoch once.
+func TestGroup_entersEpochOnce(t *testing.T) {
+	t.Parallel()
+	s := spaceGroup{touch: Touch{Space: "s"}, wanted: make(map[Key]wanted)}
+	for i := range 3 {
+		s.add(newJob(&push{space: "s", subject: "alice", clientID: "c", retention: time.Hour, edits: []edit{newEdit(models.Edit{
+			EditID: fmt.Sprint("e", i), Op: models.OpPut, Collection: "todos", ID: fmt.Sprint("t", i), Force: true, Data: []byte(`{}`),
+		})}}, time.Time{}))
+	}
+	w := s.decide(&Locked{
+		Space: models.Space{ID: "s", Head: 70, Epoch: 2, PastEpochs: "[]"}, Now: 80, Identity: 3,
+		Documents: make(map[Key]*models.Document), Receipts: make(map[Client]Receipts),
+	})
+	if w.Space == nil || !w.NewEpoch || w.Space.Epoch != 3 || w.Space.PastEpochs != "[[2,70,80]]" || w.Space.Head != 82 {
+		t.Errorf("they write %+v, new epoch: %t", w.Space, w.NewEpoch)
+	}
+}
