@@ -130,6 +130,14 @@ func (s *Server) SQLiteFile() string { return filepath.Join(s.dir, "tidemark.db"
 // DatabaseURL is what the server was given as its database.
 func (s *Server) DatabaseURL() string { return s.databaseURL }
 
+// Use gives the server another database from the next Restart on.
+func (s *Server) Use(databaseURL string) {
+	for _, node := range s.all() {
+		node.databaseURL = databaseURL
+	}
+	s.databaseURL = databaseURL
+}
+
 // URL is where the server listens. It is another one after each Restart,
 // because only the system can give out a port without a race.
 func (s *Server) URL() string {

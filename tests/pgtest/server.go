@@ -270,6 +270,33 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// BackUp copies the running server's data folder, by pg_basebackup.
+func (s *Server) BackUp() error {
+	if err := os.RemoveAll(s.backupDir()); err != nil {
+		return err
+	}
+	cmd := s.command("pg_basebackup", "--pgdata="+s.backupDir(), "--dbname="+s.AdminURL(), "--checkpoint=fast", "--no-sync")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("pg_basebackup: %w\n%s", err, output)
+	}
+	return nil
+}
+
+// PutBack puts what BackUp has copied in place of the stopped server's data.
+func (s *Server) PutBack() error {
+	if err := os.RemoveAll(s.dataDir()); err != nil {
+		return err
+	}
+	cmd := s.command("cp", "-a", s.backupDir(), s.dataDir())
+	cmd.Path = "/bin/cp"
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("put the backup back: %w\n%s", err, output)
+	}
+	return nil
+}
+
+func (s *Server) backupDir() string { return filepath.Join(s.dir, "backup") }
+
 func (s *Server) dataDir() string { return filepath.Join(s.dir, "data") }
 func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 

@@ -1,0 +1,360 @@
+package blackbox_test
+
+import (
+	"database/sql"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tidemark/tidemark/tests/harness"
+	"github.com/tidemark/tidemark/tests/pgtest"
+)
+
+// A backup is a way to back up the database of a running server and to put that back.
+// putBack may be called again and again, and returns with the server running.
+type backup struct {
+	take, putBack func()
+}
+
+// backups are the ways that operators have.
+var backups = map[string]func(t *testing.T) (*harness.Server, backup){
+	"SQLite, the file copied while nobody has it open": sqliteFile,
+	"SQLite, VACUUM INTO":                              sqliteVacuum,
+	"SQLite, the folder copied":                        sqliteFolder,
+	"PostgreSQL, pg_dump into the same database":       dumpToSame,
+	"PostgreSQL, pg_dump under the running node":       dumpUnderNode,
+	"PostgreSQL, pg_dump into another database":        dumpToOther,
+	"PostgreSQL, a base backup":                        baseBackup,
+}
+
+// TestServe_restored restores the same backup twice, with edits before, between and
+// after. Who has seen what was lost must start again, whenever it comes back and
+// whatever it does first; who has not goes on; and all hold the same in the end.
+func TestServe_restored(t *testing.T) {
+	t.Parallel()
+	for name, prepare := range backups {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, b := prepare(t)
+			r := &restores{t: t, server: server, client: server.LooseClient("")}
+			for _, space := range []string{"quiet", "busy"} {
+				r.edit(space, "kept", `{"a":1,"b":1}`)
+				r.edit(space, "more", `{}`)
+			}
+			kept := map[string]bystander{"quiet": r.stand("quiet"), "busy": r.stand("busy")}
+			b.take()
+			for round := range 2 {
+				lost := map[string]bystander{}
+				for space := range kept {
+					r.edit(space, "kept", `{"a":2,"b":1}`)
+					r.edit(space, fmt.Sprint("lost", round), `{}`)
+					lost[space] = r.stand(space)
+				}
+				born := fmt.Sprint("born", round)
+				r.edit(born, "lost", `{}`)
+				lost[born] = r.stand(born)
+				b.putBack()
+				for space, who := range lost {
+					r.wantLost(space, who) // at once: the cursor is ahead of the head
+				}
+				for range 4 { // twice as much as was lost
+					r.edit("busy", "kept", `{"a":3,"b":1}`)
+					r.edit(born, "new", `{}`)
+				}
+				for space, who := range lost {
+					r.wantLost(space, who)
+				}
+				for space, who := range kept {
+					r.wantKept(space, who, lost[space].newest)
+				}
+			}
+		})
+	}
+}
+
+type restores struct {
+	t      *testing.T
+	server *harness.Server
+	client *harness.Client
+	edits  int
+}
+
+// edit puts a document, whatever it is.
+func (r *restores) edit(space, id, data string) int64 {
+	r.t.Helper()
+	r.edits++
+	return mustPush(r.t, r.client, space, forced(fmt.Sprint("e", r.edits), id, data)).Version
+}
+
+// bystander is a client that was shown something and has gone away.
+type bystander struct {
+	cursor  string   // at the head
+	between []string // between two pages: of a snapshot, and of a feed
+	newest  int64    // version
+	held    map[string]harness.Change
+}
+
+func (r *restores) stand(space string) bystander {
+	r.t.Helper()
+	pull := func(p harness.Pull) harness.Page {
+		page, err := r.client.Pull(r.t.Context(), space, p)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return page
+	}
+	before := pull(harness.Pull{}).Cursor
+	r.edit(space, "last", `{}`)
+	r.edit(space, "very-last", `{}`)
+	b := bystander{
+		between: []string{pull(harness.Pull{Limit: 1}).Cursor, pull(harness.Pull{Cursor: before, Limit: 1}).Cursor},
+		held:    pullAll(r.t, r.client, space, 0),
+	}
+	whole := pull(harness.Pull{})
+	b.cursor, b.newest = whole.Cursor, whole.Version
+	return b
+}
+
+// wantLost: nothing that has been lost is taken for what is there.
+func (r *restores) wantLost(space string, who bystander) {
+	t := r.t
+	t.Helper()
+	for _, cursor := range append(slices.Clone(who.between), who.cursor) {
+		_, err := r.client.Pull(t.Context(), space, harness.Pull{Cursor: cursor})
+		wantExpired(t, err)
+		_, err = r.client.Push(t.Context(), space, harness.Push{
+			ClientID: "c2", Edits: []harness.Edit{forced("with-a-cursor", "with-a-cursor", `{}`)}, Cursor: &cursor,
+		})
+		wantExpired(t, err)
+	}
+	if _, ok := pullAll(t, r.client, space, 0)["with-a-cursor"]; ok {
+		t.Errorf("%s: a push with an expired cursor was applied", space)
+	}
+	known, here := who.held["kept"]
+	if !here {
+		return
+	}
+	// A field that nobody has changed since; and a whole document.
+	for _, edit := range []harness.Edit{
+		{EditID: "patch", Op: "patch", Collection: "c", ID: "kept", BaseVersion: &known.Version, Data: []byte(`{"b":9}`)},
+		{EditID: "put", Op: "put", Collection: "c", ID: "kept", BaseVersion: &known.Version, Data: []byte(`{"b":9}`)},
+	} {
+		answer, err := r.client.Push(t.Context(), space, harness.Push{ClientID: "c2", Edits: []harness.Edit{edit}})
+		if err != nil || answer.Results[0].Status != "conflict" {
+			t.Errorf("%s: a %s on version %d, which is lost: %+v, %v", space, edit.Op, known.Version, answer.Results, err)
+		}
+	}
+}
+
+// wantKept: who was not shown what is lost goes on from where it stands, and comes to
+// hold what is there. lost is a version that a push has answered and that is lost: who
+// knows of that must start again.
+func (r *restores) wantKept(space string, who bystander, lost int64) {
+	t := r.t
+	t.Helper()
+	want := pullAll(t, r.client, space, 0)
+	for _, cursor := range append(slices.Clone(who.between), who.cursor) {
+		_, err := r.client.Pull(t.Context(), space, harness.Pull{Cursor: cursor, MinVersion: lost})
+		wantExpired(t, err)
+		changes, _, err := r.client.PullAll(t.Context(), space, harness.Pull{Cursor: cursor, Limit: 1})
+		if err != nil {
+			t.Fatalf("%s: a cursor of what was kept: %v", space, err)
+		}
+		held := map[string]harness.Change{}
+		for id, change := range who.held {
+			held[id] = change
+		}
+		for _, change := range changes {
+			held[change.ID] = change
+		}
+		if diff := cmp.Diff(want, held); diff != "" {
+			t.Errorf("%s: who goes on holds something else (-want +got):\n%s", space, diff)
+		}
+	}
+}
+
+func copyFile(t *testing.T, to, from string) {
+	t.Helper()
+	source, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	target, err := os.Create(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	if _, err := io.Copy(target, source); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sqliteFile(t *testing.T) (*harness.Server, backup) {
+	server := harness.Start(t, harness.Options{Store: harness.SQLite})
+	file, kept := server.SQLiteFile(), filepath.Join(t.TempDir(), "backup.db")
+	return server, backup{
+		take: func() {
+			server.Stop()
+			copyFile(t, kept, file)
+			server.Restart()
+		},
+		putBack: func() {
+			server.Stop()
+			copyFile(t, file, kept)
+			server.Restart()
+		},
+	}
+}
+
+func sqliteVacuum(t *testing.T) (*harness.Server, backup) {
+	server := harness.Start(t, harness.Options{Store: harness.SQLite})
+	file, kept := server.SQLiteFile(), filepath.Join(t.TempDir(), "backup.db")
+	return server, backup{
+		take: func() { script(t, server.DatabaseURL(), "VACUUM INTO '"+kept+"'") },
+		putBack: func() {
+			server.Kill() // it leaves a write-ahead log
+			for _, ending := range []string{"-wal", "-shm"} {
+				if err := os.RemoveAll(file + ending); err != nil {
+					t.Fatal(err)
+				}
+			}
+			copyFile(t, file, kept)
+			server.Restart()
+		},
+	}
+}
+
+// sqliteFolder copies the folder of the data, and lets the server go on with a copy of
+// the copy: both histories go on from the same point.
+func sqliteFolder(t *testing.T) (*harness.Server, backup) {
+	dir := t.TempDir()
+	data, kept, copies := filepath.Join(dir, "data"), filepath.Join(dir, "kept"), 0
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	server := harness.Start(t, harness.Options{Store: harness.SQLite, DatabaseURL: "sqlite:" + filepath.Join(data, "tidemark.db")})
+	return server, backup{
+		take: func() {
+			server.Kill()
+			if err := os.CopyFS(kept, os.DirFS(data)); err != nil {
+				t.Fatal(err)
+			}
+			server.Restart()
+		},
+		putBack: func() {
+			server.Kill()
+			copies++
+			data = filepath.Join(dir, fmt.Sprint("copy", copies))
+			if err := os.CopyFS(data, os.DirFS(kept)); err != nil {
+				t.Fatal(err)
+			}
+			server.Use("sqlite:" + filepath.Join(data, "tidemark.db"))
+			server.Restart()
+		},
+	}
+}
+
+// run runs one of PostgreSQL's programs.
+func run(t *testing.T, program string, args ...string) {
+	t.Helper()
+	path, err := pgtest.Program(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if output, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", program, err, output)
+	}
+}
+
+func dump(t *testing.T, server *harness.Server) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "dump")
+	run(t, "pg_dump", "--format=custom", "--file="+file, forPsql(t, server.DatabaseURL()))
+	return file
+}
+
+func dumpToSame(t *testing.T) (*harness.Server, backup) {
+	server := harness.Start(t, harness.Options{Store: harness.Postgres})
+	var file string
+	return server, backup{
+		take: func() { file = dump(t, server) },
+		putBack: func() {
+			server.Stop()
+			run(t, "pg_restore", "--clean", "--if-exists", "--single-transaction", "--dbname="+forPsql(t, server.DatabaseURL()), file)
+			server.Restart()
+		},
+	}
+}
+
+// dumpUnderNode restores while the node goes on: it is the tables that are new.
+func dumpUnderNode(t *testing.T) (*harness.Server, backup) {
+	server := harness.Start(t, harness.Options{Store: harness.Postgres})
+	var file string
+	return server, backup{
+		take: func() { file = dump(t, server) },
+		putBack: func() {
+			run(t, "pg_restore", "--clean", "--if-exists", "--single-transaction", "--dbname="+forPsql(t, server.DatabaseURL()), file)
+			// What a node remembers it may tell for a second; this is after that.
+			db, spaces := openSQL(t, server.DatabaseURL()), []string{"quiet", "busy", "born0", "born1"}
+			until(t, "the node has looked", func() bool {
+				heads, err := server.LooseClient("").Heads(t.Context(), 0, spaces...)
+				return err == nil && slices.Equal(heads, headsOf(t, db, spaces))
+			})
+		},
+	}
+}
+
+func headsOf(t *testing.T, db *sql.DB, spaces []string) []int64 {
+	t.Helper()
+	heads := make([]int64, len(spaces))
+	for i, space := range spaces {
+		err := db.QueryRowContext(t.Context(), `SELECT COALESCE(max(head), 0) FROM spaces WHERE id = $1`, space).Scan(&heads[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return heads
+}
+
+func dumpToOther(t *testing.T) (*harness.Server, backup) {
+	server := harness.Start(t, harness.Options{Store: harness.Postgres})
+	var file string
+	return server, backup{
+		take: func() { file = dump(t, server) },
+		putBack: func() {
+			other := pgtest.URL(t)
+			run(t, "pg_restore", "--single-transaction", "--dbname="+other, file)
+			server.Stop()
+			server.Use(other)
+			server.Restart()
+		},
+	}
+}
+
+func baseBackup(t *testing.T) (*harness.Server, backup) {
+	postgres := pgtest.Start(t)
+	server := harness.Start(t, harness.Options{Store: harness.Postgres, DatabaseURL: postgres.URL(t)})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return server, backup{
+		take: func() { must(postgres.BackUp()) },
+		putBack: func() {
+			server.Stop()
+			must(postgres.Stop())
+			must(postgres.PutBack())
+			must(postgres.Start())
+			server.Restart()
+		},
+	}
+}
