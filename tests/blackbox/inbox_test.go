@@ -191,10 +191,11 @@ func count(t *testing.T, db *sql.DB, table string) (n int) {
 	return n
 }
 
-// headOf is the newest version of a space, for a pull that must see all of it.
+// headOf is the newest version of a space, for a pull that must see all of it; 0 if the
+// space is not there.
 func headOf(t *testing.T, db *sql.DB, space string) (head int64) {
 	t.Helper()
-	if err := db.QueryRowContext(t.Context(), `SELECT head FROM spaces WHERE id = $1`, space).Scan(&head); err != nil {
+	if err := db.QueryRowContext(t.Context(), `SELECT COALESCE(max(head), 0) FROM spaces WHERE id = $1`, space).Scan(&head); err != nil {
 		t.Fatal(err)
 	}
 	return head
