@@ -31,6 +31,8 @@
 //     or a MinVersion that it has from that answer finds the push, on every node.
 //     The page inside a push's answer does, too. Others find it at once on the node
 //     that committed it, on the others when they have heard of it; see "The tail".
+//   - G9, restores are noticed: what a client was shown or told before a backup was put
+//     back, and that is lost by it, is never taken for what is there now; see "Epochs".
 //   - G10, no resurrection: a tombstone is a version like any other, so who
 //     creates a document again must name it. A cursor below the floor, from which
 //     the feed is complete, is refused, and a push with it applies nothing.
@@ -38,10 +40,8 @@
 //     push have one. Who shows state only when HasMore is false sees every atomic
 //     push whole.
 //
-// Not there yet: G9, that a restored backup is noticed, holds only as far as a
-// cursor ahead of the head or of another epoch is refused, for epochs are made
-// but not yet rotated; G12, the digest, is kept with every push but not sent;
-// tombstones are not purged, so the floor stays 0 and client rows stay for ever.
+// Not there yet: G12, the digest, is kept with every push but not sent; tombstones
+// are not purged, so the floor stays 0 and client rows stay for ever.
 //
 // # A push
 //
@@ -104,7 +104,7 @@
 // it is now. Rows and head come from one snapshot of the database.
 //
 // The space's row then tells whether the cursor is still good: not ahead of the
-// head, of the same epoch, not below the floor. Between two pages a client holds
+// head, not of a lost history, not below the floor. Between two pages a client holds
 // documents that are newer than its position, so the cursor also carries the
 // newest head a page was read at, and that one is compared with the history.
 //
@@ -112,6 +112,18 @@
 // tombstones that were there when it began, which the cursor remembers. A
 // document that is deleted while its client is between two pages gets a tombstone
 // above that point, and the client hears of it.
+//
+// # Epochs
+//
+// A database that was started anew, restored or replaced may have lost its newest
+// commits, and nobody tells. So each lifetime of it has an identity ([Locked]), and a
+// space the epoch in which it is written. The first push of a lifetime that changes a
+// space enters a new epoch: the old one, the head that is there and the version that
+// follows become a past epoch (decision.enterEpoch). Whether something was lost nobody
+// needs to know. What was seen in a past epoch is history up to the head at its end,
+// and what it may have had beyond that is lost: a cursor of it is refused, and so is a
+// patch whose base lies between that head and the version that followed. For that
+// versions come from the clock: those of the lost history are behind it.
 //
 // # The tail
 //

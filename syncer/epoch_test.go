@@ -82,10 +82,17 @@ func TestCursorCheck_pastEpochs(t *testing.T) {
 		"a push acknowledged and lost":           {cursor{position: 20, epoch: 1}, 25, models.CauseEpoch},
 		"a push lost at the end of the second":   {cursor{position: 20, epoch: 1}, 65, models.CauseEpoch},
 		"a push acknowledged in the second":      {cursor{position: 20, epoch: 1}, 30, good},
+		"of today, though it knows of a push":    {cursor{position: 80, epoch: 3}, 80, good},
 	} {
 		err := test.c.check(space, test.acknowledged)
 		if got := causeOf(err); got != test.want || (err == nil) != (test.want == good) {
 			t.Errorf("%s: %v, want cause %q", name, err, test.want)
+		}
+	}
+	space.Floor = 0
+	for acknowledged, want := range map[int64]models.Cause{0: good, 20: good, 25: models.CauseEpoch, 70: good} {
+		if err := (cursor{}).check(space, acknowledged); causeOf(err) != want {
+			t.Errorf("a cursor of an empty space, after a push at %d: %v, want cause %q", acknowledged, err, want)
 		}
 	}
 	space.PastEpochs = "nonsense"
