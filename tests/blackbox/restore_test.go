@@ -3,10 +3,12 @@ package blackbox_test
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,15 +23,22 @@ type backup struct {
 	take, putBack func()
 }
 
-// backups are the ways that operators have.
-var backups = map[string]func(t *testing.T) (*harness.Server, backup){
-	"SQLite, the file copied while nobody has it open": sqliteFile,
-	"SQLite, VACUUM INTO":                              sqliteVacuum,
-	"SQLite, the folder copied":                        sqliteFolder,
-	"PostgreSQL, pg_dump into the same database":       dumpToSame,
-	"PostgreSQL, pg_dump under the running node":       dumpUnderNode,
-	"PostgreSQL, pg_dump into another database":        dumpToOther,
-	"PostgreSQL, a base backup":                        baseBackup,
+// backups are the ways that operators have. A PostgreSQL that the tests had to fetch is
+// the server alone, without pg_dump.
+func backups() map[string]func(t *testing.T) (*harness.Server, backup) {
+	all := map[string]func(t *testing.T) (*harness.Server, backup){
+		"SQLite, the file copied while nobody has it open": sqliteFile,
+		"SQLite, VACUUM INTO":                              sqliteVacuum,
+		"SQLite, the folder copied":                        sqliteFolder,
+		"PostgreSQL, the database copied":                  copiedDatabase,
+		"PostgreSQL, a base backup":                        baseBackup,
+	}
+	if _, err := pgtest.Program("pg_dump"); err == nil {
+		all["PostgreSQL, pg_dump into the same database"] = dumpToSame
+		all["PostgreSQL, pg_dump under the running node"] = dumpUnderNode
+		all["PostgreSQL, pg_dump into another database"] = dumpToOther
+	}
+	return all
 }
 
 // TestServe_restored restores the same backup twice, with edits before, between and
@@ -37,7 +46,7 @@ var backups = map[string]func(t *testing.T) (*harness.Server, backup){
 // whatever it does first; who has not goes on; and all hold the same in the end.
 func TestServe_restored(t *testing.T) {
 	t.Parallel()
-	for name, prepare := range backups {
+	for name, prepare := range backups() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, b := prepare(t)
@@ -333,6 +342,35 @@ func dumpToOther(t *testing.T) (*harness.Server, backup) {
 			server.Use(other)
 			server.Restart()
 		},
+	}
+}
+
+// copiedDatabase puts a copy of the database in its place: one whose files have the same
+// numbers, in a server that is not started again.
+func copiedDatabase(t *testing.T) (*harness.Server, backup) {
+	postgres := pgtest.Start(t)
+	live := postgres.URL(t)
+	server := harness.Start(t, harness.Options{Store: harness.Postgres, DatabaseURL: live})
+	at, err := url.Parse(live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(at.Path, "/")
+	copyDatabase := func(from, to string) {
+		t.Helper()
+		server.Stop() // nobody else may be connected
+		for _, statement := range []string{
+			"DROP DATABASE IF EXISTS " + to + " WITH (FORCE)", "CREATE DATABASE " + to + " TEMPLATE " + from,
+		} {
+			if err := pgtest.Execute(t.Context(), postgres.AdminURL(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		server.Restart()
+	}
+	return server, backup{
+		take:    func() { copyDatabase(name, name+"_kept") },
+		putBack: func() { copyDatabase(name+"_kept", name) },
 	}
 }
 

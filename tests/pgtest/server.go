@@ -255,10 +255,13 @@ func (s *Server) awaitReady() error {
 	}
 }
 
-// command prepares one of the server's programs: as the right user, in a folder
+// command prepares one of the server's programs, or another by its path: as the right user, in a folder
 // which that user can enter, and without PG* variables that would lead it astray.
 func (s *Server) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(s.bin, program), args...)
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(s.bin, program)
+	}
+	cmd := exec.Command(program, args...)
 	cmd.Dir = s.dir
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "PG") && !strings.HasPrefix(entry, "LC_") {
@@ -270,10 +273,17 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// BackUp copies the running server's data folder, by pg_basebackup.
+// BackUp copies the running server's data folder, by pg_basebackup. An archive that
+// was fetched has none; then the server stops, is copied, and starts again.
 func (s *Server) BackUp() error {
 	if err := os.RemoveAll(s.backupDir()); err != nil {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(s.bin, "pg_basebackup")); err != nil {
+		if err := s.Stop(); err != nil {
+			return err
+		}
+		return errors.Join(s.copy(s.dataDir(), s.backupDir()), s.Start())
 	}
 	cmd := s.command("pg_basebackup", "--pgdata="+s.backupDir(), "--dbname="+s.AdminURL(), "--checkpoint=fast", "--no-sync")
 	if output, err := cmd.CombinedOutput(); err != nil {
@@ -287,10 +297,17 @@ func (s *Server) PutBack() error {
 	if err := os.RemoveAll(s.dataDir()); err != nil {
 		return err
 	}
-	cmd := s.command("cp", "-a", s.backupDir(), s.dataDir())
-	cmd.Path = "/bin/cp"
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("put the backup back: %w\n%s", err, output)
+	return s.copy(s.backupDir(), s.dataDir())
+}
+
+// copy copies a folder with its owner.
+func (s *Server) copy(from, to string) error {
+	cp, err := exec.LookPath("cp")
+	if err != nil {
+		return err
+	}
+	if output, err := s.command(cp, "-a", from, to).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy %s: %w\n%s", from, err, output)
 	}
 	return nil
 }
