@@ -281,7 +281,7 @@ func write(t testing.TB, url string) []string {
 	defer s.Close()
 	client := syncer.Client{Subject: "alice", ID: "c1"}
 	err = s.Commit(t.Context(), syncer.Group{
-		Touches: []syncer.Touch{{Space: "s1", Clients: []syncer.Client{client}, Epoch: 7}}, Wait: true,
+		Touches: []syncer.Touch{{Space: "s1", Clients: []syncer.Client{client}}}, Wait: true,
 		Decide: func(found []*syncer.Locked) []syncer.Writes {
 			space, data := found[0].Space, `{"a": 1}`
 			space.Head, space.Digest, space.LiveCount = 5, -1, 1

@@ -3,6 +3,7 @@ package blackbox_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -94,10 +95,10 @@ type restores struct {
 }
 
 // edit puts a document, whatever it is.
-func (r *restores) edit(space, id, data string) int64 {
+func (r *restores) edit(space, id, data string) {
 	r.t.Helper()
 	r.edits++
-	return mustPush(r.t, r.client, space, forced(fmt.Sprint("e", r.edits), id, data)).Version
+	mustPush(r.t, r.client, space, forced(fmt.Sprint("e", r.edits), id, data))
 }
 
 // patch changes fields of a document, whatever they are.
@@ -183,10 +184,7 @@ func (r *restores) wantKept(space string, who bystander, lost int64) {
 		if err != nil {
 			t.Fatalf("%s: a cursor of what was kept: %v", space, err)
 		}
-		held := map[string]harness.Change{}
-		for id, change := range who.held {
-			held[id] = change
-		}
+		held := maps.Clone(who.held)
 		for _, change := range changes {
 			held[change.ID] = change
 		}
