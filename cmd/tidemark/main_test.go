@@ -221,6 +221,18 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
+func TestEpoch_refused(t *testing.T) {
+	for _, database := range []string{"sqlite:" + filepath.Join(t.TempDir(), "x.db"), "mysql://x"} {
+		code, _, stderr := tidemark(t, []string{"TIDEMARK_DATABASE_URL=" + database}, "epoch", "rotate")
+		if code != exitUsage || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s: exit code %d, %q", database, code, stderr)
+		}
+	}
+	if code, _, stderr := tidemark(t, []string{"TIDEMARK_DATABASE_URL=postgres://127.0.0.1:1/x"}, "epoch", "rotate"); code != exitFailure {
+		t.Errorf("no database: exit code %d, %q", code, stderr)
+	}
+}
+
 func TestVersion(t *testing.T) {
 	if code, stdout, _ := tidemark(t, nil, "version"); code != 0 || !strings.HasPrefix(stdout, "tidemark ") {
 		t.Errorf("exit code %d, %q", code, stdout)

@@ -21,6 +21,7 @@ type commands struct {
 
 	Serve       serveCommand       `cmd:"" help:"Start the server."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema to a version."`
+	Epoch       epochCommand       `cmd:"" help:"Tell the database that it was put back."`
 	Token       tokenCommand       `cmd:"" help:"Print a token signed with --auth-secret."`
 	Config      configCommand      `cmd:"" help:"Print the settings in force, secrets hidden."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running server whether it is ready."`

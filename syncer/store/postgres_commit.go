@@ -52,12 +52,14 @@ ON CONFLICT DO NOTHING`
 //
 // The identity is made of when the server was started, which no two servers and no two
 // lives of one share to the microsecond, and of which database and which table this is,
-// for a backup may have been restored into another or into the same one meanwhile.
+// for a backup may have been restored into another or into the same one meanwhile. The
+// setting is for whoever knows that it isn't the same though all this is (RotateEpoch).
 const lockSpaces = `
 SELECT id, head, floor, epoch, past_epochs, digest, live_count, created_at,
        CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint),
        (
-           SELECT hashtextextended(concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), oid, pg_relation_filenode('spaces')), 0)
+           SELECT hashtextextended(concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), oid, pg_relation_filenode('spaces'),
+                                             (SELECT encode(value, 'hex') FROM settings WHERE name = 'epoch')), 0)
            FROM pg_database
            WHERE datname = current_database()
        ) AS identity

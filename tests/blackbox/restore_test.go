@@ -51,7 +51,7 @@ func TestServe_restored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, b := prepare(t)
-			r := &restores{t: t, server: server, client: server.LooseClient("")}
+			r := &restores{t: t, server: server, client: server.Client("")}
 			for _, space := range []string{"quiet", "busy"} {
 				r.edit(space, "kept", `{"a":1,"b":1}`)
 				r.edit(space, "more", `{}`)
@@ -69,6 +69,7 @@ func TestServe_restored(t *testing.T) {
 				r.edit(born, "lost", `{}`)
 				lost[born] = r.stand(born)
 				b.putBack()
+				server.Forget()
 				for space, who := range lost {
 					r.wantLost(space, who) // at once: the cursor is ahead of the head
 				}
@@ -194,6 +195,37 @@ func (r *restores) wantKept(space string, who bystander, lost int64) {
 	}
 }
 
+// A database that was put back together with all that makes its identity can't notice:
+// somebody must say so. Who was shown nothing that is lost goes on.
+func TestEpoch_rotate(t *testing.T) {
+	t.Parallel()
+	server := harness.Start(t, harness.Options{Store: harness.Postgres})
+	r := &restores{t: t, server: server, client: server.Client("")}
+	r.edit("room", "kept", `{"a":1,"b":1}`)
+	kept := r.stand("room")
+	tables := []string{"spaces", "documents", "clients"}
+	for _, table := range tables {
+		script(t, server.DatabaseURL(), fmt.Sprintf("CREATE TABLE kept_%[1]s AS TABLE %[1]s", table))
+	}
+	r.edit("room", "kept", `{"a":2,"b":1}`)
+	r.edit("room", "lost", `{}`)
+	lost := r.stand("room")
+	for _, table := range tables {
+		script(t, server.DatabaseURL(), fmt.Sprintf("BEGIN; DELETE FROM %[1]s; INSERT INTO %[1]s TABLE kept_%[1]s; COMMIT", table))
+	}
+	server.Forget()
+	awaitLook(t, server, "room")
+	command := harness.New(t, harness.Options{DatabaseURL: server.DatabaseURL()})
+	if stdout, stderr, err := command.Run(t.Context(), "epoch", "rotate"); err != nil || !strings.Contains(stdout, "new epoch") {
+		t.Fatalf("epoch rotate: %v\n%s%s", err, stdout, stderr)
+	}
+	for i := range 4 {
+		r.patch("room", "kept", fmt.Sprintf(`{"a":%d}`, 10+i))
+	}
+	r.wantLost("room", lost)
+	r.wantKept("room", kept, lost.newest)
+}
+
 func copyFile(t *testing.T, to, from string) {
 	t.Helper()
 	source, err := os.Open(from)
@@ -288,6 +320,24 @@ func run(t *testing.T, program string, args ...string) {
 	}
 }
 
+// awaitLook waits until all nodes tell of the spaces what is in the database. What a node
+// remembers of a space it may tell for a second.
+func awaitLook(t *testing.T, server *harness.Server, spaces ...string) {
+	t.Helper()
+	db, client := openSQL(t, server.DatabaseURL()), server.Client("")
+	for _, space := range spaces {
+		until(t, "the nodes have looked", func() bool {
+			want := headOf(t, db, space)
+			for range harness.Nodes() { // the client asks them in turn
+				if heads, err := client.Heads(t.Context(), 0, space); err != nil || heads[0] != want {
+					return false
+				}
+			}
+			return true
+		})
+	}
+}
+
 func dump(t *testing.T, server *harness.Server) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "dump")
@@ -316,14 +366,7 @@ func dumpUnderNode(t *testing.T) (*harness.Server, backup) {
 		take: func() { file = dump(t, server) },
 		putBack: func() {
 			run(t, "pg_restore", "--clean", "--if-exists", "--single-transaction", "--dbname="+forPsql(t, server.DatabaseURL()), file)
-			// What a node remembers of a space it may tell for a second; this is after that.
-			db := openSQL(t, server.DatabaseURL())
-			for _, space := range []string{"quiet", "busy", "born0", "born1"} {
-				until(t, "the node has looked", func() bool {
-					heads, err := server.LooseClient("").Heads(t.Context(), 0, space)
-					return err == nil && heads[0] == headOf(t, db, space)
-				})
-			}
+			awaitLook(t, server, "quiet", "busy", "born0", "born1")
 		},
 	}
 }
@@ -334,10 +377,10 @@ func dumpToOther(t *testing.T) (*harness.Server, backup) {
 	return server, backup{
 		take: func() { file = dump(t, server) },
 		putBack: func() {
-			other := pgtest.URL(t)
+			other := harness.DefaultBroker().Database(t)
 			run(t, "pg_restore", "--single-transaction", "--dbname="+other, file)
 			server.Stop()
-			server.Use(other)
+			server.Use(harness.WithSetting(t, other, "pool_max_conns", "8"))
 			server.Restart()
 		},
 	}
@@ -346,7 +389,7 @@ func dumpToOther(t *testing.T) (*harness.Server, backup) {
 // copiedDatabase puts a copy of the database in its place: one whose files have the same
 // numbers, in a server that is not started again.
 func copiedDatabase(t *testing.T) (*harness.Server, backup) {
-	postgres := pgtest.Start(t)
+	postgres := pgtest.Start(t, harness.DefaultBroker().DatabaseSettings()...)
 	live := postgres.URL(t)
 	server := harness.Start(t, harness.Options{Store: harness.Postgres, DatabaseURL: live})
 	at, err := url.Parse(live)
@@ -373,7 +416,7 @@ func copiedDatabase(t *testing.T) (*harness.Server, backup) {
 }
 
 func baseBackup(t *testing.T) (*harness.Server, backup) {
-	postgres := pgtest.Start(t)
+	postgres := pgtest.Start(t, harness.DefaultBroker().DatabaseSettings()...)
 	server := harness.Start(t, harness.Options{Store: harness.Postgres, DatabaseURL: postgres.URL(t)})
 	must := func(err error) {
 		t.Helper()

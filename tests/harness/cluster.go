@@ -219,6 +219,15 @@ func (v *versions) saw(space string, version int64) {
 	v.newest[space] = max(v.newest[space], version)
 }
 
+func (v *versions) forget() {
+	if v == nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.newest = nil
+}
+
 func (v *versions) of(space string) int64 {
 	if v == nil {
 		return 0

@@ -138,6 +138,9 @@ func (s *Server) Use(databaseURL string) {
 	s.databaseURL = databaseURL
 }
 
+// Forget makes clients forget what pushes were answered: the database was put back.
+func (s *Server) Forget() { s.acknowledged.forget() }
+
 // URL is where the server listens. It is another one after each Restart,
 // because only the system can give out a port without a race.
 func (s *Server) URL() string {
