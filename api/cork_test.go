@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -41,16 +42,20 @@ func TestListener_onePiece(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			head, body, _ := bytes.Cut(whole[:n], []byte("\r\n\r\n"))
-			length := 0
-			for line := range strings.SplitSeq(string(head), "\r\n") {
-				_, _ = fmt.Sscanf(line, "Content-Length: %d", &length)
+			if n == 4<<10 {
+				t.Errorf("Accept-Encoding %q: what arrives first is what fits net/http's buffer", encoding)
 			}
-			if encoding == "" && length <= 4<<10 {
-				t.Errorf("Content-Length %d is no test", length)
+			answer, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(whole[:n]), conn)), nil)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if !strings.Contains(string(head), "200 OK") || len(body) != length {
-				t.Errorf("the first read brought %d of %d bytes:\n%s", len(body), length, head)
+			body, err := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			if err != nil || answer.StatusCode != http.StatusOK {
+				t.Fatalf("%s, %v", answer.Status, err)
+			}
+			if encoding == "" && len(body) <= 4<<10 {
+				t.Errorf("%d bytes are no test", len(body))
 			}
 		}
 	}
