@@ -119,14 +119,19 @@ func (c cursor) check(s models.Space, acknowledged int64) error {
 	case acknowledged > s.Head:
 		return pushLost()
 	}
-	if c.epoch != s.Epoch {
+	if newest > 0 && c.epoch != s.Epoch {
 		past, err := parseEpochs(s.PastEpochs)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case newest > 0 && !past.reaches(c.epoch, newest):
+		}
+		if !past.reaches(c.epoch, newest) {
 			return expired(models.CauseEpoch, "The cursor is of a history that was lost. Start again without a cursor.")
-		case past.lost(acknowledged): // once: from the next page on the cursor is of this epoch
+		}
+	}
+	if acknowledged > 0 {
+		if lost, err := lostIn(s.PastEpochs, acknowledged); err != nil {
+			return err
+		} else if lost {
 			return pushLost()
 		}
 	}

@@ -19,6 +19,7 @@ type decision struct {
 	// head + 1 order them.
 	version  int64
 	receipts ring
+	past     pastEpochs // nil: not read
 	docs     map[Key]*docState
 	written  int64          // bytes of the documents that the edits so far changed
 	fates    []fate         // of the edits so far
@@ -82,7 +83,7 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 	d := &decision{
 		push:     p,
 		locked:   locked,
-		version:  max(locked.Space.Head+1, locked.Now),
+		version:  nextVersion(&locked),
 		receipts: receipts,
 		docs:     make(map[Key]*docState, len(p.edits)),
 		fates:    make([]fate, 0, len(p.edits)),
@@ -289,22 +290,33 @@ func (d *decision) writes(results []models.EditResult) (w Writes, err error) {
 	return w, nil
 }
 
+// nextVersion is the version of a push. Where an epoch begins it must be above all that
+// may have been lost, and a clock that is behind the head doesn't tell what that is:
+// perhaps it was ahead by then.
+func nextVersion(locked *Locked) int64 {
+	head := locked.Space.Head
+	if locked.Space.Epoch != locked.Identity && head > 0 && locked.Now <= head {
+		// Not the same for two backups that are put back one after the other.
+		return head + epochLeap + int64(uint64(locked.Identity)%epochLeap)
+	}
+	return max(head+1, locked.Now)
+}
+
 // enterEpoch lets space, with the head it had so far, enter the epoch of today. It
-// reports whether that is a new one.
+// reports whether that is a new one. A space that was never written enters its first
+// one like any other: it may have been written before, and lost as a whole.
 func (d *decision) enterEpoch(space *models.Space) (entered bool, err error) {
 	if space.Epoch == d.locked.Identity {
 		return false, nil
 	}
-	if space.Head > 0 {
-		past, err := parseEpochs(space.PastEpochs)
-		if err != nil {
-			return false, err
-		}
-		retained := d.locked.Now - d.push.retention.Microseconds()
-		past = past.with(pastEpoch{epoch: space.Epoch, head: space.Head, first: d.version}, retained)
-		if space.PastEpochs, err = past.text(); err != nil {
-			return false, err
-		}
+	past, err := d.pastEpochs()
+	if err != nil {
+		return false, err
+	}
+	retained := d.locked.Now - d.push.retention.Microseconds()
+	past = past.with(pastEpoch{epoch: space.Epoch, head: space.Head, first: d.version}, retained)
+	if space.PastEpochs, err = past.text(); err != nil {
+		return false, err
 	}
 	space.Epoch = d.locked.Identity
 	return true, nil
@@ -316,6 +328,14 @@ func (d *decision) lost(version int64) (bool, error) {
 	if version > d.locked.Space.Head {
 		return version != d.version, nil // that is what an edit before it in this push has got
 	}
-	past, err := parseEpochs(d.locked.Space.PastEpochs)
+	past, err := d.pastEpochs()
 	return past.lost(version), err
+}
+
+// pastEpochs are those of the space before the push.
+func (d *decision) pastEpochs() (past pastEpochs, err error) {
+	if d.past == nil {
+		d.past, err = parseEpochs(d.locked.Space.PastEpochs)
+	}
+	return d.past, err
 }

@@ -4,18 +4,24 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // maxPastEpochs is how many past epochs a space remembers. Each restart of the
 // database that is followed by a push makes one.
 const maxPastEpochs = 1024
 
+// epochLeap is how far, in versions, an epoch at least begins above its space's head if
+// the clock is no help: as much as 19 hours, which is more than a clock is wrong for long.
+const epochLeap = 1 << 36
+
 // A pastEpoch is a lifetime of the database that is over for a space: the database was
 // started anew, restored from a backup, or another took its place. What it had written
 // up to head is in the history of today. What it may have written after that is lost:
 // those versions lie above head and below first, because versions come from the clock.
 type pastEpoch struct {
-	epoch int64
+	epoch int64 // 0: before the space was written
 	head  int64 // the newest version at its end, as far as it is not lost
 	first int64 // the first version after it
 }
@@ -37,6 +43,16 @@ func parseEpochs(text string) (pastEpochs, error) {
 		past[i] = pastEpoch{e[0], e[1], e[2]}
 	}
 	return past, nil
+}
+
+// lostIn is lost for past epochs in their text, which is quick where a version is newer
+// than all of them, as almost all are that clients know of.
+func lostIn(text string, version int64) (bool, error) {
+	if first, err := strconv.ParseInt(strings.TrimSuffix(text[strings.LastIndexByte(text, ',')+1:], "]]"), 10, 64); err == nil && version >= first {
+		return false, nil
+	}
+	past, err := parseEpochs(text)
+	return past.lost(version), err
 }
 
 // text is what parseEpochs reads.

@@ -83,6 +83,7 @@ func TestCursorCheck_pastEpochs(t *testing.T) {
 		"a push lost at the end of the second":   {cursor{position: 20, epoch: 1}, 65, models.CauseEpoch},
 		"a push acknowledged in the second":      {cursor{position: 20, epoch: 1}, 30, good},
 		"of today, though it knows of a push":    {cursor{position: 80, epoch: 3}, 80, good},
+		"of today, and a push is lost":           {cursor{position: 80, epoch: 3}, 65, models.CauseEpoch},
 	} {
 		err := test.c.check(space, test.acknowledged)
 		if got := causeOf(err); got != test.want || (err == nil) != (test.want == good) {
@@ -110,7 +111,8 @@ type lives struct {
 	history map[int64]string // of the version that is the head: what led to it
 	seen    []sighting
 	pushes  int
-	fresh   int64 // the next identity
+	begun   uint64 // lifetimes
+	stands  bool   // the clock does, far behind the head
 }
 
 type sighting struct {
@@ -118,11 +120,19 @@ type sighting struct {
 	history string
 }
 
+// begin begins another lifetime of the database.
+func (l *lives) begin() {
+	l.begun++
+	l.store.identity = int64(mix(l.begun))
+}
+
 func (l *lives) space() models.Space { return l.store.space("s", 0).row }
 
 func (l *lives) push(r *rapid.T) {
 	l.pushes++
-	l.store.now += rapid.Int64Range(1, 5).Draw(r, "microseconds")
+	if !l.stands {
+		l.store.now += rapid.Int64Range(1, 5).Draw(r, "microseconds")
+	}
 	before := l.history[l.space().Head]
 	data := []byte(`{}`)
 	p := &push{space: "s", subject: "alice", clientID: "c", retention: time.Hour, edits: []edit{newEdit(models.Edit{
@@ -140,10 +150,13 @@ func (l *lives) push(r *rapid.T) {
 func TestCursor_restores(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
-		l := &lives{store: newModelStore(), history: map[int64]string{}, fresh: 2}
-		l.store.identity = 1
+		l := &lives{store: newModelStore(), history: map[int64]string{}}
+		l.begin()
 		l.engine = New(l.store, &deaf{}, Options{})
 		defer l.engine.Close()
+		if l.stands = rapid.Bool().Draw(r, "the clock stands"); l.stands {
+			l.push(r)
+		}
 		r.Repeat(map[string]func(*rapid.T){
 			"push": l.push,
 			"see": func(*rapid.T) {
@@ -152,13 +165,13 @@ func TestCursor_restores(t *testing.T) {
 				l.seen = append(l.seen, sighting{c, l.history[s.Head]})
 			},
 			"back up": func(*rapid.T) { l.backups = append(l.backups, l.space()) },
-			"restart": func(*rapid.T) { l.store.identity, l.fresh = l.fresh, l.fresh+1 },
+			"restart": func(*rapid.T) { l.begin() },
 			"restore": func(r *rapid.T) {
 				if len(l.backups) > 0 {
 					space := l.store.space("s", 0)
 					space.row = rapid.SampledFrom(l.backups).Draw(r, "backup")
 					l.store.spaces["s"] = space
-					l.store.identity, l.fresh = l.fresh, l.fresh+1
+					l.begin()
 				}
 			},
 			"": func(r *rapid.T) {
@@ -256,5 +269,44 @@ func TestGroup_entersEpochOnce(t *testing.T) {
 	})
 	if w.Space == nil || !w.NewEpoch || w.Space.Epoch != 3 || w.Space.PastEpochs != "[[2,70,80]]" || w.Space.Head != 82 {
 		t.Errorf("they write %+v, new epoch: %t", w.Space, w.NewEpoch)
+	}
+}
+
+// The clock of the database may have been ahead before a backup was put back, and be
+// right since. The first version after it is above all that were lost.
+func TestDecide_clockBehindTheHead(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		space models.Space
+		want  int64
+	}{
+		"another epoch begins": {models.Space{Head: 1_000_000, Epoch: 2, PastEpochs: "[]"}, 1_000_000 + epochLeap + 3},
+		"the epoch goes on":    {models.Space{Head: 1_000_000, Epoch: 3, PastEpochs: "[]"}, 1_000_001},
+		"a new space":          {models.Space{PastEpochs: "[]"}, 80},
+	} {
+		p := &push{space: "s", subject: "alice", clientID: "c", retention: time.Hour, edits: []edit{
+			newEdit(models.Edit{EditID: "e1", Op: models.OpPut, Collection: "todos", ID: "t", Force: true, Data: []byte(`{}`)}),
+		}}
+		_, w, err := p.decide(Locked{Space: test.space, Now: 80, Identity: 3})
+		if err != nil || w.Space == nil || w.Space.Head != test.want {
+			t.Errorf("%s: %+v, %v, want head %d", name, w.Space, err, test.want)
+		}
+	}
+}
+
+// A space that was never written may have been, and be lost as a whole.
+func TestDecide_firstEpoch(t *testing.T) {
+	t.Parallel()
+	p := &push{space: "s", subject: "alice", clientID: "c", retention: time.Hour, edits: []edit{
+		newEdit(models.Edit{EditID: "e1", Op: models.OpPut, Collection: "todos", ID: "t", Force: true, Data: []byte(`{}`)}),
+	}}
+	_, w, err := p.decide(Locked{Space: models.Space{PastEpochs: "[]"}, Now: 80, Identity: 3})
+	if err != nil || w.Space.PastEpochs != "[[0,0,80]]" {
+		t.Fatalf("%+v, %v", w.Space, err)
+	}
+	for acknowledged, lost := range map[int64]bool{0: false, 1: true, 79: true, 80: false} {
+		if err := (cursor{}).check(*w.Space, acknowledged); (causeOf(err) == models.CauseEpoch) != lost {
+			t.Errorf("a push was answered %d: %v", acknowledged, err)
+		}
 	}
 }

@@ -178,7 +178,7 @@ func (s *modelStore) changes(name string, r Range) Run {
 	if space == nil {
 		return Run{}
 	}
-	row := models.Space{Head: space.row.Head, Floor: space.row.Floor, Epoch: space.row.Epoch}
+	row := models.Space{Head: space.row.Head, Floor: space.row.Floor, Epoch: space.row.Epoch, PastEpochs: space.row.PastEpochs}
 	documents := slices.SortedFunc(maps.Values(space.documents), func(a, b models.Document) int {
 		return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(a.Collection, b.Collection), cmp.Compare(a.ID, b.ID))
 	})
@@ -212,7 +212,7 @@ func (s *modelStore) Heads(ctx context.Context, names []string) ([]models.Space,
 	rows := make([]models.Space, len(names))
 	for i, name := range names {
 		if space := s.spaces[name]; space != nil {
-			rows[i] = models.Space{ID: name, Head: space.row.Head, Floor: space.row.Floor, Epoch: space.row.Epoch}
+			rows[i] = models.Space{ID: name, Head: space.row.Head, Floor: space.row.Floor, Epoch: space.row.Epoch, PastEpochs: space.row.PastEpochs}
 		}
 	}
 	return rows, nil

@@ -51,8 +51,7 @@ func (e *Engine) refresh(ctx context.Context) {
 
 // adopt gives tails to spaces that somebody waits for and that have none: they were
 // read before this began, or their tails had to make room. Nobody knows what was
-// missed meanwhile, so who waits is told to look. That a head comes without its past
-// epochs does no harm: no cursor of one stands at that head or above it.
+// missed meanwhile, so who waits is told to look.
 func (e *Engine) adopt(ctx context.Context, names []string) {
 	for chunk := range slices.Chunk(names, headsAtOnce) {
 		started := e.tails.now()

@@ -35,7 +35,7 @@ type Store interface {
 	Changes(ctx context.Context, space string, r Range) (Run, error)
 
 	// Heads returns the rows of spaces in the order of names, as far as they say how
-	// far a feed goes (head, floor, epoch); the zero Space for one never written. It
+	// far a feed goes (head, floor, epochs); the zero Space for one never written. It
 	// fails where the database has become a standby, which may be behind.
 	Heads(ctx context.Context, names []string) ([]models.Space, error)
 

@@ -11,10 +11,10 @@ import (
 )
 
 // epochCommand is for a PostgreSQL that can't tell by itself that it is not the one it
-// was: a virtual machine that was put back with its memory, or an engine that is spread
-// over many servers.
+// was: a virtual machine that was put back with its memory, or rows that were put back
+// into the tables as they are.
 type epochCommand struct {
-	Rotate epochRotate `cmd:"" help:"Begin a new epoch, after the database was put back in a way that it can't notice. Servers may run. What clients have seen up to now stays good."`
+	Rotate epochRotate `cmd:"" help:"Begin a new epoch, after the database was put back in a way that it can't notice, and before any server is started on it. What clients have seen and is still there stays good."`
 }
 
 type epochRotate struct{}
@@ -29,11 +29,7 @@ func (epochRotate) Run(s *Settings, known variables, out output) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	db, err := store.Open(ctx, s.DatabaseURL, store.Options{UnsafeDurability: true}) // it writes no edits
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(db.RotateEpoch(ctx), db.Close()); err != nil {
+	if err := store.RotateEpoch(ctx, s.DatabaseURL); err != nil {
 		return err
 	}
 	fmt.Fprintln(out.stdout, "each space begins a new epoch with its next push")

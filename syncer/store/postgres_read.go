@@ -122,7 +122,8 @@ sized AS (
     FROM matched
     WINDOW feed AS (ORDER BY version)
 )
-SELECT space.head, space.floor, space.epoch, space.past_epochs,
+SELECT space.head, space.floor, space.epoch,
+       CASE row_number() OVER () WHEN 1 THEN space.past_epochs END, -- once: there may be many
        COALESCE((SELECT version FROM edge), 0),
        (SELECT count(*) FROM matched),
        d.collection, d.id, d.version, d.deleted, d.data, d.client_id, d.edit_id, d.updated_by, d.updated_at
@@ -206,11 +207,15 @@ func (d *postgresDialect) cutChanges(ctx context.Context, space string, r syncer
 	}
 	defer rows.Close()
 	var edge, found int64
+	var past plain
 	var row changeRow
-	into := append([]any{&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &run.Space.PastEpochs, &edge, &found}, row.columns()...)
+	into := append([]any{&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &past, &edge, &found}, row.columns()...)
 	for rows.Next() {
 		if err := rows.Scan(into...); err != nil {
 			return run, err
+		}
+		if past != "" {
+			run.Space.PastEpochs = string(past)
 		}
 		if row.is() {
 			run.Changes = append(run.Changes, *row.change())
@@ -284,10 +289,10 @@ func (n *number) ScanInt64(v pgtype.Int8) error {
 // headsOf reads how far spaces have come, by primary key, and whether the database
 // may be behind another one: with each name, for there may be none that was written.
 const headsOf = `
-SELECT n.place, s.id, s.head, s.floor, s.epoch, pg_is_in_recovery()
+SELECT n.place, s.id, s.head, s.floor, s.epoch, s.past_epochs, pg_is_in_recovery()
 FROM unnest($1::text[]) WITH ORDINALITY AS n (id, place)
 LEFT JOIN LATERAL (
-    SELECT id, head, floor, epoch
+    SELECT id, head, floor, epoch, past_epochs
     FROM spaces
     WHERE id = n.id
     LIMIT 1
@@ -306,11 +311,11 @@ func (d *postgresDialect) heads(ctx context.Context, names []string, into []mode
 		return err
 	}
 	var place int
-	var id plain
+	var id, past plain
 	var head, floor, epoch number
 	var standby bool
-	_, err = pgx.ForEachRow(rows, []any{&place, &id, &head, &floor, &epoch, &standby}, func() error {
-		into[place-1] = models.Space{ID: string(id), Head: int64(head), Floor: int64(floor), Epoch: int64(epoch)}
+	_, err = pgx.ForEachRow(rows, []any{&place, &id, &head, &floor, &epoch, &past, &standby}, func() error {
+		into[place-1] = models.Space{ID: string(id), Head: int64(head), Floor: int64(floor), Epoch: int64(epoch), PastEpochs: string(past)}
 		return nil
 	})
 	if standby {

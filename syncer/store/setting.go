@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 
 	"gorm.io/gorm"
@@ -37,17 +36,4 @@ func setting(db *gorm.DB, name string) ([]byte, error) {
 	var row models.Setting
 	err := db.Where("name = ?", name).Limit(1).Find(&row).Error
 	return row.Value, err
-}
-
-// epochSetting is a part of the database's identity (lockSpaces).
-const epochSetting = "epoch"
-
-// RotateEpoch makes the database another one, as far as epochs go. On SQLite it has no
-// effect: there every store that is opened is another one.
-func (s *Store) RotateEpoch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	row := models.Setting{Name: epochSetting, Value: []byte(rand.Text())}
-	err := s.writer.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error
-	return s.failure(ctx, "rotate the epoch", err)
 }

@@ -114,9 +114,8 @@ func (r *sqliteReader) heads(ctx context.Context, names []string, into []models.
 	defer func() { _ = tx.Rollback() }() // it has written nothing
 	ctx = context.WithoutCancel(ctx)
 	head := tx.StmtContext(ctx, r.head)
-	var past string // is not told here
 	for i, name := range names {
-		err := head.QueryRowContext(ctx, name).Scan(&into[i].Head, &into[i].Floor, &into[i].Epoch, &past)
+		err := head.QueryRowContext(ctx, name).Scan(&into[i].Head, &into[i].Floor, &into[i].Epoch, &into[i].PastEpochs)
 		if err == nil {
 			into[i].ID = name
 		} else if !errors.Is(err, sql.ErrNoRows) {

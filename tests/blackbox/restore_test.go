@@ -66,6 +66,10 @@ func TestServe_restored(t *testing.T) {
 					lost[space] = r.stand(space)
 				}
 				born := fmt.Sprint("born", round)
+				empty, err := r.client.Pull(t.Context(), born, harness.Pull{})
+				if err != nil {
+					t.Fatal(err)
+				}
 				r.edit(born, "lost", `{}`)
 				lost[born] = r.stand(born)
 				b.putBack()
@@ -83,6 +87,9 @@ func TestServe_restored(t *testing.T) {
 				for space, who := range kept {
 					r.wantKept(space, who, lost[space].newest)
 				}
+				// Who has pushed to a new space and not yet pulled has only this to go by.
+				_, err = r.client.Pull(t.Context(), born, harness.Pull{Cursor: empty.Cursor, MinVersion: lost[born].newest})
+				wantExpired(t, err)
 			}
 		})
 	}
@@ -214,11 +221,16 @@ func TestEpoch_rotate(t *testing.T) {
 		script(t, server.DatabaseURL(), fmt.Sprintf("BEGIN; DELETE FROM %[1]s; INSERT INTO %[1]s TABLE kept_%[1]s; COMMIT", table))
 	}
 	server.Forget()
-	awaitLook(t, server, "room")
 	command := harness.New(t, harness.Options{DatabaseURL: server.DatabaseURL()})
-	if stdout, stderr, err := command.Run(t.Context(), "epoch", "rotate"); err != nil || !strings.Contains(stdout, "new epoch") {
-		t.Fatalf("epoch rotate: %v\n%s%s", err, stdout, stderr)
+	if _, stderr, err := command.Run(t.Context(), "epoch", "rotate"); err == nil || !strings.Contains(stderr, "stop them first") {
+		t.Fatalf("epoch rotate while servers run: %v\n%s", err, stderr)
 	}
+	server.Stop()
+	until(t, "the epoch is rotated once nobody is connected", func() bool {
+		stdout, _, err := command.Run(t.Context(), "epoch", "rotate")
+		return err == nil && strings.Contains(stdout, "new epoch")
+	})
+	server.Restart()
 	for i := range 4 {
 		r.patch("room", "kept", fmt.Sprintf(`{"a":%d}`, 10+i))
 	}
@@ -403,9 +415,9 @@ func copiedDatabase(t *testing.T) (*harness.Server, backup) {
 		for _, statement := range []string{
 			"DROP DATABASE IF EXISTS " + to + " WITH (FORCE)", "CREATE DATABASE " + to + " TEMPLATE " + from,
 		} {
-			if err := pgtest.Execute(t.Context(), postgres.AdminURL(), statement); err != nil {
-				t.Fatal(err)
-			}
+			until(t, "the server's connections are gone", func() bool {
+				return pgtest.Execute(t.Context(), postgres.AdminURL(), statement) == nil
+			})
 		}
 		server.Restart()
 	}

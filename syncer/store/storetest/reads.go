@@ -32,7 +32,7 @@ func headsOrder(t *testing.T, w *world) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, own := models.Space{ID: neighbor.space, Head: 9, Epoch: epoch}, models.Space{ID: w.space, Head: 7, Epoch: epoch}
+	other, own := models.Space{ID: neighbor.space, Head: 9, Epoch: epoch, PastEpochs: "[]"}, models.Space{ID: w.space, Head: 7, Epoch: epoch, PastEpochs: "[]"}
 	same(t, "heads", got, []models.Space{{}, other, own, other})
 }
 
@@ -51,7 +51,7 @@ func headsOfMany(t *testing.T, w *world) {
 	}
 	list[models.MaxHeads-1] = w.space
 	got, err := w.store.Heads(t.Context(), list)
-	if err != nil || len(got) != len(list) || got[len(got)-1] != (models.Space{ID: w.space, Head: 7, Epoch: epoch}) {
+	if err != nil || len(got) != len(list) || got[len(got)-1] != (models.Space{ID: w.space, Head: 7, Epoch: epoch, PastEpochs: "[]"}) {
 		t.Errorf("heads end with %v, error %v", got[len(got)-1:], err)
 	}
 }
