@@ -1417,10 +1417,7 @@ class Sync {
     this.#pollMs = page.poll_after_ms || this.#pollMs;
     this.status.update({ lastSyncedAt: this.#clock.now() });
     if (this.#replica.pending) this.#pushing.wake();
-    if (loading) {
-      this.#pushed = 0;
-      this.#streaming.wake();
-    }
+    if (loading) this.#streaming.wake();
     if (this.#resting()) this.#pulling.rest();
     return true;
   }
@@ -1497,6 +1494,7 @@ class Sync {
   #startResync(error) {
     const already = this.#replica.resync !== null;
     this.#replica.startResync(error.problem?.cause ?? error.code);
+    this.#pushed = 0; // may be lost, and then no cursor is good beside it; no push is under way that could bring it back
     this.#stopStream();
     if (already) throw error;
   }

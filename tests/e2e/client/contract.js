@@ -10,7 +10,7 @@ const patch = (id, base_version, data) => ({ edit_id: `e${++count}`, op: "patch"
 const del = (id, base_version) => ({ edit_id: `e${++count}`, op: "delete", collection: "c", id, base_version });
 const on = (earlier, { base_version, ...edit }) => ({ ...edit, base_edit_id: earlier.edit_id });
 
-/** `newSpace()` gives an empty space: `{ push(client_id, edits, more), pull(cursor) }`, both resolving to the body. */
+/** `newSpace()` gives an empty space: `{ push(client_id, edits, more), pull(cursor, more) }`, both resolving to the body. */
 export function contract(name, newSpace) {
   const suite = (what, run) => test(`${name}: ${what}`, () => run(newSpace()));
   const one = async (space, edit, client = "a") => (await space.push(client, [edit])).results[0];
@@ -126,5 +126,13 @@ export function contract(name, newSpace) {
     assert.deepEqual((await space.pull()).changes, []);
     const [tombstone] = (await space.pull(cursor)).changes;
     assert.deepEqual([tombstone.deleted, tombstone.data], [true, undefined]);
+  });
+
+  suite("a min_version above the head is of a lost history for a cursor, and nothing to a snapshot", async (space) => {
+    await one(space, put("t", 0, { a: 1 }));
+    const { cursor, version } = await space.pull(undefined, { min_version: 1e9 });
+    assert.deepEqual((await space.pull(cursor, { min_version: version })).changes, []);
+    const refused = await space.pull(cursor, { min_version: version + 1 });
+    assert.deepEqual([refused.status, refused.code, refused.cause], [410, "cursor_expired", "epoch"]);
   });
 }

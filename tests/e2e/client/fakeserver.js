@@ -133,11 +133,11 @@ export class FakeServer {
 
   #serve(kind, body, query, { body: raw, method, signal }, pathname) {
     try {
-      const [cursor, collections] = [query.get("cursor"), query.getAll("collections")];
+      const [cursor, collections, minVersion] = [query.get("cursor"), query.getAll("collections"), Number(query.get("min_version"))];
       if (kind === "push") return answer(200, this.push(body, raw));
       if (kind === "presence") return this.#presence(method, pathname.split("/").at(-1), body);
-      if (kind === "stream") return new Response(this.#stream(cursor, collections, signal), { headers: { "Content-Type": "text/event-stream" } });
-      return answer(200, this.#changes(cursor, collections));
+      if (kind === "stream") return new Response(this.#stream(cursor, collections, minVersion, signal), { headers: { "Content-Type": "text/event-stream" } });
+      return answer(200, this.#changes(cursor, collections, minVersion));
     } catch (refusal) {
       if (refusal instanceof Refusal) return refusal.response;
       throw refusal;
@@ -266,7 +266,8 @@ export class FakeServer {
 
   // -- Pull
 
-  #cursor(text, collections) {
+  /** `minVersion` above the head is of a push that a restored backup has lost. */
+  #cursor(text, collections, minVersion = 0) {
     let cursor;
     try {
       cursor = JSON.parse(atob(text));
@@ -275,13 +276,13 @@ export class FakeServer {
     }
     const { position, start, epoch, filter } = cursor;
     if (filter !== [...collections].sort().join()) throw new Refusal(410, "cursor_expired", { cause: "filter" });
-    if (epoch !== this.epoch) throw new Refusal(410, "cursor_expired", { cause: "epoch" });
+    if (epoch !== this.epoch || minVersion > this.head) throw new Refusal(410, "cursor_expired", { cause: "epoch" });
     if ((start ?? position) < this.floor) throw new Refusal(410, "cursor_expired", { cause: "retention" });
     return cursor;
   }
 
-  #changes(text, collections) {
-    const from = text === null ? { position: 0, start: this.head } : this.#cursor(text, collections);
+  #changes(text, collections, minVersion) {
+    const from = text === null ? { position: 0, start: this.head } : this.#cursor(text, collections, minVersion);
     const wanted = [...this.documents.values()]
       .filter(({ version }) => version > from.position)
       .filter(({ collection }) => !collections.length || collections.includes(collection))
@@ -304,8 +305,8 @@ export class FakeServer {
 
   // -- Streams
 
-  #stream(cursor, collections, signal) {
-    const first = this.#changes(cursor, collections); // or it is refused
+  #stream(cursor, collections, minVersion, signal) {
+    const first = this.#changes(cursor, collections, minVersion); // or it is refused
     const stream = { cursor, collections, node: this.node };
     return new ReadableStream({
       start: (controller) => {

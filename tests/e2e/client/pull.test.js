@@ -472,6 +472,26 @@ test("edits of a lost history conflict instead of overwriting", async (t) => {
   assert.deepEqual(shown(sync), { t1: { a: 1 } });
 });
 
+test("a restored backup that has lost a push of ours is loaded in pages, once", async (t) => {
+  const { client, clock, server } = world(t);
+  server.limit = 2;
+  for (const id of ["t1", "t2", "t3", "t4", "t5"]) server.other("put", "todos", id, {});
+  const backup = server.backup();
+  const sync = await client();
+  const lost = sync.collection("todos").put("lost", {});
+  await clock.advance(20);
+  assert.equal((await outcome(lost)).status, "applied");
+  sync.pause();
+  const unsent = sync.collection("todos").put("t6", {});
+  server.restore(backup);
+  sync.resume();
+  await clock.advance(60_000);
+  assert.equal((await outcome(unsent)).status, "applied");
+  assert.deepEqual(Object.keys(shown(sync)), ["t1", "t2", "t3", "t4", "t5", "t6"]);
+  assert.deepEqual([...server.documents.keys()], ["t1", "t2", "t3", "t4", "t5", "t6"].map((id) => `todos/${id}`));
+  assert.deepEqual([sync.events("resync"), sync.problems.length, sync.status.error], [[{ cause: "epoch" }], 0, null]);
+});
+
 test("a pull's 410 while a push is under way waits for its answer", async (t) => {
   const { client, clock, server } = world(t);
   const sync = await client();

@@ -7,6 +7,6 @@ contract("real server", () => {
   const headers = { "Content-Type": "application/json" };
   return {
     push: (client_id, edits, more) => call("push", { method: "POST", headers, body: JSON.stringify({ client_id, edits, ...more }) }),
-    pull: (cursor) => call(cursor ? `changes?${new URLSearchParams({ cursor })}` : "changes"),
+    pull: (cursor, more) => call(`changes?${new URLSearchParams({ ...(cursor && { cursor }), ...more })}`),
   };
 });
