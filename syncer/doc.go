@@ -31,8 +31,9 @@
 //     or a MinVersion that it has from that answer finds the push, on every node.
 //     The page inside a push's answer does, too. Others find it at once on the node
 //     that committed it, on the others when they have heard of it; see "The tail".
-//   - G9, restores are noticed: what a client was shown or told before a backup was put
-//     back, and that is lost by it, is never taken for what is there now; see "Epochs".
+//   - G9, restores are noticed: a cursor, a base or a MinVersion from before a backup was
+//     put back, and of what is lost by it, is never taken for what is there now; see
+//     "Epochs".
 //   - G10, no resurrection: a tombstone is a version like any other, so who
 //     creates a document again must name it. A cursor below the floor, from which
 //     the feed is complete, is refused, and a push with it applies nothing.
@@ -123,7 +124,8 @@
 // needs to know. What was seen in a past epoch is history up to the head at its end,
 // and what it may have had beyond that is lost: a cursor of it is refused, and so is a
 // patch whose base lies between that head and the version that followed. For that
-// versions come from the clock: those of the lost history are behind it.
+// versions come from the clock: those of the lost history are behind it. Where the clock
+// is behind the head, and so may have been ahead, the epoch leaps (nextVersion).
 //
 // # The tail
 //

@@ -919,7 +919,7 @@ type ClientInterface interface {
 	//
 	// **`min_version`** is the newest version that a push answered to this client. A node that is behind it asks the
 	// database, so that a client reads its own writes on every node. With a cursor, a `min_version` above the
-	// head is a lost history: 410, cause `epoch`.
+	// head, or one that a restored backup has lost, is 410, cause `epoch`.
 	//
 	// **410.** See *Cursors* above. A damaged cursor, or one of another space, is 400 `invalid_cursor`.
 	//
@@ -1340,7 +1340,7 @@ func (c *Client) ListHeads(ctx context.Context, params *ListHeadsParams, reqEdit
 //
 // **`min_version`** is the newest version that a push answered to this client. A node that is behind it asks the
 // database, so that a client reads its own writes on every node. With a cursor, a `min_version` above the
-// head is a lost history: 410, cause `epoch`.
+// head, or one that a restored backup has lost, is 410, cause `epoch`.
 //
 // **410.** See *Cursors* above. A damaged cursor, or one of another space, is 400 `invalid_cursor`.
 //
@@ -3104,7 +3104,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// **`min_version`** is the newest version that a push answered to this client. A node that is behind it asks the
 	// database, so that a client reads its own writes on every node. With a cursor, a `min_version` above the
-	// head is a lost history: 410, cause `epoch`.
+	// head, or one that a restored backup has lost, is 410, cause `epoch`.
 	//
 	// **410.** See *Cursors* above. A damaged cursor, or one of another space, is 400 `invalid_cursor`.
 	//
@@ -4804,7 +4804,7 @@ func (c *ClientWithResponses) ListHeadsWithResponse(ctx context.Context, params 
 //
 // **`min_version`** is the newest version that a push answered to this client. A node that is behind it asks the
 // database, so that a client reads its own writes on every node. With a cursor, a `min_version` above the
-// head is a lost history: 410, cause `epoch`.
+// head, or one that a restored backup has lost, is 410, cause `epoch`.
 //
 // **410.** See *Cursors* above. A damaged cursor, or one of another space, is 400 `invalid_cursor`.
 //
