@@ -1,19 +1,21 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // ErrServersRun is the error of RotateEpoch while servers are connected.
 var ErrServersRun = errors.New("servers are connected to the database: stop them first, for what they write before the epoch is rotated passes for what was lost")
 
-// rotateEpoch writes a part of the database's identity (lockSpaces), unless somebody
-// else is connected under the name that servers have.
+// rotateEpoch writes a part of the database's identity (lockSpaces), unless somebody is
+// connected under the name that servers have.
 const rotateEpoch = `
 INSERT INTO settings (name, value)
 SELECT 'epoch', $1
@@ -21,7 +23,7 @@ WHERE NOT EXISTS (
     SELECT
     FROM pg_stat_activity
     WHERE datname = current_database()
-      AND application_name = 'tidemark'
+      AND application_name = $2
 )
 ON CONFLICT (name) DO UPDATE
 SET value = excluded.value`
@@ -29,18 +31,19 @@ SET value = excluded.value`
 // RotateEpoch makes a PostgreSQL another one, as far as epochs go: after it was put back
 // in a way that it can't notice. Error: ErrServersRun.
 func RotateEpoch(ctx context.Context, databaseURL string) error {
-	config, err := pgx.ParseConfig(databaseURL)
+	config, err := pgxpool.ParseConfig(databaseURL) // which knows what is for a pool
 	if err != nil {
 		return fmt.Errorf("database URL: %w", err)
 	}
-	config.RuntimeParams["application_name"] = "tidemark epoch rotate"
-	delete(config.RuntimeParams, "pool_max_conns") // is for servers
-	conn, err := pgx.ConnectConfig(ctx, config)
+	settings := config.ConnConfig.RuntimeParams
+	servers := cmp.Or(settings["application_name"], sessionSettings["application_name"])
+	settings["application_name"] = "tidemark epoch rotate"
+	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	defer func() { _ = conn.Close(ctx) }() // it has done its work, or failed
-	done, err := conn.Exec(ctx, rotateEpoch, []byte(rand.Text()))
+	done, err := conn.Exec(ctx, rotateEpoch, []byte(rand.Text()), servers)
 	switch {
 	case err != nil:
 		return fmt.Errorf("rotate the epoch: %w", err)
