@@ -329,6 +329,9 @@ func (d *decision) lost(version int64) (bool, error) {
 		return version != d.version, nil // that is what an edit before it in this push has got
 	}
 	past, err := d.pastEpochs()
+	if len(past) > 0 && past[0].epoch == 0 {
+		past = past[1:] // all that is there was written after that
+	}
 	return past.lost(version), err
 }
 

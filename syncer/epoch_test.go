@@ -196,12 +196,13 @@ func TestDecide_lostBase(t *testing.T) {
 	t.Parallel()
 	data := `{"a":1,"b":2}`
 	doc := &models.Document{SpaceID: "s", Collection: "todos", ID: "t", Version: 70, Data: &data, FieldVersions: `{"all":10,"fields":{"a":70}}`}
-	space := models.Space{ID: "s", Head: 70, Epoch: 2, PastEpochs: "[[1,20,60]]"}
+	space := models.Space{ID: "s", Head: 70, Epoch: 2, PastEpochs: "[[0,0,12],[1,20,60]]"}
 	for name, test := range map[string]struct {
 		base     int64
 		identity int64
 		want     models.Status
 	}{
+		"from before the space was written":       {11, 2, models.StatusApplied},
 		"from before the end of the epoch":        {20, 2, models.StatusApplied},
 		"in the gap":                              {21, 2, models.StatusConflict},
 		"at the end of the gap":                   {59, 2, models.StatusConflict},
@@ -224,7 +225,7 @@ func TestDecide_lostBase(t *testing.T) {
 		switch entered := test.identity != space.Epoch && test.want == models.StatusApplied; {
 		case w.NewEpoch != entered:
 			t.Errorf("%s: a new epoch is entered: %t", name, w.NewEpoch)
-		case entered && (w.Space.Epoch != 3 || w.Space.PastEpochs != "[[1,20,60],[2,70,80]]"):
+		case entered && (w.Space.Epoch != 3 || w.Space.PastEpochs != "[[0,0,12],[1,20,60],[2,70,80]]"):
 			t.Errorf("%s: the space is %+v", name, w.Space)
 		}
 	}
