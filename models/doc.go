@@ -21,7 +21,8 @@
 //   - tombstone: what stays of a deleted document: its name and version, no data.
 //   - page: one answer of pull.
 //   - cursor: an opaque string: how far a client has come, and in which history.
-//   - epoch: one lifetime of the database.
+//   - epoch: one lifetime of the database, told from all others by its identity. A
+//     space keeps its past epochs.
 //   - floor: the oldest version from which the feed is complete.
 //   - snapshot: a pull that starts without a cursor.
 //   - receipt: what the server remembers of an applied edit, for retries.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tidemark/tidemark/models"
 )
 
 // maxPastEpochs is how many past epochs a space remembers. Each restart of the
@@ -90,4 +92,57 @@ func (p pastEpochs) reaches(epoch, version int64) bool {
 // lost reports whether a version is of a history that was lost.
 func (p pastEpochs) lost(version int64) bool {
 	return slices.ContainsFunc(p, func(e pastEpoch) bool { return e.head < version && version < e.first })
+}
+
+// nextVersion is the version of a push. Where an epoch begins it must be above all that
+// may have been lost, and a clock that is behind the head doesn't tell what that is:
+// perhaps it was ahead by then.
+func nextVersion(locked *Locked) int64 {
+	head := locked.Space.Head
+	if locked.Space.Epoch != locked.Identity && head > 0 && locked.Now <= head {
+		// Not the same for two backups that are put back one after the other.
+		return head + epochLeap + int64(uint64(locked.Identity)%epochLeap)
+	}
+	return max(head+1, locked.Now)
+}
+
+// enterEpoch lets space, with the head it had so far, enter the epoch of today. It
+// reports whether that is a new one. A space that was never written enters its first
+// one like any other: it may have been written before, and lost as a whole.
+func (d *decision) enterEpoch(space *models.Space) (entered bool, err error) {
+	if space.Epoch == d.locked.Identity {
+		return false, nil
+	}
+	past, err := d.pastEpochs()
+	if err != nil {
+		return false, err
+	}
+	retained := d.locked.Now - d.push.retention.Microseconds()
+	past = past.with(pastEpoch{epoch: space.Epoch, head: space.Head, first: d.version}, retained)
+	if space.PastEpochs, err = past.text(); err != nil {
+		return false, err
+	}
+	space.Epoch = d.locked.Identity
+	return true, nil
+}
+
+// lost reports whether a version that a client names as its base is of a history that
+// was lost.
+func (d *decision) lost(version int64) (bool, error) {
+	if version > d.locked.Space.Head {
+		return version != d.version, nil // that is what an edit before it in this push has got
+	}
+	past, err := d.pastEpochs()
+	if len(past) > 0 && past[0].epoch == 0 {
+		past = past[1:] // all that is there was written after that
+	}
+	return past.lost(version), err
+}
+
+// pastEpochs are those of the space before the push.
+func (d *decision) pastEpochs() (past pastEpochs, err error) {
+	if d.past == nil {
+		d.past, err = parseEpochs(d.locked.Space.PastEpochs)
+	}
+	return d.past, err
 }

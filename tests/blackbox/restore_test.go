@@ -357,6 +357,12 @@ func dump(t *testing.T, server *harness.Server) (file string) {
 	return file
 }
 
+// undump puts a dump into a database, in place of what is there.
+func undump(t *testing.T, databaseURL, file string) {
+	t.Helper()
+	run(t, "pg_restore", "--clean", "--if-exists", "--single-transaction", "--dbname="+forPsql(t, databaseURL), file)
+}
+
 func dumpToSame(t *testing.T) (*harness.Server, backup) {
 	server := harness.Start(t, harness.Options{Store: harness.Postgres})
 	var file string
@@ -364,7 +370,7 @@ func dumpToSame(t *testing.T) (*harness.Server, backup) {
 		take: func() { file = dump(t, server) },
 		putBack: func() {
 			server.Stop()
-			run(t, "pg_restore", "--clean", "--if-exists", "--single-transaction", "--dbname="+forPsql(t, server.DatabaseURL()), file)
+			undump(t, server.DatabaseURL(), file)
 			server.Restart()
 		},
 	}
@@ -377,7 +383,7 @@ func dumpUnderNode(t *testing.T) (*harness.Server, backup) {
 	return server, backup{
 		take: func() { file = dump(t, server) },
 		putBack: func() {
-			run(t, "pg_restore", "--clean", "--if-exists", "--single-transaction", "--dbname="+forPsql(t, server.DatabaseURL()), file)
+			undump(t, server.DatabaseURL(), file)
 			awaitLook(t, server, "quiet", "busy", "born0", "born1")
 		},
 	}
@@ -390,7 +396,7 @@ func dumpToOther(t *testing.T) (*harness.Server, backup) {
 		take: func() { file = dump(t, server) },
 		putBack: func() {
 			other := harness.DefaultBroker().Database(t)
-			run(t, "pg_restore", "--single-transaction", "--dbname="+other, file)
+			undump(t, other, file)
 			server.Stop()
 			server.Use(harness.WithSetting(t, other, "pool_max_conns", "8"))
 			server.Restart()
