@@ -26,6 +26,9 @@ func TestStore_sqlite(t *testing.T) {
 	migrate(t, database)
 	// A SQLite database has one node.
 	s := open(t, database, store.Options{})
+	if err := s.WaitLong(); err != nil {
+		t.Fatal(err)
+	}
 	storetest.Run(t, storetest.Database{
 		Open: func(testing.TB) syncer.Store { return s },
 		SQL:  openSQL(t, database),
