@@ -35,7 +35,7 @@ type Store interface {
 	Changes(ctx context.Context, space string, r Range) (Run, error)
 
 	// Heads returns the rows of spaces in the order of names, as far as they say how
-	// far a feed goes (head, floor, epochs); the zero Space for one never written. It
+	// far a feed goes (head, floor, epochs, digest); the zero Space for one never written. It
 	// fails where the database has become a standby, which may be behind.
 	Heads(ctx context.Context, names []string) ([]models.Space, error)
 
@@ -196,7 +196,7 @@ func (r *Range) Shows(c *models.Change, head int64) bool {
 
 // Run is a contiguous part of a space's feed.
 type Run struct {
-	// Space holds head, floor, epoch and past epochs, as they were when the documents
+	// Space holds head, floor, epoch, past epochs and digest, as they were when the documents
 	// were read.
 	Space models.Space
 	// Changes come by version, and no version is split.

@@ -237,8 +237,15 @@ type Page struct {
 	// Changes Oldest version first, each document at most once.
 	Changes []Change `json:"changes"`
 
+	// Count How many live documents there are; together with `digest`.
+	Count *int64 `json:"count,omitempty"`
+
 	// Cursor Where to go on. Keep it with the documents, in the same transaction.
 	Cursor string `json:"cursor"`
+
+	// Digest Only when `has_more` is false and there is no filter: tells what the client now holds, as 16 hexadecimal digits.
+	// See *Digest* above.
+	Digest *string `json:"digest,omitempty"`
 
 	// HasMore True if there is more to pull at once.
 	HasMore bool `json:"has_more"`
@@ -391,8 +398,15 @@ type PushResponse struct {
 	// Changes Only if the push carried a cursor; as in a page.
 	Changes *[]Change `json:"changes,omitempty"`
 
+	// Count How many live documents there are; together with `digest`.
+	Count *int64 `json:"count,omitempty"`
+
 	// Cursor Only if the push carried a cursor; where to go on.
 	Cursor *string `json:"cursor,omitempty"`
+
+	// Digest Only if the push carried a cursor, there is no more to pull and no filter: tells what the client now holds, as 16
+	// hexadecimal digits. See *Digest* above.
+	Digest *string `json:"digest,omitempty"`
 
 	// HasMore Only if the push carried a cursor; true if there is more to pull at once.
 	HasMore *bool `json:"has_more,omitempty"`
