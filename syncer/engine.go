@@ -111,6 +111,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { e.refresh(ctx) })
 	running.Go(func() { e.collector.run(ctx) })
+	running.Go(func() { e.purgeNowAndThen(ctx) })
 	err := e.broker.Run(ctx, e.deliver)
 	end()
 	running.Wait()

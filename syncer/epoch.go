@@ -117,7 +117,7 @@ func (d *decision) enterEpoch(space *models.Space) (entered bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	retained := d.locked.Now - d.push.retention.Microseconds()
+	retained := d.locked.Now - space.Retention(d.push.retention).Microseconds()
 	past = past.with(pastEpoch{epoch: space.Epoch, head: space.Head, first: d.version}, retained)
 	if space.PastEpochs, err = past.text(); err != nil {
 		return false, err

@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -56,6 +57,18 @@ type Store interface {
 	// ones, in a transaction of its own, and returns how many. It waits for nobody: a
 	// row that somebody has locked stays.
 	RejectInbox(ctx context.Context, ids []int64, problem models.EditError) (moved int, err error)
+
+	// Now returns the time by the clock that versions are made of.
+	Now(ctx context.Context) (time.Time, error)
+
+	// Spaces returns the first n spaces whose names come after one, byte by byte.
+	Spaces(ctx context.Context, after string, n int) ([]models.Space, error)
+
+	// Purge forgets, in one transaction and under the space's lock, the oldest
+	// tombstones that were made before a time, about limit of them and whole versions,
+	// and as many clients that were not seen since. The floor rises with them, so that
+	// nobody who has not seen a tombstone that is gone takes the feed for complete.
+	Purge(ctx context.Context, space string, before time.Time, limit int) (Purged, error)
 
 	// Ping returns nil if the database answers.
 	Ping(ctx context.Context) error
@@ -165,6 +178,13 @@ type InboxRange struct {
 	After  string   // spaces whose names come after this one, byte by byte
 	Skip   []string // but none of these
 	Spaces int      // at most so many
+}
+
+// Purged is what a Store has forgotten of a space.
+type Purged struct {
+	Tombstones, Clients int
+	More                bool // there may be more to forget
+	Elsewhere           bool // nothing was done, for another node is at it
 }
 
 // Range asks for a part of a space's feed.

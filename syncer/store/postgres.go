@@ -111,6 +111,24 @@ func checkDurability(ctx context.Context, pool *pgxpool.Pool, opts Options) erro
 	return nil
 }
 
+func (d *postgresDialect) clock(ctx context.Context) (now time.Time, err error) {
+	conn, err := d.acquire(ctx)
+	if err != nil {
+		return now, err
+	}
+	defer conn.Release()
+	err = conn.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+	return now, err
+}
+
+// purgeLock is the number of the advisory lock by which one node at a time purges.
+const purgeLock = 0x7469646d // "tidm"
+
+func (*postgresDialect) aloneInPurging(tx *gorm.DB) (alone bool, err error) {
+	err = tx.Raw("SELECT pg_try_advisory_xact_lock(?)", purgeLock).Scan(&alone).Error
+	return alone, err
+}
+
 // Classes of SQLSTATE that pass and say nothing about what was asked for, so that the
 // next statement would meet the same: connection exceptions, insufficient resources,
 // operator intervention (shutdown), lock timeout, a standby that takes no writes, a
