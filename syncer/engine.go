@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemark/tidemark/models"
@@ -61,6 +62,8 @@ type Engine struct {
 	collector  *collector
 	slowly     chan struct{} // held by who waits for a slow space
 
+	audits, auditFaults atomic.Int64
+
 	drainOnce sync.Once
 	draining  chan struct{}
 }
@@ -112,6 +115,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	running.Go(func() { e.refresh(ctx) })
 	running.Go(func() { e.collector.run(ctx) })
 	running.Go(func() { e.purgeNowAndThen(ctx) })
+	running.Go(func() { e.auditNowAndThen(ctx) })
 	err := e.broker.Run(ctx, e.deliver)
 	end()
 	running.Wait()

@@ -64,6 +64,15 @@ type Store interface {
 	// Spaces returns the first n spaces whose names come after one, byte by byte.
 	Spaces(ctx context.Context, after string, n int) ([]models.Space, error)
 
+	// AnySpace returns the space that stands at a part of the way, from 0 to below 1,
+	// through all spaces by name; the zero Space if there is none.
+	AnySpace(ctx context.Context, way float64) (models.Space, error)
+
+	// Rows hands on all rows of a space as they are in one snapshot of the database:
+	// first the space's, then those of its documents, without their texts, then those
+	// of its clients.
+	Rows(ctx context.Context, space string, to RowReader) error
+
 	// Purge forgets, in one transaction and under the space's lock, the oldest
 	// tombstones that were made before a time, about limit of them and whole versions,
 	// and as many clients that were not seen since. The floor rises with them, so that
@@ -178,6 +187,13 @@ type InboxRange struct {
 	After  string   // spaces whose names come after this one, byte by byte
 	Skip   []string // but none of these
 	Spaces int      // at most so many
+}
+
+// RowReader gets rows one by one, which are its own.
+type RowReader struct {
+	Space    func(*models.Space)
+	Document func(*models.Document)
+	Client   func(*models.Client)
 }
 
 // Purged is what a Store has forgotten of a space.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -109,6 +110,10 @@ func checkDurability(ctx context.Context, pool *pgxpool.Pool, opts Options) erro
 		opts.Logger.WarnContext(ctx, "acknowledged edits can be lost in a crash", "setting", setting, "value", value)
 	}
 	return nil
+}
+
+func (*postgresDialect) snapshot() *sql.TxOptions {
+	return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 }
 
 func (d *postgresDialect) clock(ctx context.Context) (now time.Time, err error) {

@@ -29,6 +29,24 @@ func (s *Store) Spaces(ctx context.Context, after string, n int) ([]models.Space
 	return spaces, s.failure(ctx, "list spaces", err)
 }
 
+// AnySpace implements syncer.Store. It counts along the primary key, which is for once
+// in a while.
+func (s *Store) AnySpace(ctx context.Context, way float64) (models.Space, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var n int64
+	var spaces []models.Space
+	db := s.reader.WithContext(ctx)
+	err := db.Model(&models.Space{}).Count(&n).Error
+	if err == nil && n > 0 {
+		err = db.Order("id").Offset(int(way * float64(n))).Limit(1).Find(&spaces).Error
+	}
+	if err != nil || len(spaces) == 0 {
+		return models.Space{}, s.failure(ctx, "choose a space", err)
+	}
+	return spaces[0], nil
+}
+
 // errPurging says that another node is purging. It rolls back.
 var errPurging = errors.New("another node is purging")
 

@@ -153,6 +153,9 @@ func Lock(databaseURL string) (release func() error, err error) {
 	return lock.Unlock, nil
 }
 
+// snapshot: a transaction that reads does so anyhow.
+func (sqliteDialect) snapshot() *sql.TxOptions { return nil }
+
 func (d sqliteDialect) clock(context.Context) (time.Time, error) { return d.now(), nil }
 
 // aloneInPurging: BEGIN IMMEDIATE has made sure of it.
