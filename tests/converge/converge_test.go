@@ -1,0 +1,258 @@
+package converge_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemark/tidemark/tests/converge"
+	"github.com/tidemark/tidemark/tests/harness"
+)
+
+// EnvClients and EnvSeconds name the variables that say how many clients edit, and
+// for how long.
+const (
+	EnvClients = "TIDEMARK_TEST_CLIENTS"
+	EnvSeconds = "TIDEMARK_TEST_SECONDS"
+)
+
+// convergeIn is how long it may take until all hold the same, once the network is
+// healed and nobody edits.
+const convergeIn = 30 * time.Second
+
+// digestWanted: every page without more has a digest.
+const digestWanted = true
+
+// TestConverge lets optimistic clients edit one space over a bad network, while nodes
+// are killed. Then the network heals, the users stop, and all must come to hold the
+// same. What each was told is judged.
+func TestConverge(t *testing.T) {
+	t.Parallel()
+	seed := harness.Seed(t)
+	harness.Each(t, func(t *testing.T, store harness.Store) {
+		tally := harness.Count(t, "T2", seed)
+		random := harness.Random(seed, "world "+string(store))
+		w := &world{
+			t: t, seed: seed, store: store, tally: tally, random: random,
+			clients: size(t, EnvClients, harness.Size(8, 50)),
+			length:  time.Duration(size(t, EnvSeconds, harness.Size(5, 300))) * time.Second,
+		}
+		w.start()
+		w.run()
+	})
+}
+
+func size(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	given := os.Getenv(name)
+	if given == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(given)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%q is not a number above 0", name, given)
+	}
+	return n
+}
+
+// world is one run on one store.
+type world struct {
+	t       *testing.T
+	seed    uint64
+	store   harness.Store
+	random  *rand.Rand
+	tally   *harness.Tally
+	clients int
+	length  time.Duration
+
+	client  func(token string) *harness.Client
+	node    func() *harness.Server // any of them
+	stage   stage
+	healed  atomic.Bool
+	network []*network
+	kills   int64
+}
+
+// stage tells clients how far the run has come.
+type stage struct {
+	over    atomic.Bool  // nobody edits any more
+	settled atomic.Int64 // clients that have nothing left to send
+	target  atomic.Int64 // the head, once all have settled
+	think   time.Duration
+	streams sync.WaitGroup
+}
+
+func (s *stage) editing() bool { return !s.over.Load() }
+
+// start starts one server on SQLite, or three nodes on one PostgreSQL behind a
+// round-robin, with a broker or, one time in four, with none, so that all pokes
+// are lost.
+func (w *world) start() {
+	w.t.Helper()
+	options := harness.Options{Store: w.store, Secret: harness.Secret}
+	if w.store == harness.SQLite {
+		server := harness.Start(w.t, options)
+		w.client, w.node = server.Client, func() *harness.Server { return server }
+		return
+	}
+	broker := []harness.Broker{harness.BrokerNone, harness.BrokerNATS, harness.DefaultBroker(), harness.DefaultBroker()}[w.random.IntN(4)]
+	w.t.Logf("broker %s", broker)
+	cluster := harness.StartCluster(w.t, harness.ClusterOptions{Node: options, Broker: broker})
+	w.client = cluster.Client
+	w.node = func() *harness.Server { return cluster.Node(w.random.IntN(cluster.Len())) }
+}
+
+// connect returns a client of a subject of its own.
+func (w *world) connect(name string) *harness.Client {
+	return w.client(harness.Token(harness.Claims{"sub": name, "spaces": harness.Claims{space: "rw"}}))
+}
+
+func (w *world) run() {
+	w.t.Helper()
+	if _, err := w.connect("setup").Push(w.t.Context(), space, setup()); err != nil {
+		w.t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "tidemark-history-")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	file := filepath.Join(dir, fmt.Sprintf("converge-%s-%d.jsonl", w.store, w.seed))
+	record, err := converge.Record(file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	record.Add(converge.Event{Kind: converge.KindRun, Seed: w.seed, Store: string(w.store)})
+	err = w.play(record)
+	if closed := record.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		w.t.Errorf("%v; the history is in %s", err, file)
+		return
+	}
+	w.judge(file)
+	if !w.t.Failed() {
+		os.RemoveAll(dir)
+	}
+}
+
+// play runs the clients to their end.
+func (w *world) play(record *converge.Recorder) error {
+	ctx, cancel := context.WithTimeout(w.t.Context(), w.length+convergeIn+time.Minute)
+	defer cancel()
+	w.stage.think = time.Duration(w.clients) * 4 * time.Millisecond // so that a machine can follow
+	ending, end := context.WithCancel(ctx)
+	defer end()
+	running, living := errgroup.WithContext(ending)
+	for i := range w.clients {
+		name := fmt.Sprint("c", i)
+		c := newClient(name, w.connect(name), harness.Random(w.seed, name), record, &w.stage)
+		c.poll = i % 3
+		bad := &network{next: c.http.HTTP.Transport, client: ctx, healed: &w.healed, random: harness.Random(w.seed, "network of "+name)}
+		c.http.HTTP.Transport = bad
+		w.network = append(w.network, bad)
+		running.Go(func() error { return c.run(living) })
+	}
+	w.disturb(living)
+	w.healed.Store(true)
+	w.stage.over.Store(true)
+	for _, n := range w.network {
+		n.late.Wait()
+	}
+	deadline := time.AfterFunc(convergeIn, end)
+	defer deadline.Stop()
+	w.witness(living, record)
+	err := running.Wait()
+	w.stage.streams.Wait()
+	return err
+}
+
+// disturb lasts as long as users edit, and kills or freezes a node now and then.
+func (w *world) disturb(ctx context.Context) {
+	over := time.NewTimer(w.length)
+	defer over.Stop()
+	for {
+		next := time.NewTimer(min(w.length/3, 20*time.Second))
+		select {
+		case <-next.C:
+		case <-over.C:
+			next.Stop()
+			return
+		case <-ctx.Done():
+			next.Stop()
+			return
+		}
+		node := w.node()
+		if w.random.IntN(3) > 0 {
+			node.Kill()
+			w.kills++
+			node.Restart()
+			continue
+		}
+		node.Pause()
+		_ = wait(ctx, time.Duration(w.random.IntN(2000))*time.Millisecond) // its end ends the run
+		node.Resume()
+		w.tally.Add(harness.Figures{Faults: 1})
+	}
+}
+
+// witness waits until nobody has anything left to send, reads all there is from the
+// start, and tells the others how far that goes. Who has settled has nothing new, so
+// all that is to come is seen by then.
+func (w *world) witness(ctx context.Context, record *converge.Recorder) {
+	for w.stage.settled.Load() < int64(w.clients) {
+		if wait(ctx, 10*time.Millisecond) != nil {
+			return // the clients say where they are stuck
+		}
+	}
+	c := newClient(converge.Witness, w.connect(converge.Witness), harness.Random(w.seed, converge.Witness), record, &w.stage)
+	for c.fresh != nil {
+		if err := c.pull(ctx, "pull", 0); err != nil {
+			c.tell(converge.Event{Kind: converge.KindStuck, Why: err.Error()})
+			return
+		}
+	}
+	c.tell(converge.Event{Kind: converge.KindEnd})
+	w.stage.target.Store(c.head)
+}
+
+// judge reads the history and reports.
+func (w *world) judge(file string) {
+	w.t.Helper()
+	verdict, err := converge.Judge(file)
+	if err != nil {
+		w.t.Fatalf("%v in the history %s", err, file)
+	}
+	faults := int64(0)
+	for _, n := range w.network {
+		faults += n.faults.Load()
+	}
+	w.tally.Add(harness.Figures{
+		Operations: int64(verdict.Met["answer"] + verdict.Met["page"]), Faults: faults, Kills: w.kills,
+		Lost: int64(verdict.Lost), Doubled: int64(verdict.Doubled), Diverged: int64(verdict.Diverged),
+		Stuck: int64(verdict.Stuck), Gaps: int64(verdict.Gaps), ServerErrors: int64(verdict.ServerErrors),
+	})
+	w.t.Logf("%d faults, %d kills; met %v", faults, w.kills, verdict.Met)
+	if verdict.Bad() > 0 {
+		w.t.Errorf("%d lost, %d doubled, %d diverged, %d stuck, %d gaps, %d server errors; the history is in %s:\n%s", verdict.Lost, verdict.Doubled,
+			verdict.Diverged, verdict.Stuck, verdict.Gaps, verdict.ServerErrors, file, strings.Join(verdict.Findings, "\n"))
+	}
+	for _, what := range mustMeet {
+		if verdict.Met[what] == 0 {
+			w.t.Errorf("%q was never met: the history proves little", what)
+		}
+	}
+}
+
+// mustMeet is what no run is without.
+var mustMeet = []string{"applied", "conflict", "skipped", "merged", "replayed", "page by push", "page by pull", "page by stream", "expired filter"}
