@@ -13,20 +13,21 @@ import (
 
 func TestBadInput(t *testing.T) {
 	t.Parallel()
+	tally := harness.Count(t, "T10", 0)
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		server := harness.Start(t, harness.Options{Store: store, Secret: harness.Secret})
 		t.Run("cases", func(t *testing.T) {
 			for _, input := range corpus(t) {
 				t.Run(input.ID+" "+input.Name, func(t *testing.T) {
 					t.Parallel()
-					newAttempt(t, server, input).run(generators[input.ID])
+					newAttempt(t, server, input, tally).run(generators[input.ID])
 				})
 				for _, variant := range variants[input.ID] {
 					varied := input
 					varied.ID += "v" // a space of its own
 					t.Run(varied.ID+" "+variant.name, func(t *testing.T) {
 						t.Parallel()
-						newAttempt(t, server, varied).run(variant.send)
+						newAttempt(t, server, varied, tally).run(variant.send)
 					})
 				}
 			}
@@ -39,14 +40,15 @@ func TestBadInput(t *testing.T) {
 type attempt struct {
 	badInput
 	t      *testing.T
+	tally  *harness.Tally
 	server *harness.Server
 	space  string // stands for s1 of the corpus, so that cases do not meet each other's documents
 	other  string // stands for s2
 	token  string // read and write for both
 }
 
-func newAttempt(t *testing.T, server *harness.Server, input badInput) *attempt {
-	a := &attempt{badInput: input, t: t, server: server, space: "s1-" + input.ID, other: "s2-" + input.ID}
+func newAttempt(t *testing.T, server *harness.Server, input badInput, tally *harness.Tally) *attempt {
+	a := &attempt{badInput: input, t: t, tally: tally, server: server, space: "s1-" + input.ID, other: "s2-" + input.ID}
 	a.token = harness.Token(harness.Claims{"spaces": harness.Claims{a.space: "rw", a.other: "rw"}})
 	a.Path = strings.NewReplacer("/s1/", "/"+a.space+"/", "/s2/", "/"+a.other+"/").Replace(input.Path)
 	if ours, ok := differs[input.ID]; ok {
@@ -62,7 +64,9 @@ func (a *attempt) run(send func(*attempt) harness.Answer) {
 		send = (*attempt).plain
 	}
 	answer := send(a)
+	a.tally.Add(harness.Figures{BadInputs: 1})
 	if answer.Status >= 500 && a.Want.Status != http.StatusNotImplemented {
+		a.tally.Add(harness.Figures{ServerErrors: 1})
 		a.t.Fatalf("answered %d: %.500s", answer.Status, answer.Body)
 	}
 	if answer.Status != a.Want.Status {

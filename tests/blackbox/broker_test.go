@@ -15,6 +15,7 @@ import (
 func TestFeed_brokerComesAndGoes(t *testing.T) {
 	t.Parallel()
 	seed := harness.Seed(t)
+	tally := harness.Count(t, "T8", seed)
 	for _, broker := range harness.Brokers {
 		t.Run(string(broker), func(t *testing.T) {
 			t.Parallel()
@@ -23,8 +24,13 @@ func TestFeed_brokerComesAndGoes(t *testing.T) {
 			cluster := harness.StartCluster(t, harness.ClusterOptions{
 				Broker: setting, Node: harness.Options{DatabaseURL: database},
 			})
-			race := feedRace{writers: 16, followers: 6, pushes: harness.Size(12, 400)}
-			race.disturb = func(ctx context.Context) error { return repeatedly(ctx, breakIt) }
+			race := feedRace{writers: 16, followers: 6, pushes: harness.Size(12, 400), tally: tally}
+			race.disturb = func(ctx context.Context) error {
+				return repeatedly(ctx, func(ctx context.Context) error {
+					tally.Add(harness.Figures{Faults: 1})
+					return breakIt(ctx)
+				})
+			}
 			raceFeed(t, seed, race, spread(cluster))
 		})
 	}

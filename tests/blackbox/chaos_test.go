@@ -27,6 +27,7 @@ import (
 func TestFeed_whateverTheBrokerDoes(t *testing.T) {
 	t.Parallel()
 	seed := harness.Seed(t)
+	tally := harness.Count(t, "T8", seed)
 	for name, fate := range map[string]fateOfMessages{
 		"doubled, late and out of order": late(),
 		"lost, of other spaces and versions": func(r *rand.Rand, m syncer.Message) []syncer.Message {
@@ -38,9 +39,9 @@ func TestFeed_whateverTheBrokerDoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			database := harness.WithSetting(t, pgtest.URL(t), "pool_max_conns", "8")
-			broker := &chaos{Broker: memory.New(), fate: fate, random: harness.Random(seed, name)}
+			broker := &chaos{Broker: memory.New(), fate: fate, random: harness.Random(seed, name), tally: tally}
 			nodes := []func() string{startNode(t, database, broker), startNode(t, database, broker)}
-			raceFeed(t, seed, feedRace{inbox: openSQL(t, database)}, func(i int) *harness.Client {
+			raceFeed(t, seed, feedRace{inbox: openSQL(t, database), tally: tally}, func(i int) *harness.Client {
 				client := harness.NewClient(nodes[i%2], "")
 				t.Cleanup(client.HTTP.CloseIdleConnections)
 				return client
@@ -75,10 +76,12 @@ type chaos struct {
 	mu     sync.Mutex
 	fate   fateOfMessages
 	random *rand.Rand
+	tally  *harness.Tally
 }
 
 // Publish implements syncer.Broker. Some of the calls fail, which is allowed too.
 func (c *chaos) Publish(ctx context.Context, m syncer.Message) error {
+	c.tally.Add(harness.Figures{Faults: 1})
 	c.mu.Lock()
 	arriving := c.fate(c.random, m)
 	failing := c.random.IntN(10) == 0

@@ -25,8 +25,9 @@ func TestFeed_followersSeeEveryVersion(t *testing.T) {
 	t.Parallel()
 	seed := harness.Seed(t)
 	harness.Each(t, func(t *testing.T, store harness.Store) {
+		tally := harness.Count(t, "T5", seed)
 		server := harness.Start(t, harness.Options{Store: store})
-		race := feedRace{inbox: openSQL(t, server.DatabaseURL())}
+		race := feedRace{inbox: openSQL(t, server.DatabaseURL()), tally: tally}
 		raceFeed(t, seed, race, func(int) *harness.Client { return server.Client("") })
 	})
 }
@@ -38,8 +39,9 @@ func TestFeed_followersSeeEveryVersion(t *testing.T) {
 func TestFeed_followersSeeEveryVersionOnAllNodes(t *testing.T) {
 	t.Parallel()
 	seed := harness.Seed(t)
+	tally := harness.Count(t, "T5", seed)
 	eachLink(t, func(t *testing.T, cluster *harness.Cluster) {
-		raceFeed(t, seed, feedRace{inbox: openSQL(t, cluster.DatabaseURL())}, spread(cluster))
+		raceFeed(t, seed, feedRace{inbox: openSQL(t, cluster.DatabaseURL()), tally: tally}, spread(cluster))
 	})
 }
 
@@ -63,6 +65,7 @@ type feedRace struct {
 	// disturb may do what it likes to the servers until its context ends, which is
 	// when the writers have.
 	disturb func(context.Context) error
+	tally   *harness.Tally // may be nil
 }
 
 // raceFeed runs the race with client(i) for the i-th writer or follower. Each
@@ -114,7 +117,12 @@ func raceFeed(t *testing.T, seed uint64, race feedRace, client func(i int) *harn
 	stopDisturbing()
 	disturbed := <-disturbing
 	close(ended)
-	if err := errors.Join(following.Wait(), wrote, disturbed); err != nil {
+	followed := following.Wait()
+	race.tally.Add(harness.Figures{Operations: int64(len(seen.version))})
+	if followed != nil {
+		race.tally.Add(harness.Figures{Gaps: 1})
+	}
+	if err := errors.Join(followed, wrote, disturbed); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,8 @@ func TestCluster_documentsAreLinearizable(t *testing.T) {
 	t.Parallel()
 	const clients = 16
 	seed := harness.Seed(t)
-	steps := harness.Size(2000, 200_000) / clients
+	tally := harness.Count(t, "T4", seed)
+	steps := harness.Size(2000, 220_000) / clients // of what is gone a read is not counted
 	cluster := harness.StartCluster(t, harness.ClusterOptions{})
 	ctx, cancel := context.WithTimeout(t.Context(), raceTimeout)
 	defer cancel()
@@ -40,21 +42,26 @@ func TestCluster_documentsAreLinearizable(t *testing.T) {
 		working.Go(func() error { return c.work(workCtx, steps) })
 	}
 	disturbing, stopDisturbing := disturbUntilStopped(ctx, func(ctx context.Context) error {
-		return killNodes(ctx, cluster, log, clients*steps/4, harness.Random(seed, "kills"))
+		return killNodes(ctx, cluster, log, clients*steps/4, harness.Random(seed, "kills"), tally)
 	})
 	err := working.Wait()
 	stopDisturbing()
 	if err := errors.Join(err, <-disturbing); err != nil {
 		t.Fatal(err)
 	}
-	wantLinearizable(t, log.closed(t))
+	history := log.closed(t)
+	tally.Add(harness.Figures{Operations: int64(len(history)), Faults: log.brokenOff.Load()})
+	if !linearizable(t, history) {
+		tally.Add(harness.Figures{Lost: 1})
+	}
 }
 
 // killNodes kills a node each time so many operations more have ended.
-func killNodes(ctx context.Context, cluster *harness.Cluster, log *history, every int, random *rand.Rand) error {
+func killNodes(ctx context.Context, cluster *harness.Cluster, log *history, every int, random *rand.Rand, tally *harness.Tally) error {
 	for at := every; log.await(ctx, at); at += every {
 		node := cluster.Node(random.IntN(cluster.Len()))
 		node.Kill()
+		tally.Add(harness.Figures{Kills: 1})
 		node.Restart() //nolint:contextcheck // it bounds its own start
 	}
 	return nil
@@ -62,7 +69,8 @@ func killNodes(ctx context.Context, cluster *harness.Cluster, log *history, ever
 
 // history is what the clients did and were told.
 type history struct {
-	began time.Time
+	began     time.Time
+	brokenOff atomic.Int64 // requests, by the client
 
 	mu         sync.Mutex
 	operations []porcupine.Operation
@@ -213,6 +221,7 @@ func (c *setter) send(ctx context.Context, push harness.Push) (harness.PushAnswe
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(c.random.IntN(30))*time.Millisecond)
 		defer cancel()
+		c.log.brokenOff.Add(1)
 	}
 	return c.client.Push(ctx, "registers", push)
 }

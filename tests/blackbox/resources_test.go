@@ -17,6 +17,7 @@ import (
 func TestServe_moreClientsThanConnections(t *testing.T) {
 	t.Parallel()
 	const pushing, polling, spaces = 100, 100, 10
+	tally := harness.Count(t, "T12", 0)
 	database := harness.WithSetting(t, harness.DefaultBroker().Database(t), "pool_max_conns", "2")
 	server := harness.Start(t, harness.Options{Store: harness.Postgres, DatabaseURL: database})
 	w := startWriters(t, pushing, func(i int) *counter {
@@ -37,6 +38,15 @@ func TestServe_moreClientsThanConnections(t *testing.T) {
 		t.Error(err)
 	}
 	w.end(t)
+	tally.Add(w.pushes())
+}
+
+// pushes is how many the writers have made.
+func (w *writers) pushes() (sum harness.Figures) {
+	for _, c := range w.counters {
+		sum.Operations += int64(len(c.acks))
+	}
+	return sum
 }
 
 // pollUntil polls, every other time a long poll.
@@ -88,6 +98,7 @@ func (p politely) RoundTrip(request *http.Request) (*http.Response, error) {
 // one none is lost and none takes effect twice.
 func TestServe_foreignLockOnOneSpace(t *testing.T) {
 	t.Parallel()
+	tally := harness.Count(t, "T12", 0)
 	server := harness.Start(t, harness.Options{Store: harness.Postgres})
 	client := server.Client("")
 	mustPush(t, client, "locked", put("e", "d", 0, `{}`))
@@ -122,6 +133,8 @@ func TestServe_foreignLockOnOneSpace(t *testing.T) {
 	}
 	w.await(t, 30)
 	w.end(t)
+	tally.Add(harness.Figures{Faults: 1})
+	tally.Add(w.pushes())
 	if _, refused := pullAll(t, client, "locked", 0)["never"]; refused {
 		t.Error("the push that was refused took effect")
 	}
@@ -145,6 +158,7 @@ $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; EN
 // there is room again so do the writers.
 func fullAndFree(t *testing.T, server *harness.Server, fill, free func()) {
 	t.Helper()
+	tally := harness.Count(t, "T12", 0)
 	client := server.Client("")
 	w := startWriters(t, 8, func(i int) *counter {
 		return &counter{client: server.Client(""), name: fmt.Sprintf("w%d", i), space: fmt.Sprintf("space-%d", i%3)}
@@ -166,6 +180,8 @@ func fullAndFree(t *testing.T, server *harness.Server, fill, free func()) {
 	free()
 	w.await(t, 60)
 	w.end(t)
+	tally.Add(harness.Figures{Faults: 1})
+	tally.Add(w.pushes())
 }
 
 func mustExec(t *testing.T, server *harness.Server, statement string) {

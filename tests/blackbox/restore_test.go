@@ -47,11 +47,13 @@ func backups() map[string]func(t *testing.T) (*harness.Server, backup) {
 // whatever it does first; who has not goes on; and all hold the same in the end.
 func TestServe_restored(t *testing.T) {
 	t.Parallel()
+	tally := harness.Count(t, "T9", 0)
 	for name, prepare := range backups() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, b := prepare(t)
 			r := &restores{t: t, server: server, client: server.Client("")}
+			t.Cleanup(func() { tally.Add(harness.Figures{Operations: int64(r.edits), Faults: 2}) }) // it restores twice
 			for _, space := range []string{"quiet", "busy"} {
 				r.edit(space, "kept", `{"a":1,"b":1}`)
 				r.edit(space, "more", `{}`)

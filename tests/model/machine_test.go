@@ -36,8 +36,10 @@ func TestModel(t *testing.T) {
 		}
 	}
 	harness.Each(t, func(t *testing.T, store harness.Store) {
+		figures := harness.Count(t, "T1", seed)
 		server := harness.Start(t, harness.Options{Store: store, Secret: harness.Secret})
 		met := tally{}
+		t.Cleanup(func() { figures.Add(met.figures()) })
 		rapid.Check(t, func(r *rapid.T) {
 			m := newMachine(r, server, met)
 			r.Repeat(map[string]func(*rapid.T){"step": m.step})
@@ -96,6 +98,11 @@ func (m tally) page(page harness.Page, hidden bool) {
 	if hidden {
 		m["tombstone hidden"]++
 	}
+}
+
+// figures is what the machine has done.
+func (m tally) figures() harness.Figures {
+	return harness.Figures{Operations: int64(m["action"]), Kills: int64(m["killed"])}
 }
 
 func (m tally) check(t *testing.T) {
@@ -204,6 +211,7 @@ func (m *machine) step(t *rapid.T) {
 	for _, action := range actions {
 		if at -= action.weight; at < 0 {
 			t.Log(action.name)
+			m.met["action"]++
 			m.met[action.name]++
 			action.do(t)
 			return
@@ -680,6 +688,7 @@ func (m *machine) restart(t *rapid.T) {
 	switch draw(t, 8, "restart") {
 	case 0:
 		m.server.Kill()
+		m.met["killed"]++
 	case 1:
 		m.server.Stop()
 	default:
