@@ -85,7 +85,7 @@ func New(opts Options) (*Server, error) {
 		files:    files,
 		echo:     echo.New(),
 		access:   make(map[string]access),
-		gauges:   newMetrics(),
+		gauges:   newMetrics(audits(opts.Engine)...),
 		streams:  newStreams(opts.Engine.Draining()),
 	}
 	s.echo.HTTPErrorHandler = s.writeError

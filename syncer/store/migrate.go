@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/golang-migrate/migrate/v4"
@@ -92,6 +93,40 @@ func (m *Migrator) Force(version int) error {
 func (m *Migrator) Close() error {
 	source, target := m.migrate.Close()
 	return errors.Join(source, target)
+}
+
+// CheckSchema returns an error unless the schema is the one that this program knows.
+func (s *Store) CheckSchema(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var is struct {
+		Version uint
+		Dirty   bool
+	}
+	if err := s.reader.WithContext(ctx).Raw("SELECT version, dirty FROM schema_migrations").Scan(&is).Error; err != nil {
+		return fmt.Errorf("read the schema's version: %w", err)
+	}
+	want, err := newestMigration()
+	if err == nil && (is.Version != want || is.Dirty) {
+		err = fmt.Errorf("the schema has version %d, this program needs %d: run tidemark migrate up, or start the server", is.Version, want)
+	}
+	return err
+}
+
+// newestMigration returns the number of the newest migration there is.
+func newestMigration() (newest uint, err error) {
+	source, err := iofs.New(migrations.Files, "postgres") // each is there for both
+	if err != nil {
+		return 0, err
+	}
+	newest, err = source.First()
+	for next := newest; err == nil; next, err = source.Next(next) {
+		newest = next
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	return newest, source.Close()
 }
 
 // advisoryLock names the lock that keeps nodes from migrating at the same time.

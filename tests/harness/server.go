@@ -305,11 +305,25 @@ func (s *Server) cleanup() {
 			s.t.Errorf("the server's log holds %q", alarm)
 		}
 	}
+	s.prove()
 	if s.t.Failed() {
 		const most = 16 << 10
 		s.t.Logf("the server's log:\n%s", log[max(0, len(log)-most):])
 	}
 	os.RemoveAll(s.dir)
+}
+
+// prove has the database verified that the test leaves behind: whatever a test is about,
+// it also asks whether all rows still agree. Some tests take their database away.
+func (s *Server) prove() {
+	if s.t.Failed() || s.Log() == "" {
+		return // it may never have been started
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if stdout, stderr, err := s.Run(ctx, "verify"); err != nil && strings.Contains(stderr, "there are faults") {
+		s.t.Errorf("after the test the database has faults:\n%s", stdout)
+	}
 }
 
 // Log is what the server has written to stderr so far.
