@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readFileSync } from "node:fs";
 import { documentHash, problem } from "./fakeserver.js";
-import { KeptStore, outcome, page, shown, world } from "./support.js";
+import { KeptStore, outcome, page, shown, until, world } from "./support.js";
 
 test("polls as often as the server says, spread by a fifth", async (t) => {
   const { client, clock, server } = world(t);
@@ -620,7 +620,8 @@ test("not while a push is under way: its answer may be what is missing", async (
   server.documents.delete("todos/t2");
   server.other("put", "todos", "t3", {});
   server.poke();
-  for (let i = 0; i < 3; i++) await clock.advance(20);
+  await until(() => shown(sync).t3, "the stream brings what the other did");
+  await clock.advance(20);
   assert.equal(server.pulls().filter(({ cursor }) => cursor === null).length, 1, "only the first snapshot");
   server.release();
   await clock.advance(20);
