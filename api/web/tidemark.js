@@ -1231,10 +1231,7 @@ class Sync {
     this.#replica = new Replica(this.#news, options);
     this.#replica.onEdit = () => this.#pushing.wake(options.coalesceMs ?? 20);
     this.#replica.onPublish = () => this.#updateStatus();
-    this.#replica.onMismatch = () => {
-      this.#startResync({ code: "digest" });
-      if (!this.#pulling.isRunning()) this.#pulling.wake();
-    };
+    this.#replica.onMismatch = () => this.#startResync({ code: "digest" });
     this.#transport = transportOf(options, clock, this.#news, gate);
     this.#pushing = loopOf({ clock, gate, resting: () => false, job: () => this.#attempt("push", this.#push) });
     this.#pulling = loopOf({ clock, gate, resting: this.#resting, job: () => this.#attempt("pull", this.#pull) });
@@ -1458,6 +1455,10 @@ class Sync {
     const loading = this.#replica.resync !== null;
     this.#replica.takePage(page, run);
     if (run.paging) return false;
+    if (this.#replica.resync !== null) {
+      if (!this.#pulling.isRunning()) this.#pulling.wake(); // its digest differs
+      return false;
+    }
     this.#pollMs = page.poll_after_ms || this.#pollMs;
     this.status.update({ lastSyncedAt: this.#clock.now() });
     if (this.#replica.pending) this.#pushing.wake();
