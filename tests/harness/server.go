@@ -303,6 +303,7 @@ func (s *Server) cleanup() {
 	for _, alarm := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: "} {
 		if strings.Contains(log, alarm) {
 			s.t.Errorf("the server's log holds %q", alarm)
+			panics.Add(1)
 		}
 	}
 	if s.t.Failed() {
