@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/fault"
 	"github.com/tidemark/tidemark/syncer/guard"
 )
 
@@ -191,6 +192,7 @@ func (e *Engine) announce(ctx context.Context, c *spaceCommit) {
 	}
 	e.tails.commit(c)
 	e.watchers.wake(c.space.ID)
+	fault.Point(fault.PushBeforePoke)
 	// If the poke is lost, other nodes find the change by themselves a little later.
 	poke := Message{Space: c.space.ID, Version: c.space.Head}
 	if err := e.broker.Publish(ctx, poke); err != nil {
