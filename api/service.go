@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 // health answers as long as the process does; it never asks the database,
@@ -32,6 +33,10 @@ func newMetrics(counters ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(counters...)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "tidemark_panics_total",
+		Help: "Bugs that were caught. The log has each with its stack.",
+	}, func() float64 { return float64(guard.Panics()) }))
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true})
 }
 

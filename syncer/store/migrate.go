@@ -56,7 +56,7 @@ func (m *Migrator) open() error {
 	if err != nil {
 		return err
 	}
-	m.migrate, err = migrate.NewWithInstance("embedded", source, folder, target)
+	m.migrate, err = migrate.NewWithInstance("embedded", source, folder, &whole{Driver: target, db: m.db})
 	return err
 }
 
@@ -71,8 +71,8 @@ func (m *Migrator) Down(ctx context.Context, n int) error {
 	return m.locked(ctx, func() error { return m.migrate.Steps(-n) })
 }
 
-// Version returns the number of the newest migration applied, 0 for none. dirty:
-// it failed half-way.
+// Version returns the number of the newest migration applied, 0 for none. dirty: it
+// failed half-way, which only one can that has no transaction (see whole).
 func (m *Migrator) Version() (version uint, dirty bool, err error) {
 	version, dirty, err = m.migrate.Version()
 	if errors.Is(err, migrate.ErrNilVersion) {
