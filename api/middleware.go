@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"regexp"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 // middleware is what every request goes through, from the outside in. It runs
@@ -110,7 +110,7 @@ func run(next echo.HandlerFunc, r *request) (err error) {
 		if cause, ok := r.(error); ok && errors.Is(cause, http.ErrAbortHandler) {
 			panic(r) // the answer can't be finished; net/http cuts the connection
 		}
-		err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		err = guard.Caught(r)
 	}()
 	if err := boundURL(r); err != nil {
 		return err

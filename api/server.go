@@ -10,6 +10,7 @@ import (
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/guard"
 	"github.com/tidemark/tidemark/syncer/presence"
 )
 
@@ -85,7 +86,7 @@ func New(opts Options) (*Server, error) {
 		files:    files,
 		echo:     echo.New(),
 		access:   make(map[string]access),
-		gauges:   newMetrics(),
+		gauges:   newMetrics(audits(opts.Engine)...),
 		streams:  newStreams(opts.Engine.Draining()),
 	}
 	s.echo.HTTPErrorHandler = s.writeError
@@ -107,7 +108,18 @@ func New(opts Options) (*Server, error) {
 // net/http keeps the escaped form only where it is not what Go would have chosen,
 // so that a parameter would come unescaped in one request and escaped in another;
 // now it always comes escaped, and param undoes that once.
+//
+// A panic that comes as far as this was around the handler, or its answer had begun:
+// it is counted, and net/http tells of it and cuts the connection.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if r := recover(); r != nil {
+			if r != http.ErrAbortHandler { //nolint:errorlint // it is thrown as it is
+				_ = guard.Caught(r)
+			}
+			panic(r)
+		}
+	}()
 	r.URL.RawPath = r.URL.EscapedPath()
 	s.packed.ServeHTTP(w, r)
 }

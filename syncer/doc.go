@@ -44,8 +44,9 @@
 //     "Epochs".
 //
 //   - G10, no resurrection: a tombstone is a version like any other, so who
-//     creates a document again must name it. A cursor below the floor, from which
-//     the feed is complete, is refused, and a push with it applies nothing.
+//     creates a document again must name it. Tombstones are purged when they are past
+//     the retention ([Engine.Purge]), and the floor, from which the feed is complete,
+//     rises with them: a cursor below it is refused, and a push with it applies nothing.
 //
 //   - G11, whole versions: a page never splits a version, and all documents of a
 //     push have one. Who shows state only when HasMore is false sees every atomic
@@ -54,10 +55,8 @@
 //   - G12, provable: a page that ends at the head and leaves nothing out has the
 //     digest of the space ([models.Digest]): the sum of a hash of each live document's
 //     name and version. It is kept in the space's row by every push, so it costs
-//     a subtraction and an addition for each document.
-//
-// Not there yet: tombstones are not purged, so the floor stays 0 and client rows stay
-// for ever.
+//     a subtraction and an addition for each document. [Engine.Audit] proves that and
+//     everything else that the rows of a space say of each other.
 //
 // # A push
 //

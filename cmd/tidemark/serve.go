@@ -17,6 +17,7 @@ import (
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/guard"
 	"github.com/tidemark/tidemark/syncer/presence"
 	"github.com/tidemark/tidemark/syncer/store"
 )
@@ -175,9 +176,13 @@ func (n *node) run(ctx context.Context, stop func()) error {
 	defer parts.Wait() // the engine may be in a commit, and its database is closed next
 	defer end()
 	failed := make(chan error, 3)
-	parts.Go(func() { failed <- n.engine.Run(running) })
-	parts.Go(func() { failed <- n.registry.Run(running) })
-	parts.Go(func() { failed <- n.server.Serve(n.listener) })
+	for _, part := range []func() error{
+		func() error { return n.engine.Run(running) },
+		func() error { return n.registry.Run(running) },
+		func() error { return n.server.Serve(n.listener) },
+	} {
+		parts.Go(func() { failed <- guard.Call(part) }) // a part that can't go on ends the node, in order
+	}
 
 	var failure error
 	select {

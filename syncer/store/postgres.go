@@ -18,6 +18,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
+
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 type postgresDialect struct {
@@ -66,7 +68,10 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		// A push must never meet a standby that was promoted without us knowing.
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
-	config.AfterConnect = useLists
+	// The pool connects in goroutines of its own.
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		return guard.Call(func() error { return useLists(ctx, conn) })
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)

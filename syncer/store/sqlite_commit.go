@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/fault"
 )
 
 // sqliteWriter is the one connection that writes, with its statements prepared: one
@@ -209,6 +210,7 @@ func (tx *sqliteTx) write(ctx context.Context, _ []syncer.Touch, found []*syncer
 			return err
 		}
 	}
+	fault.Point(fault.PushBeforeCommit)
 	if err := tx.tx.Commit(); err != nil {
 		return &commitError{err}
 	}
@@ -242,11 +244,13 @@ func (tx *sqliteTx) writeOne(ctx context.Context, found *syncer.Locked, w *synce
 			return err
 		}
 	}
+	fault.Point(fault.PushDocumentsWritten)
 	clients := tx.tx.StmtContext(ctx, tx.writer.writeClient)
 	for c, receipts := range w.Receipts {
 		if _, err := clients.ExecContext(ctx, s.ID, c.Subject, c.ID, receipts.Newest, orEmpty(receipts.Older), receipts.OlderTag, found.Now/1000); err != nil {
 			return err
 		}
 	}
+	fault.Point(fault.PushClientsWritten)
 	return nil
 }
