@@ -21,6 +21,7 @@ func TestPush_cutAtAnyByte(t *testing.T) {
 	t.Parallel()
 	step := harness.Size(64, 1)
 	harness.Each(t, func(t *testing.T, store harness.Store) {
+		tally := harness.Count(t, "T3", 0)
 		server := harness.Start(t, harness.Options{Store: store})
 		for _, direction := range []direction{request, answer} {
 			cuts := 0
@@ -30,6 +31,7 @@ func TestPush_cutAtAnyByte(t *testing.T) {
 					break
 				}
 				cuts++
+				tally.Add(harness.Figures{Operations: 3, Faults: 1}) // the push before, the cut one, its retry
 			}
 			if cuts < 5 {
 				t.Errorf("only %d cuts of the %s: the push is too small to be cut", cuts, direction)

@@ -40,6 +40,11 @@ func parts(s *Settings) []part {
 			env: []string{"TIDEMARK_TEST_CLIENTS=" + strconv.Itoa(s.Clients), "TIDEMARK_TEST_SECONDS=" + strconv.Itoa(int(s.Length.Seconds()))},
 		},
 		{
+			name: "T3", what: "a connection cut after any byte, a crash at any point", seeds: "1", about: 10 * time.Minute,
+			packages: []string{"./tests/crash", blackbox},
+			tests:    "TestPush_crashedAtAnyPoint|TestInbox_crashedAtAnyPoint|TestMigration_crashedAtAnyPoint|TestPush_cutAtAnyByte|TestPush_sentAtTheSameMoment",
+		},
+		{
 			name: "T4", what: "compare-and-set on three nodes is linearizable", seeds: "1", about: 10 * time.Minute,
 			packages: []string{blackbox}, tests: "TestCluster_documentsAreLinearizable",
 		},
