@@ -146,7 +146,7 @@ func TestCORS(t *testing.T) {
 	}
 	got := w.get("/v1/spaces/s1/changes", "Origin", "http://localhost:5173").want(http.StatusOK, "").
 		wantHeader("Access-Control-Allow-Origin", "http://localhost:5173").
-		wantHeader("Access-Control-Expose-Headers", "ETag,Location,Retry-After,X-Request-Id")
+		wantHeader("Access-Control-Expose-Headers", "ETag,Location,RateLimit,RateLimit-Policy,Retry-After,X-Request-Id")
 	if vary := strings.Join(got.header.Values("Vary"), ","); !strings.Contains(vary, "Origin") || !strings.Contains(vary, "Authorization") {
 		t.Errorf("Vary: %s", vary)
 	}

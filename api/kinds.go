@@ -177,6 +177,12 @@ var kinds = map[models.Code]kind{
 		"Close streams that nobody looks at; watch several spaces on one with GET /v1/stream. Poll meanwhile.",
 	},
 
+	models.CodeRateLimited: {
+		http.StatusTooManyRequests, "Rate limited",
+		"This subject, or without a good token this address, sends more requests a second than limits.requests_per_s in GET /v1/config. Nothing was changed.",
+		"Send the same again after Retry-After. Wait poll_after_ms between pulls, or use a long poll or a stream; put more edits into one push, and many spaces into one request for heads.",
+	},
+
 	models.CodePresenceFull: {
 		http.StatusTooManyRequests, "Presence full",
 		"1,000 clients are present in this space, and there may be no more.",

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"runtime/debug"
 	"slices"
@@ -35,22 +36,32 @@ func (s *Server) middleware() []echo.MiddlewareFunc {
 	if s.development() {
 		return append(list, before(loopbackOnly, s.acceptTickets))
 	}
-	return append(list, before(s.acceptTickets, s.authenticate))
+	return append(list, before(s.rated(s.acceptTickets, s.authenticate)))
 }
 
 // A step is done before the handler; its error ends the request.
 type step func(echo.Context) error
 
 func before(steps ...step) echo.MiddlewareFunc {
+	do := sequence(steps)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			for _, do := range steps {
-				if err := do(c); err != nil {
-					return err
-				}
+			if err := do(c); err != nil {
+				return err
 			}
 			return next(c)
 		}
+	}
+}
+
+func sequence(steps []step) step {
+	return func(c echo.Context) error {
+		for _, do := range steps {
+			if err := do(c); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 }
 
@@ -131,20 +142,21 @@ func (s *Server) logRequest(r *request) {
 	if !s.log.Enabled(ctx, level) {
 		return // before the line is put together
 	}
-	line := lineOf(r)
+	line := s.lineOf(r)
 	line.write(ctx, s.log, level, r.Response().Status, r.Response().Size)
 }
 
 // logLine is what the log tells of a request: no token, no query (cursors), no body.
 type logLine struct {
 	id, method, route, path, subject string
+	address                          netip.Addr
 	began                            time.Time
 }
 
-func lineOf(r *request) logLine {
+func (s *Server) lineOf(r *request) logLine {
 	return logLine{
 		id: r.id[0], method: r.Request().Method, route: r.Path(), path: cut(r.Request().URL.Path, 256),
-		subject: principal(r).Subject, began: r.began,
+		subject: principal(r).Subject, address: clientAddress(r.Request(), s.opts.TrustedProxies), began: r.began,
 	}
 }
 
@@ -157,6 +169,7 @@ func (l *logLine) write(ctx context.Context, log *slog.Logger, level slog.Level,
 		slog.Int64("bytes", bytes),
 		slog.Int64("ms", time.Since(l.began).Milliseconds()),
 		slog.String("subject", l.subject),
+		slog.String("address", l.address.String()),
 	)
 }
 
@@ -214,7 +227,7 @@ func (s *Server) cors() echo.MiddlewareFunc {
 			echo.HeaderAuthorization, echo.HeaderContentType, echo.HeaderContentEncoding,
 			"If-Match", "If-None-Match", "Last-Event-ID", "Idempotency-Key", "Tidemark-Client", echo.HeaderXRequestID,
 		},
-		ExposeHeaders: []string{"ETag", echo.HeaderLocation, echo.HeaderRetryAfter, echo.HeaderXRequestID},
+		ExposeHeaders: []string{"ETag", echo.HeaderLocation, "RateLimit", "RateLimit-Policy", echo.HeaderRetryAfter, echo.HeaderXRequestID},
 		MaxAge:        600, // seconds
 	})
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -43,6 +44,14 @@ type Options struct {
 	// may call. Empty: none but the server's own.
 	CORSOrigins []string
 
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+
+	// RateLimit is how many requests a second each subject may send, and each
+	// address without a good token. 0: any number. It is for servers with tokens;
+	// in development everybody is the same subject.
+	RateLimit int
+
 	// What GET /v1/config tells.
 	Version          string
 	Retention        time.Duration
@@ -61,6 +70,7 @@ type Server struct {
 	gauges   http.Handler
 	packed   http.Handler // echo, behind compression
 
+	rates     *rates
 	streams   *streams
 	ticketKey ticketKey
 }
@@ -77,6 +87,10 @@ func New(opts Options) (*Server, error) {
 	if opts.Presence == nil {
 		opts.Presence = presence.New(nil, presence.Options{})
 	}
+	if opts.Verifier == nil {
+		opts.RateLimit = 0
+	}
+	rates := newRates(opts.RateLimit)
 	s := &Server{
 		opts:     opts,
 		engine:   opts.Engine,
@@ -85,7 +99,8 @@ func New(opts Options) (*Server, error) {
 		files:    files,
 		echo:     echo.New(),
 		access:   make(map[string]access),
-		gauges:   newMetrics(),
+		gauges:   newMetrics(rates.refused),
+		rates:    rates,
 		streams:  newStreams(opts.Engine.Draining()),
 	}
 	s.echo.HTTPErrorHandler = s.writeError

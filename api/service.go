@@ -26,9 +26,10 @@ func (s *Server) ready(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// newMetrics serves what there is to know about the process.
-func newMetrics() http.Handler {
+// newMetrics serves what there is to know about the process, and counters of the server.
+func newMetrics(counters ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
+	registry.MustRegister(counters...)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true})
 }
@@ -81,6 +82,7 @@ type serverLimits struct {
 	StreamSpaces       int   `json:"stream_spaces"`
 	StreamsPerSubject  int   `json:"streams_per_subject"`
 	StreamsPerNode     int   `json:"streams_per_node"`
+	RequestsPerS       int   `json:"requests_per_s"`
 }
 
 func (s *Server) config(c echo.Context) error {
@@ -118,6 +120,7 @@ func (s *Server) config(c echo.Context) error {
 			StreamSpaces:       models.MaxStreamSpaces,
 			StreamsPerSubject:  models.MaxStreamsPerSubject,
 			StreamsPerNode:     models.MaxStreamsPerNode,
+			RequestsPerS:       s.opts.RateLimit,
 		},
 		RetentionS: int64(s.opts.Retention / time.Second),
 		PollMinMS:  s.opts.PollMin.Milliseconds(),
