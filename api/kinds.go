@@ -65,8 +65,8 @@ var kinds = map[models.Code]kind{
 	},
 	models.CodeForbidden: {
 		http.StatusForbidden, "Forbidden",
-		"The token may read this space but not write it.",
-		"Get a token whose claim spaces gives \"rw\". In development: the request's Host must be a loopback name.",
+		"The token may read this space but not write it. Or, without auth: the request is for another host's name than localhost, or was sent by a page of another site.",
+		"Get a token whose claim spaces gives \"rw\". Without auth: ask for localhost or 127.0.0.1, from a page of http://localhost on any port, or name the page's origin in --cors-origins. Files opened from disk have no origin that could be named: serve them.",
 	},
 
 	models.CodeNotFound: {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"runtime/debug"
 	"slices"
@@ -30,11 +31,11 @@ import (
 // then; so what needs no handler is a step.
 func (s *Server) middleware() []echo.MiddlewareFunc {
 	list := []echo.MiddlewareFunc{s.enclose}
-	if len(s.opts.CORSOrigins) > 0 {
+	if s.development() || len(s.opts.CORSOrigins) > 0 {
 		list = append(list, s.cors())
 	}
 	if s.development() {
-		return append(list, before(loopbackOnly, s.acceptTickets))
+		return append(list, before(loopbackOnly, s.knownPagesOnly, s.acceptTickets))
 	}
 	return append(list, before(s.rated(s.acceptTickets, s.authenticate)))
 }
@@ -214,13 +215,14 @@ func boundBody(c echo.Context) error {
 	return nil
 }
 
-// cors lets pages of the configured origins call. Tokens travel in a header, not
-// in cookies, so no credentials are allowed.
+// cors lets pages of known origins call. Tokens travel in a header, not in cookies,
+// so no credentials are allowed. Of other origins requests are answered too, but
+// browsers keep the answers from the page.
 func (s *Server) cors() echo.MiddlewareFunc {
 	return middleware.CORSWithConfig(middleware.CORSConfig{
 		// A function, because echo takes * and ? in its list for patterns.
 		AllowOriginFunc: func(origin string) (bool, error) {
-			return slices.Contains(s.opts.CORSOrigins, origin), nil
+			return s.knows(origin), nil
 		},
 		AllowMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowHeaders: []string{
@@ -241,6 +243,38 @@ func loopbackOnly(c echo.Context) error {
 	}
 	setPrincipal(c, auth.Anonymous)
 	return nil
+}
+
+// knownPagesOnly refuses what pages of other sites have a browser send in
+// development, where there is no token that they lack. They could not read the
+// answers, but a form, or a POST of text/plain, needs nobody's leave to be sent. Who
+// sends neither header is no page; browsers do since 2020, and 2023 (Safari).
+func (s *Server) knownPagesOnly(c echo.Context) error {
+	h := c.Request().Header
+	origins := h.Values(echo.HeaderOrigin)
+	for _, origin := range origins {
+		if !s.knows(origin) {
+			return models.Errorf(models.CodeForbidden, "Without auth the server answers only pages of localhost and of --cors-origins, not of %s.", cut(origin, 128))
+		}
+	}
+	// A GET without CORS has no Origin: an image, a script. A link may be followed.
+	if len(origins) == 0 && h.Get("Sec-Fetch-Site") == "cross-site" && h.Get("Sec-Fetch-Dest") != "document" {
+		return models.Errorf(models.CodeForbidden, "Without auth the server answers only pages of localhost and of --cors-origins.")
+	}
+	return nil
+}
+
+// knows reports whether pages of an origin may call. In development all of this
+// machine may, whatever their port: a front-end has a server of its own there, and
+// whatever else can listen there can call without a browser. "null", of a sandboxed
+// frame or a file, is an origin that anybody can have.
+func (s *Server) knows(origin string) bool {
+	if slices.Contains(s.opts.CORSOrigins, origin) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return s.development() && err == nil && (u.Scheme == "http" || u.Scheme == "https") &&
+		Loopback(u.Host) && u.Scheme+"://"+u.Host == origin
 }
 
 // Loopback reports whether a host, with or without port, can only be reached

@@ -41,7 +41,8 @@ type Options struct {
 	Logger *slog.Logger // default: slog.Default()
 
 	// CORSOrigins are the origins, exactly as browsers send them, whose pages
-	// may call. Empty: none but the server's own.
+	// may call. Empty: none but the server's own. In development all loopback
+	// origins may.
 	CORSOrigins []string
 
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
