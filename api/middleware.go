@@ -183,6 +183,11 @@ var (
 	varyByAuth = []string{echo.HeaderAuthorization}
 )
 
+// setHeaders sets what every answer has. Answers under /v1 are JSON that needs a token
+// in a header, so what protects pages says nothing about them; they are not to be
+// taken for a script or a page, nor kept by a cache, and that is all, because each
+// header costs every idle poll. Pages get more (serveFile). Strict-Transport-Security
+// is for the proxy that has the certificate: this server speaks no TLS.
 func setHeaders(r *request) {
 	h := r.Response().Header()
 	h[echo.HeaderXRequestID] = r.id[:]
