@@ -25,6 +25,9 @@ const (
 	idleTimeout   = 75 * time.Second
 )
 
+// headerSlop is how much more net/http reads of a request's head than it is told.
+const headerSlop = 4096
+
 // Options set a Server.
 type Options struct {
 	Engine *syncer.Engine
@@ -143,7 +146,7 @@ func (s *Server) HTTPServer() *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    models.MaxHeaderBytes,
+		MaxHeaderBytes:    models.MaxHeaderBytes - headerSlop,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 }

@@ -446,7 +446,7 @@ type ServerLimits struct {
 	// DocumentValues Values in one document, at every level.
 	DocumentValues int32 `json:"document_values"`
 
-	// HeaderBytes All request headers together.
+	// HeaderBytes The request line and all headers together.
 	HeaderBytes int32 `json:"header_bytes"`
 
 	// Heads Spaces in one heads request.
