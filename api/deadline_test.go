@@ -171,7 +171,7 @@ func TestDeadline_idle(t *testing.T) {
 		silent := dial()
 		defer silent.Close()
 		start := time.Now()
-		if _, err := silent.Read(make([]byte, 1)); err != io.EOF || time.Since(start) != headerTimeout {
+		if _, err := io.ReadAll(silent); err != nil || time.Since(start) != headerTimeout {
 			t.Errorf("after %s: %v", time.Since(start), err)
 		}
 		c := dial()

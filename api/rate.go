@@ -80,11 +80,13 @@ func (s *Server) rated(steps ...step) step {
 
 // count takes a request off the rate of who sent it.
 func (s *Server) count(c echo.Context, accepted bool) error {
-	kind, wait := byAddress, time.Duration(0)
+	var kind string
+	var wait time.Duration
 	if who := principal(c); accepted && who != nobody {
 		kind, wait = bySubject, s.rates.subjects.take(who.Subject, s.rates.now())
 	} else {
-		wait = s.rates.addresses.take(household(clientAddress(c.Request(), s.opts.TrustedProxies)), s.rates.now())
+		address := household(clientAddress(c.Request(), s.opts.TrustedProxies))
+		kind, wait = byAddress, s.rates.addresses.take(address, s.rates.now())
 	}
 	if wait == 0 {
 		return nil

@@ -556,7 +556,7 @@ func inHaste(t *testing.T, recorder *Recorder, store harness.Store) {
 	for _, op := range recorder.spec.Operations() {
 		watched := op.Path == "/healthz" || op.Path == "/readyz"
 		refused := false
-		for range 10 { // a request or two a second are let through
+		for range 100 { // one a second is let through
 			answer, err := g.client.Do(t.Context(), op.Method, concrete(op.Path), nil, nil)
 			if err != nil {
 				t.Fatal(err)
