@@ -105,7 +105,7 @@ func (st *stream) detach(r *request) (err error) {
 		return err
 	}
 	st.server.streams.attach(st, st.out.conn)
-	st.line = lineOf(r)
+	st.line = st.server.lineOf(r)
 	r.detached = true
 	return nil
 }

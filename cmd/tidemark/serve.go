@@ -107,16 +107,22 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 }
 
 func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, log *slog.Logger) (*api.Server, error) {
+	proxies, err := s.trustedProxies()
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Options{
-		Engine:      engine,
-		Presence:    registry,
-		Verifier:    verifier,
-		Logger:      log,
-		CORSOrigins: s.CORSOrigins,
-		Version:     currentVersion(),
-		Retention:   s.Retention,
-		PollMin:     s.PollMin,
-		PollMax:     s.PollMax,
+		Engine:         engine,
+		Presence:       registry,
+		Verifier:       verifier,
+		Logger:         log,
+		CORSOrigins:    s.CORSOrigins,
+		TrustedProxies: proxies,
+		RateLimit:      s.RateLimit,
+		Version:        currentVersion(),
+		Retention:      s.Retention,
+		PollMin:        s.PollMin,
+		PollMax:        s.PollMax,
 	})
 }
 
