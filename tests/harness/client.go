@@ -262,8 +262,8 @@ func (c *Client) PullAll(ctx context.Context, space string, first Pull) ([]Chang
 
 // prove compares the digest of the last page with all changes of a pull, where they are
 // all that there is.
-func (first Pull) prove(last Page, changes []Change) error {
-	if first.Cursor != "" || len(first.Collections) > 0 {
+func (p Pull) prove(last Page, changes []Change) error {
+	if p.Cursor != "" || len(p.Collections) > 0 {
 		return nil
 	}
 	held := make(map[[2]string]int64) // live documents
