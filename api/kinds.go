@@ -161,6 +161,16 @@ var kinds = map[models.Code]kind{
 		"With this edit the documents of the push have more than 4 MiB together.",
 		"Send it in another push.",
 	},
+	models.CodeSchemaViolation: {
+		http.StatusUnprocessableEntity, "Schema violation",
+		"The document, or what a patch makes of it, breaks the JSON Schema that this server has for its collection.",
+		"Correct what errors[] names, at most ten places at a time. A document from before the schema stays as it is until a patch or a put makes it fit.",
+	},
+	models.CodeValidationFailed: {
+		http.StatusUnprocessableEntity, "Validation failed",
+		"The application behind this server, which is asked about each edit, does not allow this one.",
+		"detail is what the application says. Sending the same again helps only if it changes its mind.",
+	},
 	models.CodePreconditionRequired: {
 		http.StatusPreconditionRequired, "Precondition required",
 		"The write says neither If-Match nor If-None-Match, so it could overwrite what its sender has not seen.",
@@ -206,7 +216,7 @@ var kinds = map[models.Code]kind{
 	},
 	models.CodeUnavailable: {
 		http.StatusServiceUnavailable, "Unavailable",
-		"The server can't do it now: its database is away or busy, or it is shutting down. Nothing was applied.",
+		"The server can't do it now: its database is away or busy, the application that it must ask does not answer, or it is shutting down. Nothing was applied.",
 		"Send the same again after Retry-After.",
 	},
 	models.CodeOutcomeUnknown: {

@@ -66,6 +66,9 @@ type EditError struct {
 	Detail string `json:"detail"`
 	// Pointer is a JSON Pointer (RFC 6901) into the edit, "" for the edit as a whole.
 	Pointer string `json:"pointer,omitempty"`
+	// Errors are the violations of CodeSchemaViolation, of which Detail and Pointer
+	// tell the first.
+	Errors []FieldError `json:"errors,omitempty"`
 }
 
 // EditResult is the fate of one edit, at the same place in the answer as the

@@ -21,6 +21,10 @@ type edit struct {
 
 	// problem is why the edit is rejected, whatever is stored.
 	problem *models.EditError
+	// against is the rule that the edit breaks. Unlike a problem it may be younger than
+	// the edit: one that was applied before is answered by its receipt, or its client
+	// would take back what everybody else has.
+	against *models.EditError
 }
 
 // newEdit checks one edit of a push.

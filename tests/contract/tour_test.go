@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +38,7 @@ func TestTour(t *testing.T) {
 		recorder := NewRecorder(load(t))
 		tour(t, recorder, store)
 		development(t, recorder, store)
+		rules(t, recorder, store)
 		nothingUnseen(t, recorder)
 	})
 }
@@ -544,6 +548,43 @@ func development(t *testing.T, recorder *Recorder, store harness.Store) {
 	}
 	for code := range recorder.spec.EditErrors {
 		g.get("200", "/problems/"+code)
+	}
+}
+
+// rules are what a server with rules of an application answers besides.
+func rules(t *testing.T, recorder *Recorder, store harness.Store) {
+	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct{ Edits []map[string]any }
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			t.Error(err)
+		}
+		rejected := []map[string]any{}
+		for _, e := range asked.Edits {
+			if e["id"] == "closed" {
+				rejected = append(rejected, map[string]any{"edit_id": e["edit_id"], "detail": "it is closed", "pointer": "/id"})
+			}
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"rejected": rejected})
+	}))
+	defer application.Close()
+	schemas := t.TempDir()
+	if err := os.WriteFile(filepath.Join(schemas, "notes.json"), []byte(`{"properties": {"n": {"type": "integer"}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := newGuide(t, recorder, harness.Start(t, harness.Options{
+		Store: store,
+		Args:  []string{"--schemas", schemas, "--validation-url", application.URL},
+		Env:   []string{"TIDEMARK_VALIDATION_SECRET=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
+	}))
+	g.push([]string{"applied", "rejected schema_violation", "rejected validation_failed"}, `{"client_id":"guide","edits":[
+		{"edit_id":"r1","op":"put","collection":"notes","id":"r1","base_version":0,"data":{"n":1}},
+		{"edit_id":"r2","op":"put","collection":"notes","id":"r2","base_version":0,"data":{"n":"1"}},
+		{"edit_id":"r3","op":"put","collection":"notes","id":"closed","base_version":0,"data":{"n":1}}]}`)
+	for method, body := range map[string]string{http.MethodPut: `{"n":1}`, http.MethodPatch: `{"n":1}`, http.MethodDelete: ""} {
+		g.ask("422 validation_failed", method, itemPath+"closed", headers{"If-Match: *"}, body)
+	}
+	for _, method := range []string{http.MethodPut, http.MethodPatch} {
+		g.ask("422 schema_violation", method, itemPath+"r1", headers{"If-Match: *"}, `{"n":1.5}`)
 	}
 }
 

@@ -142,12 +142,17 @@ type EditError struct {
 	// - `document_too_deep`: the document is nested deeper than 32
 	// - `push_too_large`: with this edit the documents of the push have more than 4 MiB; send it in another push
 	// - `edit_id_reused`: this client has used the `edit_id` for another edit
+	// - `schema_violation`: the document, or what a patch makes of it, breaks the JSON Schema of its collection; `errors` says where
+	// - `validation_failed`: the application does not allow the edit
 	Code string `json:"code"`
 
 	// Detail What is wrong, for a person.
 	Detail string `json:"detail"`
 
-	// Pointer JSON Pointer (RFC 6901) into the edit. Left out if the edit as a whole is meant.
+	// Errors Of `schema_violation`, what is wrong place by place, at most 10 places; `detail` and `pointer` are those of the first.
+	Errors *[]FieldError `json:"errors,omitempty"`
+
+	// Pointer JSON Pointer (RFC 6901) into the edit; of what a patch makes of a document, into the document behind `/data`. Left out if the edit as a whole is meant.
 	Pointer *string `json:"pointer,omitempty"`
 }
 
@@ -200,7 +205,7 @@ type FieldError struct {
 	// Detail What is wrong with it.
 	Detail string `json:"detail"`
 
-	// Pointer JSON Pointer (RFC 6901) into the body, or the name of a query parameter or header.
+	// Pointer JSON Pointer (RFC 6901) into the body, in a result into the edit, or the name of a query parameter or header.
 	Pointer string `json:"pointer"`
 }
 
@@ -331,6 +336,8 @@ type Problem struct {
 	// - `document_too_deep` (422): the document is nested deeper than 32
 	// - `edit_id_reused` (422): this client has used the `Idempotency-Key` for another write
 	// - `push_too_large` (422): the documents of the request have more than 4 MiB together
+	// - `schema_violation` (422): the document, or what a patch makes of it, breaks the JSON Schema of its collection; `errors` says where
+	// - `validation_failed` (422): the application does not allow the edit
 	// - `precondition_required` (428): the write says neither `If-Match` nor `If-None-Match`
 	// - `space_busy` (429): too many pushes are waiting for the space; try again after `Retry-After`
 	// - `presence_full` (429): as many clients are present in the space as there may be; try again after `Retry-After`
