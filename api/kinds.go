@@ -65,8 +65,8 @@ var kinds = map[models.Code]kind{
 	},
 	models.CodeForbidden: {
 		http.StatusForbidden, "Forbidden",
-		"The token may read this space but not write it.",
-		"Get a token whose claim spaces gives \"rw\". In development: the request's Host must be a loopback name.",
+		"The token may read this space but not write it, or it does not reach one of the collections asked for.",
+		"Get a token whose claim spaces gives \"rw\", or names the collections. In development: the request's Host must be a loopback name.",
 	},
 
 	models.CodeNotFound: {
@@ -81,7 +81,7 @@ var kinds = map[models.Code]kind{
 	},
 	models.CodeDocumentNotFound: {
 		http.StatusNotFound, "Document not found",
-		"There is no live document of that name; it never was, or it is deleted.",
+		"There is no live document of that name: it never was, or it is deleted, or the token does not reach its collection.",
 		"Create it with PUT and If-None-Match: *.",
 	},
 	models.CodeMethodNotAllowed: {
@@ -207,6 +207,12 @@ var kinds = map[models.Code]kind{
 		0, "Invalid edit",
 		"The edit contradicts itself: two of base_version, base_edit_id and force; data that is missing or out of place; or a base_edit_id of another document.",
 		"Correct the edit and send it under a new edit_id.",
+	},
+
+	models.CodeCollectionForbidden: {
+		0, "Collection forbidden",
+		"The token is narrowed to some collections of the space, and the edit is of another one. It is not told whether the edit was applied before.",
+		"Get a token whose claim spaces names the collection.",
 	},
 
 	models.CodeInternal: {

@@ -55,8 +55,11 @@ const (
 	CodeDocumentTooDeep   Code = "document_too_deep"
 	CodePushTooLarge      Code = "push_too_large"
 	CodeEditIDReused      Code = "edit_id_reused"
-	CodeSchemaViolation   Code = "schema_violation"
-	CodeValidationFailed  Code = "validation_failed"
+
+	// These are rules of the application, and of the token.
+	CodeSchemaViolation     Code = "schema_violation"
+	CodeValidationFailed    Code = "validation_failed"
+	CodeCollectionForbidden Code = "collection_forbidden"
 )
 
 // Cause says why a cursor expired.

@@ -47,6 +47,10 @@ type PushRequest struct {
 	Collections []string `json:"collections" validate:"dive,name"`
 	// Limit counts documents; 0 means DefaultPageChanges.
 	Limit int `json:"limit" validate:"min=0,max=1000"`
+
+	// Granted are the collections that the sender's token is narrowed to, nil if it is
+	// not. It is not a part of the body.
+	Granted []string `json:"-"`
 }
 
 // Status is the fate of one edit.

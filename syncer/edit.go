@@ -53,6 +53,15 @@ func checkName(e models.Edit) *models.EditError {
 	return nil
 }
 
+// collectionForbidden comes before everything else that could be said, also before a
+// receipt: the answer to a retry may show the document.
+func collectionForbidden() *models.EditError {
+	return &models.EditError{
+		Code: models.CodeCollectionForbidden, Pointer: "/collection",
+		Detail: "the token does not reach this collection",
+	}
+}
+
 func checkBase(e models.Edit) *models.EditError {
 	bases := 0
 	for _, given := range []bool{e.BaseVersion != nil, e.BaseEditID != "", e.Force} {

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/tidemark/tidemark/models"
@@ -27,6 +28,9 @@ func (e *Engine) Push(ctx context.Context, space, subject string, req *models.Pu
 	p.edits = make([]edit, len(req.Edits))
 	for i, one := range req.Edits {
 		p.edits[i] = newEdit(one)
+		if req.Granted != nil && !slices.Contains(req.Granted, one.Collection) {
+			p.edits[i].problem = collectionForbidden()
+		}
 	}
 	done, err := e.commit(ctx, p)
 	if err != nil {

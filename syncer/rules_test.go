@@ -192,3 +192,20 @@ func TestValidator(t *testing.T) {
 		t.Error("a push that nobody could judge was applied")
 	}
 }
+
+// What a token does not reach is refused before anything is looked at, a receipt too.
+func TestPush_granted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.push(put("e1", "d", version(0), `{"a":1}`), patchOf("e2", "d", after("e1"), `{"b":1}`))
+	v := &validator{}
+	e := w.ruled(noRude{}, v)
+	mine := put("e4", "x", version(0), `{}`)
+	mine.Collection = "mine"
+	req := edits(put("e1", "d", version(0), `{"a":1}`), put("e3", "d", version(9), `{}`), mine)
+	req.Granted = []string{"mine"}
+	wantResults(t, pushTo(t, e, req), "e1: rejected collection_forbidden", "e3: rejected collection_forbidden", "e4: applied at 2")
+	if len(v.asked) != 1 || len(v.asked[0].Edits) != 1 {
+		t.Errorf("asked %+v, want one edit", v.asked)
+	}
+}

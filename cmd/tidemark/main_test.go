@@ -176,7 +176,7 @@ func TestConfig_broker(t *testing.T) {
 
 func TestToken(t *testing.T) {
 	env := []string{"TIDEMARK_AUTH_SECRET=" + testSecret, "TIDEMARK_AUTH_AUDIENCE=tidemark"}
-	code, stdout, stderr := tidemark(t, env, "token", "--space", "team-42=rw", "--space", "news-*=r", "--subject", "alice", "--ttl", "1h")
+	code, stdout, stderr := tidemark(t, env, "token", "--space", "team-42=rw", "--space", "news-*=r", "--space", "shop=rw:carts,orders", "--subject", "alice", "--ttl", "1h")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
@@ -188,12 +188,14 @@ func TestToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Subject != "alice" || !p.CanWrite("team-42") || !p.CanRead("news-today") || p.CanWrite("news-today") {
+	if p.Subject != "alice" || !p.CanWrite("team-42") || !p.CanRead("news-today") || p.CanWrite("news-today") ||
+		!p.CanWrite("shop") || strings.Join(p.Collections("shop"), " ") != "carts orders" {
 		t.Errorf("%+v", p)
 	}
 	for name, args := range map[string][]string{
 		"too long":   {"token", "--space", "a=rw", "--subject", "x", "--ttl", "25h"},
 		"bad access": {"token", "--space", "a=w", "--subject", "x"},
+		"no list":    {"token", "--space", "a=rw:", "--subject", "x"},
 		"bad space":  {"token", "--space", "a b=r", "--subject", "x"},
 		"no space":   {"token", "--subject", "x"},
 		"no subject": {"token", "--space", "a=r"},

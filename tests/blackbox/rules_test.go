@@ -241,6 +241,44 @@ func awaitDocument(t *testing.T, client *harness.Client, space, id string) int64
 	return 0
 }
 
+// A token is narrowed from its making to what it is shown.
+func TestServe_narrowedToken(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, func(t *testing.T, store harness.Store) {
+		server := harness.Start(t, harness.Options{Store: store, Secret: harness.Secret})
+		client := func(access string) *harness.Client {
+			token, stderr, err := server.Run(t.Context(), "token", "--subject", "alice", "--space", "home="+access)
+			if err != nil {
+				t.Fatalf("%v: %s", err, stderr)
+			}
+			return server.Client(strings.TrimSpace(token))
+		}
+		wide, narrow := client("rw"), client("rw:notes,todos")
+		secret, todo := put("e1", "secret", 0, `{}`), put("e2", "todo", 0, `{}`)
+		todo.Collection = "todos"
+		mustPush(t, wide, "home", secret)
+		answer := wantFates(t, narrow, "home", harness.Push{Cursor: new(string), Edits: []harness.Edit{todo, forced("e3", "secret", `{"mine":true}`)}},
+			"e2 applied", "e3 rejected collection_forbidden /collection")
+		if len(answer.Changes) != 1 || answer.Changes[0].ID != "todo" {
+			t.Errorf("the page shows %+v", answer.Changes)
+		}
+		page, err := narrow.Pull(t.Context(), "home", harness.Pull{})
+		if err != nil || len(page.Changes) != 1 || page.Changes[0].ID != "todo" {
+			t.Errorf("shown %+v, %v", page.Changes, err)
+		}
+		var problem *harness.Problem
+		if _, err := narrow.Pull(t.Context(), "home", harness.Pull{Collections: []string{"c"}}); !errors.As(err, &problem) || problem.Code != "forbidden" {
+			t.Errorf("another collection: %v", err)
+		}
+		if _, err := client("rw:todos").Pull(t.Context(), "home", harness.Pull{Cursor: page.Cursor}); !errors.As(err, &problem) || problem.Cause != "filter" {
+			t.Errorf("a cursor of another token: %v", err)
+		}
+		if changes := pullAll(t, wide, "home", page.Version); len(changes) != 2 || string(changes["secret"].Data) != `{}` {
+			t.Errorf("the space holds %+v", changes)
+		}
+	})
+}
+
 func TestServe_validationURL(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, func(t *testing.T, store harness.Store) {

@@ -154,6 +154,7 @@ func tour(t *testing.T, recorder *Recorder, store harness.Store) {
 	g.client.Token = harness.Token(harness.Claims{"spaces": harness.Claims{"team-42": "r"}})
 	g.readOnly()
 	g.otherSpaces()
+	g.narrowed()
 	g.lastStreams(server)
 }
 
@@ -510,6 +511,23 @@ func (g *guide) readOnly() {
 	g.ask("403 forbidden", http.MethodPost, pushPath, nil, `{"client_id":"guide","edits":[]}`)
 	for method, body := range map[string]string{http.MethodPut: `{}`, http.MethodPatch: `{}`, http.MethodDelete: ""} {
 		g.ask("403 forbidden", method, itemPath+"i1", headers{"If-Match: *"}, body)
+	}
+}
+
+// narrowed is a token that reaches one collection.
+func (g *guide) narrowed() {
+	wide := g.client.Token
+	defer func() { g.client.Token = wide }()
+	g.client.Token = harness.Token(harness.Claims{"spaces": harness.Claims{"team-42": "rw:todos"}})
+	g.edit("rejected collection_forbidden", `{"edit_id":"f1","op":"put","collection":"notes","id":"n","base_version":0,"data":{}}`)
+	g.ask("403 forbidden", http.MethodPost, pushPath, nil, `{"client_id":"guide","cursor":"","collections":["notes"],"edits":[
+		{"edit_id":"f2","op":"put","collection":"todos","id":"n","base_version":0,"data":{}}]}`)
+	g.get("403 forbidden", pullPath+"?collections=notes")
+	g.get("403 forbidden", "/v1/spaces/team-42/stream?collections=notes")
+	g.get("403 forbidden", "/v1/stream?space=team-42&collections=notes")
+	g.get("404 document_not_found", itemPath+"i1")
+	for method, body := range map[string]string{http.MethodPut: `{}`, http.MethodPatch: `{}`, http.MethodDelete: ""} {
+		g.ask("404 document_not_found", method, itemPath+"i1", headers{"If-Match: *"}, body)
 	}
 }
 

@@ -142,6 +142,7 @@ type EditError struct {
 	// - `document_too_deep`: the document is nested deeper than 32
 	// - `push_too_large`: with this edit the documents of the push have more than 4 MiB; send it in another push
 	// - `edit_id_reused`: this client has used the `edit_id` for another edit
+	// - `collection_forbidden`: the token does not reach the collection
 	// - `schema_violation`: the document, or what a patch makes of it, breaks the JSON Schema of its collection; `errors` says where
 	// - `validation_failed`: the application does not allow the edit
 	Code string `json:"code"`
@@ -317,10 +318,10 @@ type Problem struct {
 	// - `invalid_collection` (400): the collection in the path does not have the form of a name
 	// - `invalid_space` (400): the space does not have the form of a space's name
 	// - `unauthenticated` (401): there is no token, or it is expired, forged or lacks what it needs
-	// - `forbidden` (403): the token may read this space but not write it
+	// - `forbidden` (403): the token may read this space but not write it, or it does not reach a collection that was asked for
 	// - `not_found` (404): there is nothing at this path
 	// - `space_not_found` (404): the token does not name this space
-	// - `document_not_found` (404): there is no live document of that name
+	// - `document_not_found` (404): there is no live document of that name, or the token does not reach its collection
 	// - `method_not_allowed` (405): the path exists, but not with this method; `Allow` names those it has
 	// - `request_timeout` (408): the body did not arrive in time; nothing was applied
 	// - `presence_taken` (409): another subject is present with this client_id
@@ -380,7 +381,7 @@ type PushRequest struct {
 	// ClientId Names the replica (a device, a tab's store). Stable as long as the replica lives; receipts belong to it.
 	ClientId string `json:"client_id"`
 
-	// Collections Filter of the pull, as in `GET …/changes`. Means nothing without `cursor`.
+	// Collections Filter of the pull, as in `GET …/changes`. Means nothing without `cursor`; the edits may be of other collections.
 	Collections *[]string `json:"collections,omitempty"`
 
 	// Cursor Pull from here in the same round trip; an empty string asks for a snapshot. Absent means no pull.
@@ -663,6 +664,7 @@ type PullChangesParams struct {
 
 	// Collections Only documents of these collections. Repeat the parameter; values separated by commas are
 	// accepted too. Order does not matter.
+	// Absent means all that the token reaches.
 	Collections *[]string `form:"collections,omitempty" json:"collections,omitempty"`
 
 	// MinVersion The newest version that a push answered to this client. The answer is not older than that.
@@ -736,6 +738,7 @@ type StreamChangesParams struct {
 
 	// Collections Only documents of these collections. Repeat the parameter; values separated by commas are
 	// accepted too. A cursor belongs to its filter.
+	// Absent means all that the token reaches.
 	Collections *[]string `form:"collections,omitempty" json:"collections,omitempty"`
 
 	// MinVersion The newest version that a push answered to this client. The answer is not older than that.
@@ -758,6 +761,7 @@ type StreamSpacesParams struct {
 
 	// Collections Only documents of these collections. Repeat the parameter; values separated by commas are
 	// accepted too. A cursor belongs to its filter.
+	// Absent means all that the token reaches.
 	Collections *[]string `form:"collections,omitempty" json:"collections,omitempty"`
 
 	// LastEventID The `id` of the last event, where it is newer than the URL. Empty means snapshots.
@@ -3692,6 +3696,11 @@ type PullChangesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// PullChangesResponse403Headers the declared response headers of an HTTP 403 response for PullChanges
+type PullChangesResponse403Headers struct {
+	WWWAuthenticate *string
+}
+
 // PullChangesResponse503Headers the declared response headers of an HTTP 503 response for PullChanges
 type PullChangesResponse503Headers struct {
 	RetryAfter *int32
@@ -3706,6 +3715,8 @@ type PullChangesResponse struct {
 	ApplicationproblemJSON400 *BadRequest
 	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationproblemJSON404 *SpaceNotFound
 	// ApplicationproblemJSON410 the response for an HTTP 410 `application/problem+json` response
@@ -3724,6 +3735,8 @@ type PullChangesResponse struct {
 	Headers304 *PullChangesResponse304Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *PullChangesResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *PullChangesResponse403Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *PullChangesResponse503Headers
 }
@@ -3787,7 +3800,7 @@ type DeleteItemResponse struct {
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *SpaceNotFound
+	ApplicationproblemJSON404 *DocumentNotFound
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
 	ApplicationproblemJSON412 *VersionConflict
 	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
@@ -3955,7 +3968,7 @@ type PatchItemResponse struct {
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *SpaceNotFound
+	ApplicationproblemJSON404 *DocumentNotFound
 	// ApplicationproblemJSON408 the response for an HTTP 408 `application/problem+json` response
 	ApplicationproblemJSON408 *RequestTimeout
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
@@ -4066,7 +4079,7 @@ type PutItemResponse struct {
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *SpaceNotFound
+	ApplicationproblemJSON404 *DocumentNotFound
 	// ApplicationproblemJSON408 the response for an HTTP 408 `application/problem+json` response
 	ApplicationproblemJSON408 *RequestTimeout
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
@@ -4435,6 +4448,11 @@ type StreamChangesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// StreamChangesResponse403Headers the declared response headers of an HTTP 403 response for StreamChanges
+type StreamChangesResponse403Headers struct {
+	WWWAuthenticate *string
+}
+
 // StreamChangesResponse429Headers the declared response headers of an HTTP 429 response for StreamChanges
 type StreamChangesResponse429Headers struct {
 	RetryAfter *int32
@@ -4452,6 +4470,8 @@ type StreamChangesResponse struct {
 	ApplicationproblemJSON400 *BadRequest
 	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationproblemJSON404 *SpaceNotFound
 	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
@@ -4468,6 +4488,8 @@ type StreamChangesResponse struct {
 	Headers200 *StreamChangesResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *StreamChangesResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *StreamChangesResponse403Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *StreamChangesResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -4575,6 +4597,11 @@ type StreamSpacesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// StreamSpacesResponse403Headers the declared response headers of an HTTP 403 response for StreamSpaces
+type StreamSpacesResponse403Headers struct {
+	WWWAuthenticate *string
+}
+
 // StreamSpacesResponse429Headers the declared response headers of an HTTP 429 response for StreamSpaces
 type StreamSpacesResponse429Headers struct {
 	RetryAfter *int32
@@ -4592,6 +4619,8 @@ type StreamSpacesResponse struct {
 	ApplicationproblemJSON400 *BadRequest
 	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationproblemJSON404 *SpaceNotFound
 	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
@@ -4608,6 +4637,8 @@ type StreamSpacesResponse struct {
 	Headers200 *StreamSpacesResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *StreamSpacesResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *StreamSpacesResponse403Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *StreamSpacesResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -5630,6 +5661,13 @@ func ParsePullChangesResponse(rsp *http.Response) (*PullChangesResponse, error) 
 		}
 		response.ApplicationproblemJSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest SpaceNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -5719,6 +5757,16 @@ func ParsePullChangesResponse(rsp *http.Response) (*PullChangesResponse, error) 
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers PullChangesResponse403Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers403 = &headers
 	case rsp.StatusCode == 503:
 		var headers PullChangesResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -5773,7 +5821,7 @@ func ParseDeleteItemResponse(rsp *http.Response) (*DeleteItemResponse, error) {
 		response.ApplicationproblemJSON403 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest SpaceNotFound
+		var dest DocumentNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -6057,7 +6105,7 @@ func ParsePatchItemResponse(rsp *http.Response) (*PatchItemResponse, error) {
 		response.ApplicationproblemJSON403 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest SpaceNotFound
+		var dest DocumentNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -6258,7 +6306,7 @@ func ParsePutItemResponse(rsp *http.Response) (*PutItemResponse, error) {
 		response.ApplicationproblemJSON403 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest SpaceNotFound
+		var dest DocumentNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -6983,6 +7031,13 @@ func ParseStreamChangesResponse(rsp *http.Response) (*StreamChangesResponse, err
 		}
 		response.ApplicationproblemJSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest SpaceNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7055,6 +7110,16 @@ func ParseStreamChangesResponse(rsp *http.Response) (*StreamChangesResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers StreamChangesResponse403Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers403 = &headers
 	case rsp.StatusCode == 429:
 		var headers StreamChangesResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -7216,6 +7281,13 @@ func ParseStreamSpacesResponse(rsp *http.Response) (*StreamSpacesResponse, error
 		}
 		response.ApplicationproblemJSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest SpaceNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7288,6 +7360,16 @@ func ParseStreamSpacesResponse(rsp *http.Response) (*StreamSpacesResponse, error
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers StreamSpacesResponse403Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers403 = &headers
 	case rsp.StatusCode == 429:
 		var headers StreamSpacesResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
