@@ -9,8 +9,9 @@ import (
 	"github.com/tidemark/tidemark/syncer/rules/webhook"
 )
 
-// maxValidationTimeout leaves the answer to the push the rest of a request's minute.
-const maxValidationTimeout = 30 * time.Second
+// maxValidationTimeout, with the times for a body and for a commit, stays below what an
+// answer may take as a whole.
+const maxValidationTimeout = 20 * time.Second
 
 func (s *Settings) checkRules() error {
 	switch {
