@@ -83,6 +83,10 @@ type EditError struct {
 	Code    string `json:"code"`
 	Detail  string `json:"detail"`
 	Pointer string `json:"pointer"`
+	Errors  []struct {
+		Pointer string `json:"pointer"`
+		Detail  string `json:"detail"`
+	} `json:"errors"`
 }
 
 // PushAnswer answers a push. Page is its zero value unless a cursor was sent.
