@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/fault"
 )
 
 // Push decides a batch of edits and returns one result per edit, in order. What
@@ -32,6 +33,7 @@ func (e *Engine) Push(ctx context.Context, space, subject string, req *models.Pu
 			p.edits[i].problem = collectionForbidden()
 		}
 	}
+	fault.Point(fault.PushParsed)
 	done, err := e.commit(ctx, p)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,9 @@ type commands struct {
 	Serve       serveCommand       `cmd:"" help:"Start the server."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema to a version."`
 	Epoch       epochCommand       `cmd:"" help:"Tell the database that it was put back."`
+	Verify      verifyCommand      `cmd:"" help:"Prove spaces by their rows: digests, versions, receipts. Exit code 1: there are faults."`
+	Gc          gcCommand          `cmd:"" help:"Forget now what is past its retention, as servers do every hour."`
+	Space       spaceCommand       `cmd:"" help:"Set what belongs to one space."`
 	Token       tokenCommand       `cmd:"" help:"Print a token signed with --auth-secret."`
 	Config      configCommand      `cmd:"" help:"Print the settings in force, secrets hidden."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running server whether it is ready."`

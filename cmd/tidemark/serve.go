@@ -17,6 +17,7 @@ import (
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/guard"
 	"github.com/tidemark/tidemark/syncer/presence"
 	"github.com/tidemark/tidemark/syncer/store"
 )
@@ -112,16 +113,22 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 }
 
 func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, log *slog.Logger) (*api.Server, error) {
+	proxies, err := s.trustedProxies()
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Options{
-		Engine:      engine,
-		Presence:    registry,
-		Verifier:    verifier,
-		Logger:      log,
-		CORSOrigins: s.CORSOrigins,
-		Version:     currentVersion(),
-		Retention:   s.Retention,
-		PollMin:     s.PollMin,
-		PollMax:     s.PollMax,
+		Engine:         engine,
+		Presence:       registry,
+		Verifier:       verifier,
+		Logger:         log,
+		CORSOrigins:    s.CORSOrigins,
+		TrustedProxies: proxies,
+		RateLimit:      s.RateLimit,
+		Version:        currentVersion(),
+		Retention:      s.Retention,
+		PollMin:        s.PollMin,
+		PollMax:        s.PollMax,
 	})
 }
 
@@ -181,9 +188,13 @@ func (n *node) run(ctx context.Context, stop func()) error {
 	defer parts.Wait() // the engine may be in a commit, and its database is closed next
 	defer end()
 	failed := make(chan error, 3)
-	parts.Go(func() { failed <- n.engine.Run(running) })
-	parts.Go(func() { failed <- n.registry.Run(running) })
-	parts.Go(func() { failed <- n.server.Serve(n.listener) })
+	for _, part := range []func() error{
+		func() error { return n.engine.Run(running) },
+		func() error { return n.registry.Run(running) },
+		func() error { return n.server.Serve(n.listener) },
+	} {
+		parts.Go(func() { failed <- guard.Call(part) }) // a part that can't go on ends the node, in order
+	}
 
 	var failure error
 	select {

@@ -155,7 +155,7 @@ func wantFates(t *testing.T, client *harness.Client, space string, push harness.
 	return answer
 }
 
-func patch(editID, id string, base int64, data string) harness.Edit {
+func patchOf(editID, id string, base int64, data string) harness.Edit {
 	e := put(editID, id, base, data)
 	e.Op = "patch"
 	return e
@@ -176,8 +176,8 @@ func TestServe_schemas(t *testing.T) {
 			put("e1", "d1", 0, `{"title":"Milk"}`),
 			put("e2", "d2", 0, `{"title":"Milk and bread"}`),
 			put("e3", "d3", 0, `{}`),
-			patch("e4", "old", old, `{"done":true}`),
-			patch("e5", "old", old, `{"title":"short","done":true}`),
+			patchOf("e4", "old", old, `{"done":true}`),
+			patchOf("e5", "old", old, `{"title":"short","done":true}`),
 			{EditID: "e6", Op: "put", Collection: "others", ID: "d", BaseVersion: harness.At(0), Data: []byte(`{}`)},
 		}},
 			"e1 applied",
@@ -193,7 +193,7 @@ func TestServe_schemas(t *testing.T) {
 		// It was applied when there was no such rule.
 		wantFates(t, client, "home", harness.Push{Edits: []harness.Edit{put("old", "old", 0, `{"title":"from before"}`)}}, "old applied replayed")
 		wantFates(t, client, "home", harness.Push{Atomic: true, Edits: []harness.Edit{
-			put("a1", "a1", 0, `{"title":"a"}`), patch("a2", "d1", answer.Version, `{"title":null}`),
+			put("a1", "a1", 0, `{"title":"a"}`), patchOf("a2", "d1", answer.Version, `{"title":null}`),
 		}}, "a1 skipped", "a2 rejected schema_violation /data")
 
 		found, err := client.Do(t.Context(), http.MethodPut, "/v1/spaces/home/documents/c/d1",
