@@ -54,6 +54,9 @@ func TestNarrowed_pull(t *testing.T) {
 	if got := seen(t, page.body); got != "c/public todos/todo" {
 		t.Errorf("shown %s", got)
 	}
+	if digest := page.member("digest") + page.member("count"); digest != "" {
+		t.Errorf("a digest of the whole space is told: %s", digest) // it changes with what is hidden
+	}
 	if got := seen(t, w.get(target+"?collections=todos").want(http.StatusOK, "").body); got != "todos/todo" {
 		t.Errorf("shown %s", got)
 	}
@@ -73,7 +76,11 @@ func TestNarrowed_pull(t *testing.T) {
 		}
 	}
 	w.token = all
-	whole := w.get(target).want(http.StatusOK, "").text("cursor")
+	page = w.get(target).want(http.StatusOK, "")
+	whole := page.text("cursor")
+	if page.member("digest") == "" {
+		t.Errorf("no digest: %s", page.body)
+	}
 	w.token = w.mint(map[string]string{"s1": "r:c,todos"})
 	w.get(target+"?cursor="+whole).want(http.StatusGone, models.CodeCursorExpired)
 	w.get("/v1/heads").want(http.StatusOK, "")
