@@ -61,6 +61,16 @@ func writable(c echo.Context) (string, error) {
 	return space, nil
 }
 
+// visible returns the collections of space that the request is shown if it asks for
+// some; none means all, both times.
+func visible(c echo.Context, space string, asked []string) ([]string, error) {
+	shown, ok := principal(c).Filter(space, asked)
+	if !ok {
+		return nil, models.Errorf(models.CodeForbidden, "The token does not reach all of these collections.")
+	}
+	return shown, nil
+}
+
 // query reads the query of a request. Parameters that are none of names are
 // errors: a filter that is misspelled must not bring everything.
 func query(c echo.Context, names ...string) (url.Values, error) {

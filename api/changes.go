@@ -51,7 +51,11 @@ func bindPull(c echo.Context) (space string, req syncer.PullRequest, err error) 
 		return "", req, err
 	}
 	wait, err := integer(q, "wait", 0, int64(models.MaxWait/time.Second))
+	if err != nil {
+		return "", req, err
+	}
 	req.Wait = time.Duration(wait) * time.Second
+	req.Collections, err = visible(c, space, req.Collections)
 	return space, req, err
 }
 

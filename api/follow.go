@@ -36,7 +36,7 @@ type stream struct {
 	line   logLine
 
 	several bool               // more than one space: each page tells its own
-	req     syncer.PullRequest // without the cursor
+	req     syncer.PullRequest // without what each follow has
 	follows []follow
 	watch   *syncer.Watch
 	present *presence.Watch
@@ -49,8 +49,9 @@ type stream struct {
 
 // follow is one space of a stream.
 type follow struct {
-	space  string
-	cursor string // up to here the client has seen it; "": nothing yet
+	space       string
+	collections []string // that are shown; empty: all
+	cursor      string   // up to here the client has seen it; "": nothing yet
 	// held is a page that moves the cursor and has nothing to show, as when all
 	// that changed is outside of the filter. It goes with the next heartbeat.
 	held *syncer.SharedPage
@@ -105,7 +106,7 @@ func (st *stream) detach(r *request) (err error) {
 		return err
 	}
 	st.server.streams.attach(st, st.out.conn)
-	st.line = lineOf(r)
+	st.line = st.server.lineOf(r)
 	r.detached = true
 	return nil
 }
@@ -215,12 +216,18 @@ func (st *stream) reasonToEnd(other string) string {
 	if st.who.Expired(time.Now()) {
 		return byeTokenExpired
 	}
-	for _, f := range st.follows {
-		if !st.who.CanRead(f.space) {
+	for i := range st.follows {
+		if !st.follows[i].allowed(st.who) {
 			return byeAccessLost
 		}
 	}
 	return other
+}
+
+// allowed reports whether who may have just what f shows.
+func (f *follow) allowed(who *auth.Principal) bool {
+	shown, ok := who.Filter(f.space, f.collections)
+	return ok && len(shown) == len(f.collections)
 }
 
 // look sends one page of each space that has news. Where there is more it makes
@@ -263,7 +270,7 @@ func (st *stream) look(ctx context.Context) error {
 // pull reads the next page of the i-th space.
 func (st *stream) pull(ctx context.Context, i int) (*syncer.SharedPage, error) {
 	req := st.req
-	req.Cursor = st.follows[i].cursor
+	req.Cursor, req.Collections = st.follows[i].cursor, st.follows[i].collections
 	return st.watch.Pull(ctx, i, req)
 }
 

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -137,9 +135,8 @@ func setErrorHeaders(h http.Header, e *models.Error) {
 		}
 	case models.CodeForbidden:
 		h.Set(echo.HeaderWWWAuthenticate, challenge("insufficient_scope"))
-	case models.CodeSpaceBusy, models.CodePresenceFull, models.CodeTooManyStreams, models.CodeUnavailable, models.CodeOutcomeUnknown:
-		seconds := math.Ceil(max(e.RetryAfter, time.Second).Seconds())
-		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(seconds)))
+	case models.CodeSpaceBusy, models.CodePresenceFull, models.CodeTooManyStreams, models.CodeRateLimited, models.CodeUnavailable, models.CodeOutcomeUnknown:
+		h.Set(echo.HeaderRetryAfter, strconv.Itoa(wholeSeconds(e.RetryAfter)))
 	case models.CodeVersionConflict:
 		if e.Current != nil {
 			h.Set("ETag", versionTag(e.Current.Version))

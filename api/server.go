@@ -3,6 +3,7 @@ package api
 import (
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -25,6 +26,9 @@ const (
 	idleTimeout   = 75 * time.Second
 )
 
+// headerSlop is how much more net/http reads of a request's head than it is told.
+const headerSlop = 4096
+
 // Options set a Server.
 type Options struct {
 	Engine *syncer.Engine
@@ -41,8 +45,17 @@ type Options struct {
 	Logger *slog.Logger // default: slog.Default()
 
 	// CORSOrigins are the origins, exactly as browsers send them, whose pages
-	// may call. Empty: none but the server's own.
+	// may call. Empty: none but the server's own. In development all loopback
+	// origins may.
 	CORSOrigins []string
+
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+
+	// RateLimit is how many requests a second each subject may send, and each
+	// address without a good token. 0: any number. It is for servers with tokens;
+	// in development everybody is the same subject.
+	RateLimit int
 
 	// What GET /v1/config tells.
 	Version          string
@@ -62,6 +75,7 @@ type Server struct {
 	gauges   http.Handler
 	packed   http.Handler // echo, behind compression
 
+	rates     *rates
 	streams   *streams
 	ticketKey ticketKey
 }
@@ -78,6 +92,10 @@ func New(opts Options) (*Server, error) {
 	if opts.Presence == nil {
 		opts.Presence = presence.New(nil, presence.Options{})
 	}
+	if opts.Verifier == nil {
+		opts.RateLimit = 0
+	}
+	rates := newRates(opts.RateLimit)
 	s := &Server{
 		opts:     opts,
 		engine:   opts.Engine,
@@ -86,7 +104,8 @@ func New(opts Options) (*Server, error) {
 		files:    files,
 		echo:     echo.New(),
 		access:   make(map[string]access),
-		gauges:   newMetrics(audits(opts.Engine)...),
+		gauges:   newMetrics(append(audits(opts.Engine), rates.refused)...),
+		rates:    rates,
 		streams:  newStreams(opts.Engine.Draining()),
 	}
 	s.echo.HTTPErrorHandler = s.writeError
@@ -139,7 +158,7 @@ func (s *Server) HTTPServer() *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    models.MaxHeaderBytes,
+		MaxHeaderBytes:    models.MaxHeaderBytes - headerSlop,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 }

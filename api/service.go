@@ -99,6 +99,7 @@ type serverLimits struct {
 	StreamSpaces       int   `json:"stream_spaces"`
 	StreamsPerSubject  int   `json:"streams_per_subject"`
 	StreamsPerNode     int   `json:"streams_per_node"`
+	RequestsPerS       int   `json:"requests_per_s"`
 }
 
 func (s *Server) config(c echo.Context) error {
@@ -136,6 +137,7 @@ func (s *Server) config(c echo.Context) error {
 			StreamSpaces:       models.MaxStreamSpaces,
 			StreamsPerSubject:  models.MaxStreamsPerSubject,
 			StreamsPerNode:     models.MaxStreamsPerNode,
+			RequestsPerS:       s.opts.RateLimit,
 		},
 		RetentionS: int64(s.opts.Retention / time.Second),
 		PollMinMS:  s.opts.PollMin.Milliseconds(),

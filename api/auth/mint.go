@@ -11,7 +11,7 @@ import (
 // Grant is what a new token says.
 type Grant struct {
 	Subject string
-	Spaces  map[string]string // a space or a pattern to "r" or "rw"
+	Spaces  map[string]string // a space or a pattern to "r" or "rw", or "rw:todos,comments"
 	TTL     time.Duration
 }
 

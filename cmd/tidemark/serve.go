@@ -43,6 +43,10 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	if err != nil {
 		return err
 	}
+	rules, err := s.rules()
+	if err != nil {
+		return err
+	}
 	var listen net.ListenConfig
 	listener, err := listen.Listen(ctx, "tcp", s.Listen)
 	if err != nil {
@@ -62,7 +66,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	defer func() { _ = closeBroker() }() // nobody is left to hear what it could not send
 
 	registry := presence.New(broker, presence.Options{})
-	engine := newEngine(s, database, broker, registry)
+	engine := newEngine(s, database, broker, registry, rules)
 	defer engine.Close()
 	server, err := newServer(s, engine, registry, verifier, log)
 	if err != nil {
@@ -95,28 +99,36 @@ func tuneCollector(tailMemory int) {
 	}
 }
 
-func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry) *syncer.Engine {
+func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules) *syncer.Engine {
 	return syncer.New(database, broker, syncer.Options{
 		PollMin:    s.PollMin,
 		PollMax:    s.PollMax,
 		Retention:  s.Retention,
 		Committers: committers(s.DatabaseURL),
 		TailMemory: s.TailMemory << 20,
+		Rules:      rules.documents,
+		Validator:  rules.edits,
 		OnPresence: registry.Receive,
 	})
 }
 
 func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, log *slog.Logger) (*api.Server, error) {
+	proxies, err := s.trustedProxies()
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Options{
-		Engine:      engine,
-		Presence:    registry,
-		Verifier:    verifier,
-		Logger:      log,
-		CORSOrigins: s.CORSOrigins,
-		Version:     currentVersion(),
-		Retention:   s.Retention,
-		PollMin:     s.PollMin,
-		PollMax:     s.PollMax,
+		Engine:         engine,
+		Presence:       registry,
+		Verifier:       verifier,
+		Logger:         log,
+		CORSOrigins:    s.CORSOrigins,
+		TrustedProxies: proxies,
+		RateLimit:      s.RateLimit,
+		Version:        currentVersion(),
+		Retention:      s.Retention,
+		PollMin:        s.PollMin,
+		PollMax:        s.PollMax,
 	})
 }
 
