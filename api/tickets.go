@@ -119,11 +119,9 @@ func (s *Server) giveTicket(c echo.Context, spaces []string) error {
 	}
 	who := principal(c)
 	t := ticket{Subject: who.Subject, Expires: time.Now().Add(ticketTTL).Unix()}
+	t.Spaces, t.Within = reach(who, spaces)
 	if !who.Expires.IsZero() {
 		t.Until = who.Expires.Unix()
-	}
-	for _, space := range spaces {
-		t.allow(space, who.Collections(space))
 	}
 	return c.JSON(http.StatusOK, struct {
 		Ticket     string `json:"ticket"`
@@ -163,17 +161,18 @@ func (s *Server) acceptTickets(c echo.Context) error {
 // holdsTicket reports whether the request brings a ticket, good or not.
 func holdsTicket(c echo.Context) bool { return c.Request().URL.Query().Has(ticketParameter) }
 
-// allow adds a space with the collections that may be read there, nil for all.
-func (t *ticket) allow(space string, collections []string) {
-	if collections == nil {
-		t.Spaces = append(t.Spaces, space)
-		return
+// reach sorts spaces by what who may read there, as a ticket has them.
+func reach(who *auth.Principal, spaces []string) (whole []string, within map[string][]string) {
+	within = make(map[string][]string)
+	for _, space := range spaces {
+		if collections := who.Collections(space); collections != nil {
+			list := strings.Join(collections, ",")
+			within[list] = append(within[list], space)
+		} else {
+			whole = append(whole, space)
+		}
 	}
-	if t.Within == nil {
-		t.Within = make(map[string][]string)
-	}
-	list := strings.Join(collections, ",")
-	t.Within[list] = append(t.Within[list], space)
+	return whole, within
 }
 
 // holder is who got t.

@@ -37,9 +37,9 @@ func (v *validator) Validate(_ context.Context, p Proposal) (map[string]*models.
 }
 
 // ruled is an engine on w with rules.
-func (w *world) ruled(rules Rules, v Validator) *Engine {
+func (w *world) ruled(v Validator) *Engine {
 	e := w.engine()
-	e.opts.Rules, e.opts.Validator = rules, v
+	e.opts.Rules, e.opts.Validator = noRude{}, v
 	return e
 }
 
@@ -59,7 +59,7 @@ func TestRules(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.push(put("e1", "old", version(0), `{"a":"rude"}`)) // from before there were rules
-	e := w.ruled(noRude{}, nil)
+	e := w.ruled(nil)
 
 	wantResults(t, pushTo(t, e, edits(
 		put("e2", "d", version(0), `{"a":"rude"}`),
@@ -98,22 +98,22 @@ func TestRules_receiptsComeFirst(t *testing.T) {
 	v := &validator{refused: map[string]*models.EditError{"e1": never, "e2": never, "e3": never}}
 
 	push.Edits = append(push.Edits, patchOf("e3", "d", after("e2"), `{"b":2}`))
-	wantResults(t, pushTo(t, w.ruled(noRude{}, v), push),
+	wantResults(t, pushTo(t, w.ruled(v), push),
 		"e1: applied at 1 replayed", "e2: applied at 1 replayed", "e3: rejected validation_failed")
 	// What is malformed was never applied, whatever its edit_id says.
 	push.Edits[0].Data = []byte(`{"a":1,"a":2}`)
-	wantResults(t, pushTo(t, w.ruled(noRude{}, v), push),
+	wantResults(t, pushTo(t, w.ruled(v), push),
 		"e1: rejected duplicate_key", "e2: applied at 1 replayed", "e3: rejected validation_failed")
 	// And a reused edit_id is told of as such.
 	push.Edits[0].Data = []byte(`{"a":"rude again"}`)
-	wantResults(t, pushTo(t, w.ruled(noRude{}, v), push),
+	wantResults(t, pushTo(t, w.ruled(v), push),
 		"e1: rejected edit_id_reused", "e2: applied at 1 replayed", "e3: rejected validation_failed")
 }
 
 func TestRules_ofOneDocument(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	e := w.ruled(noRude{}, nil)
+	e := w.ruled(nil)
 	_, _, err := e.Write(t.Context(), "s", "alice", DocumentWrite{
 		Op: models.OpPut, Collection: "c", ID: "d", Data: []byte(`{"a":"rude"}`), IfNoneMatch: true, ClientID: "rest",
 	})
@@ -161,7 +161,7 @@ func TestValidator(t *testing.T) {
 	w := newWorld(t)
 	no := &models.EditError{Code: models.CodeValidationFailed, Detail: "not on a Sunday", Pointer: "/data/day"}
 	v := &validator{refused: map[string]*models.EditError{"e2": no}}
-	e := w.ruled(noRude{}, v)
+	e := w.ruled(v)
 	good, refused, removal := put("e1", "d1", version(0), `{}`), put("e2", "d2", version(0), `{}`), deletion("e5", "d5", version(0))
 	wantResults(t, pushTo(t, e, edits(
 		good, refused,
@@ -199,7 +199,7 @@ func TestPush_granted(t *testing.T) {
 	w := newWorld(t)
 	w.push(put("e1", "d", version(0), `{"a":1}`), patchOf("e2", "d", after("e1"), `{"b":1}`))
 	v := &validator{}
-	e := w.ruled(noRude{}, v)
+	e := w.ruled(v)
 	mine := put("e4", "x", version(0), `{}`)
 	mine.Collection = "mine"
 	req := edits(put("e1", "d", version(0), `{"a":1}`), put("e3", "d", version(9), `{}`), mine)

@@ -142,10 +142,10 @@ func fates(answer harness.PushAnswer) []string {
 	return list
 }
 
-func wantFates(t *testing.T, client *harness.Client, space string, push harness.Push, want ...string) harness.PushAnswer {
+func wantFates(t *testing.T, client *harness.Client, push harness.Push, want ...string) harness.PushAnswer {
 	t.Helper()
 	push.ClientID = "c1"
-	answer, err := client.Push(t.Context(), space, push)
+	answer, err := client.Push(t.Context(), "home", push)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func wantFates(t *testing.T, client *harness.Client, space string, push harness.
 	return answer
 }
 
-func patched(editID, id string, base int64, data string) harness.Edit {
+func patchOf(editID, id string, base int64, data string) harness.Edit {
 	e := put(editID, id, base, data)
 	e.Op = "patch"
 	return e
@@ -172,12 +172,12 @@ func TestServe_schemas(t *testing.T) {
 		replaceSchema(t, folder, noteSchema)
 		server.Restart()
 
-		answer := wantFates(t, client, "home", harness.Push{Edits: []harness.Edit{
+		answer := wantFates(t, client, harness.Push{Edits: []harness.Edit{
 			put("e1", "d1", 0, `{"title":"Milk"}`),
 			put("e2", "d2", 0, `{"title":"Milk and bread"}`),
 			put("e3", "d3", 0, `{}`),
-			patched("e4", "old", old, `{"done":true}`),
-			patched("e5", "old", old, `{"title":"short","done":true}`),
+			patchOf("e4", "old", old, `{"done":true}`),
+			patchOf("e5", "old", old, `{"title":"short","done":true}`),
 			{EditID: "e6", Op: "put", Collection: "others", ID: "d", BaseVersion: harness.At(0), Data: []byte(`{}`)},
 		}},
 			"e1 applied",
@@ -191,9 +191,9 @@ func TestServe_schemas(t *testing.T) {
 			t.Errorf("errors %+v", places)
 		}
 		// It was applied when there was no such rule.
-		wantFates(t, client, "home", harness.Push{Edits: []harness.Edit{put("old", "old", 0, `{"title":"from before"}`)}}, "old applied replayed")
-		wantFates(t, client, "home", harness.Push{Atomic: true, Edits: []harness.Edit{
-			put("a1", "a1", 0, `{"title":"a"}`), patched("a2", "d1", answer.Version, `{"title":null}`),
+		wantFates(t, client, harness.Push{Edits: []harness.Edit{put("old", "old", 0, `{"title":"from before"}`)}}, "old applied replayed")
+		wantFates(t, client, harness.Push{Atomic: true, Edits: []harness.Edit{
+			put("a1", "a1", 0, `{"title":"a"}`), patchOf("a2", "d1", answer.Version, `{"title":null}`),
 		}}, "a1 skipped", "a2 rejected schema_violation /data")
 
 		found, err := client.Do(t.Context(), http.MethodPut, "/v1/spaces/home/documents/c/d1",
@@ -257,7 +257,7 @@ func TestServe_narrowedToken(t *testing.T) {
 		secret, todo := put("e1", "secret", 0, `{}`), put("e2", "todo", 0, `{}`)
 		todo.Collection = "todos"
 		mustPush(t, wide, "home", secret)
-		answer := wantFates(t, narrow, "home", harness.Push{Cursor: new(string), Edits: []harness.Edit{todo, forced("e3", "secret", `{"mine":true}`)}},
+		answer := wantFates(t, narrow, harness.Push{Cursor: new(string), Edits: []harness.Edit{todo, forced("e3", "secret", `{"mine":true}`)}},
 			"e2 applied", "e3 rejected collection_forbidden /collection")
 		if len(answer.Changes) != 1 || answer.Changes[0].ID != "todo" {
 			t.Errorf("the page shows %+v", answer.Changes)
@@ -286,7 +286,7 @@ func TestServe_validationURL(t *testing.T) {
 		server := harness.Start(t, app.settings(store, "20s"))
 		client := server.Client("")
 		app.refuses("e2")
-		wantFates(t, client, "home", harness.Push{Edits: []harness.Edit{
+		wantFates(t, client, harness.Push{Edits: []harness.Edit{
 			put("e1", "d1", 0, `{"title":"Milk"}`),
 			put("e2", "d2", 0, `{"title":"Bread"}`),
 			put("bad", "d3", 0, `{"a":1,"a":2}`),
@@ -299,11 +299,11 @@ func TestServe_validationURL(t *testing.T) {
 
 		// The answer was lost, and the application has changed its mind since.
 		app.refuses("e1", "e4")
-		wantFates(t, client, "home", harness.Push{Edits: []harness.Edit{put("e1", "d1", 0, `{"title":"Milk"}`), put("e4", "d4", 0, `{}`)}},
+		wantFates(t, client, harness.Push{Edits: []harness.Edit{put("e1", "d1", 0, `{"title":"Milk"}`), put("e4", "d4", 0, `{}`)}},
 			"e1 applied replayed", "e4 rejected validation_failed /data/title")
 		// And may change it again: nothing is remembered.
 		app.refuses()
-		wantFates(t, client, "home", harness.Push{Edits: []harness.Edit{put("e4", "d4", 0, `{}`)}}, "e4 applied")
+		wantFates(t, client, harness.Push{Edits: []harness.Edit{put("e4", "d4", 0, `{}`)}}, "e4 applied")
 
 		app.answers(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 		script(t, server.DatabaseURL(), `INSERT INTO inbox (space, collection, id, op, data) VALUES ('home', 'c', 'row', 'put', '{}');`)

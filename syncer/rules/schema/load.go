@@ -73,8 +73,7 @@ func compile(compiler *jsonschema.Compiler, name string) (*jsonschema.Schema, er
 	}
 	// A schema that refers to itself without going deeper fits nothing, and is found
 	// by trying only.
-	var invalid *jsonschema.ValidationError
-	if err := schema.Validate(map[string]any{}); errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*jsonschema.ValidationError](schema.Validate(map[string]any{})); ok {
 		for _, v := range collect(nil, invalid) {
 			if cycle, ok := v.kind.(*kind.RefCycle); ok {
 				return nil, errors.New(cycle.LocalizedString(english))

@@ -61,8 +61,7 @@ func (s *Schemas) Check(collection string, document []byte) *models.EditError {
 		return nil
 	}
 	e := &models.EditError{Code: models.CodeSchemaViolation, Detail: "the document breaks the schema of its collection", Pointer: "/data"}
-	var invalid *jsonschema.ValidationError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
 		e.Errors = report(invalid)
 		e.Detail, e.Pointer = e.Errors[0].Detail, e.Errors[0].Pointer
 	}
@@ -110,15 +109,18 @@ func collect(list []violation, e *jsonschema.ValidationError) []violation {
 
 // pointerTo is a JSON Pointer into an edit.
 func pointerTo(tokens []string) string {
-	pointer := "/data"
+	pointer := []byte("/data")
 	for _, token := range tokens {
-		pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(token)
+		pointer = append(pointer, '/')
+		pointer = append(pointer, escapes.Replace(token)...)
 		if len(pointer) > models.MaxKeyBytes {
 			return "/data" // a pointer longer than any name is no help to anybody
 		}
 	}
-	return pointer
+	return string(pointer)
 }
+
+var escapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 func cut(text string) string {
 	if len(text) <= maxDetailBytes {

@@ -50,7 +50,7 @@ const (
 	maxSecretBytes = 64
 )
 
-// ErrSecret: what New was given is no secret.
+// ErrSecret is the error of New for a secret that is none.
 var ErrSecret = fmt.Errorf("it must be %[1]s and base64 of %[2]d to %[3]d bytes (make one with: echo %[1]s$(openssl rand -base64 32))",
 	secretPrefix, minSecretBytes, maxSecretBytes)
 
