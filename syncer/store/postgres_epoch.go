@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -28,9 +29,13 @@ WHERE NOT EXISTS (
 ON CONFLICT (name) DO UPDATE
 SET value = excluded.value`
 
+const auditRotation = `
+INSERT INTO audit_log (at, actor, action, target, detail)
+VALUES ($1, $2, 'epoch_rotate', '', '')`
+
 // RotateEpoch makes a PostgreSQL another one, as far as epochs go: after it was put back
 // in a way that it can't notice. Error: ErrServersRun.
-func RotateEpoch(ctx context.Context, databaseURL string) error {
+func RotateEpoch(ctx context.Context, databaseURL, actor string) error {
 	config, err := pgxpool.ParseConfig(databaseURL) // which knows what is for a pool
 	if err != nil {
 		return fmt.Errorf("database URL: %w", err)
@@ -43,12 +48,18 @@ func RotateEpoch(ctx context.Context, databaseURL string) error {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	defer func() { _ = conn.Close(ctx) }() // it has done its work, or failed
-	done, err := conn.Exec(ctx, rotateEpoch, []byte(rand.Text()), servers)
-	switch {
-	case err != nil:
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, rotateEpoch, []byte(rand.Text()), servers)
+		if err == nil && done.RowsAffected() == 0 {
+			return ErrServersRun
+		}
+		if err == nil {
+			_, err = tx.Exec(ctx, auditRotation, time.Now().UnixMilli(), actor)
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrServersRun) {
 		return fmt.Errorf("rotate the epoch: %w", err)
-	case done.RowsAffected() == 0:
-		return ErrServersRun
 	}
-	return nil
+	return err
 }
