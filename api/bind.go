@@ -41,12 +41,25 @@ func readable(c echo.Context) (string, error) {
 // told, not even whether that could be one.
 func mayRead(c echo.Context, space string) error {
 	if !principal(c).CanRead(space) {
-		return models.Errorf(models.CodeSpaceNotFound, "There is no such space, or the token does not name it.")
+		return noSpace()
 	}
 	if !models.ValidSpace(space) {
 		return models.Errorf(models.CodeInvalidSpace, "A space has 1 to 63 letters, digits, dots, underscores and dashes, and begins with a letter or digit.")
 	}
 	return nil
+}
+
+func noSpace() error {
+	return models.Errorf(models.CodeSpaceNotFound, "There is no such space, or the token does not name it.")
+}
+
+// mayStillRead is for what has taken time: the sender's rights may be others by now.
+func (s *Server) mayStillRead(c echo.Context, space string) error {
+	now, err := s.renew(principal(c))
+	if err == nil && !now.CanRead(space) {
+		err = noSpace()
+	}
+	return err
 }
 
 // writable returns the space of the request, if its sender may change it.

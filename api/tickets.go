@@ -33,6 +33,8 @@ type ticket struct {
 	Spaces  []string `json:"spaces"`
 	Expires int64    `json:"exp"`             // the ticket, in seconds of Unix time
 	Until   int64    `json:"until,omitempty"` // the token that it was got for; the stream ends then
+	// Origin is that token. When it is revoked, so is the ticket.
+	auth.Origin
 }
 
 var ticketEncoding = base64.RawURLEncoding.Strict()
@@ -114,7 +116,7 @@ func (s *Server) giveTicket(c echo.Context, spaces []string) error {
 		return err
 	}
 	who := principal(c)
-	t := ticket{Subject: who.Subject, Spaces: spaces, Expires: time.Now().Add(ticketTTL).Unix()}
+	t := ticket{Subject: who.Subject, Spaces: spaces, Expires: time.Now().Add(ticketTTL).Unix(), Origin: who.Origin}
 	if !who.Expires.IsZero() {
 		t.Until = who.Expires.Unix()
 	}
@@ -149,7 +151,11 @@ func (s *Server) acceptTickets(c echo.Context) error {
 	case time.Now().Unix() >= t.Expires:
 		return models.Errorf(models.CodeUnauthenticated, "The ticket is expired; get a new one for each stream.")
 	}
-	setPrincipal(c, t.holder())
+	holder := t.holder()
+	if _, err := s.renew(holder); err != nil {
+		return err
+	}
+	setPrincipal(c, holder)
 	return nil
 }
 
@@ -162,5 +168,7 @@ func (t ticket) holder() *auth.Principal {
 	if t.Until != 0 {
 		until = time.Unix(t.Until, 0)
 	}
-	return auth.NewReader(t.Subject, t.Spaces, until)
+	p := auth.NewReader(t.Subject, t.Spaces, until)
+	p.Origin = t.Origin
+	return p
 }

@@ -22,6 +22,9 @@ type commands struct {
 	Serve       serveCommand       `cmd:"" help:"Start the server."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema to a version."`
 	Epoch       epochCommand       `cmd:"" help:"Tell the database that it was put back."`
+	Key         keyCommand         `cmd:"" help:"API keys for servers: make, list and revoke them."`
+	Revoke      revokeCommand      `cmd:"" help:"Take back tokens before they expire; every node knows within 5 seconds."`
+	Audit       auditCommand       `cmd:"" help:"Print who has made or revoked what, the newest first."`
 	Token       tokenCommand       `cmd:"" help:"Print a token signed with --auth-secret."`
 	Config      configCommand      `cmd:"" help:"Print the settings in force, secrets hidden."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running server whether it is ready."`

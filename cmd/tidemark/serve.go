@@ -53,6 +53,10 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 		return err
 	}
 	defer closeDatabase()
+	directory, err := openDirectory(ctx, s, database, verifier, log)
+	if err != nil {
+		return err
+	}
 
 	broker, closeBroker, err := openBroker(ctx, s, log)
 	if err != nil {
@@ -69,7 +73,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	}
 	defer server.Wait() // for streams, which end when the engine drains
 	greet(out.stdout, s, "http://"+listener.Addr().String())
-	n := node{engine: engine, registry: registry, server: server.HTTPServer(), listener: api.Listener(listener), log: log}
+	n := node{engine: engine, registry: registry, directory: directory, server: server.HTTPServer(), listener: api.Listener(listener), log: log}
 	return n.run(ctx, stop)
 }
 
@@ -103,6 +107,18 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 		TailMemory: s.TailMemory << 20,
 		OnPresence: registry.Receive,
 	})
+}
+
+// openDirectory returns what knows API keys and revocations, nil in development.
+func openDirectory(ctx context.Context, s *Settings, database *store.Store, verifier *auth.Verifier, log *slog.Logger) (*auth.Directory, error) {
+	if verifier == nil {
+		return nil, nil
+	}
+	directory, err := auth.OpenDirectory(ctx, database, auth.DirectoryOptions{MaxTTL: s.AuthMaxTTL, Logger: log})
+	if err == nil {
+		verifier.Consult(directory)
+	}
+	return directory, err
 }
 
 func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, log *slog.Logger) (*api.Server, error) {
@@ -158,11 +174,12 @@ func migrate(ctx context.Context, databaseURL string) error {
 
 // node is what runs.
 type node struct {
-	engine   *syncer.Engine
-	registry *presence.Registry
-	server   *http.Server
-	listener net.Listener
-	log      *slog.Logger
+	engine    *syncer.Engine
+	registry  *presence.Registry
+	directory *auth.Directory // nil in development
+	server    *http.Server
+	listener  net.Listener
+	log       *slog.Logger
 }
 
 // run runs until ctx ends or a part of the node fails, then lets what is running
@@ -174,7 +191,10 @@ func (n *node) run(ctx context.Context, stop func()) error {
 	var parts sync.WaitGroup
 	defer parts.Wait() // the engine may be in a commit, and its database is closed next
 	defer end()
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
+	if n.directory != nil {
+		parts.Go(func() { failed <- n.directory.Run(running) })
+	}
 	parts.Go(func() { failed <- n.engine.Run(running) })
 	parts.Go(func() { failed <- n.registry.Run(running) })
 	parts.Go(func() { failed <- n.server.Serve(n.listener) })
