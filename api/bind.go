@@ -40,6 +40,9 @@ func readable(c echo.Context) (string, error) {
 // mayRead looks at the token first: of a space that it does not name nothing is
 // told, not even whether that could be one.
 func mayRead(c echo.Context, space string) error {
+	if r, ok := c.(*request); ok {
+		r.space = space
+	}
 	if !principal(c).CanRead(space) {
 		return noSpace()
 	}

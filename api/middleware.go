@@ -61,6 +61,7 @@ type request struct {
 	id        [1]string // as the header that has it
 	began     time.Time
 	principal *auth.Principal // nil: not found out
+	space     string          // the last one that the sender's rights were asked for
 	// detached: a stream has taken the connection, and logs its own end.
 	detached bool
 }

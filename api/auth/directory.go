@@ -16,9 +16,10 @@ const (
 	// staleAfter is how old may be what a node knows of keys and revocations, counted
 	// from when it began to read that. So long at most a revocation is not seen.
 	staleAfter = 5 * time.Second
-	// lookEvery leaves time for a second try.
+	// A look that fails or hangs leaves time for another.
 	lookEvery   = 2 * time.Second
 	lookTimeout = 2 * time.Second
+	retryEvery  = 500 * time.Millisecond
 
 	cleanEvery = 10 * time.Minute
 	// cleanTimeout is short because looking waits for it.
@@ -53,6 +54,7 @@ type Directory struct {
 	maxTTL  time.Duration
 	log     *slog.Logger
 	current atomic.Pointer[edition]
+	failure error // of the last look; nobody but who looks reads it
 }
 
 // edition is what a Directory knew at a time. Nobody changes it.
@@ -92,7 +94,7 @@ func OpenDirectory(ctx context.Context, source Source, opts DirectoryOptions) (*
 
 // Run follows the source until ctx ends.
 func (d *Directory) Run(ctx context.Context) error {
-	look, clean := time.NewTicker(lookEvery), time.NewTicker(cleanEvery)
+	look, clean := time.NewTimer(lookEvery), time.NewTicker(cleanEvery)
 	defer look.Stop()
 	defer clean.Stop()
 	for {
@@ -101,32 +103,51 @@ func (d *Directory) Run(ctx context.Context) error {
 			return nil
 		case <-look.C:
 			d.look(ctx)
+			look.Reset(d.pause())
 		case <-clean.C:
 			d.clean(ctx)
 		}
 	}
 }
 
-// look reads anew, and gives up what is known when that has become too old.
+// look reads anew.
 func (d *Directory) look(ctx context.Context) {
+	d.giveUp(ctx)
 	now := d.current.Load()
 	timeout := lookTimeout
-	if left := time.Until(now.began.Add(staleAfter)); !now.stale && left > 0 {
-		timeout = min(timeout, left)
+	if !now.stale {
+		timeout = min(timeout, time.Until(now.began.Add(staleAfter)))
 	}
 	reading, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := d.read(reading)
-	switch {
-	case err == nil && now.stale:
+	if d.failure = d.read(reading); d.failure == nil && now.stale {
 		d.log.InfoContext(ctx, "keys and revocations are read again")
-	case err == nil || ctx.Err() != nil || now.stale:
-	case time.Since(now.began) >= staleAfter:
-		d.log.WarnContext(ctx, "keys and revocations can't be read: nobody is let in", "error", err)
-		d.replace(now, &edition{entries: now.entries, began: now.began, stale: true})
-	default:
-		d.log.DebugContext(ctx, "keys and revocations not read", "error", err)
 	}
+	d.giveUp(ctx)
+}
+
+// giveUp forgets what is known once it is too old, and wakes those to whom nobody
+// would say so.
+func (d *Directory) giveUp(ctx context.Context) {
+	now := d.current.Load()
+	if now.stale || time.Since(now.began) < staleAfter || ctx.Err() != nil {
+		return
+	}
+	d.log.WarnContext(ctx, "keys and revocations can't be read: nobody is let in", "error", d.failure)
+	d.replace(now, &edition{entries: now.entries, began: now.began, stale: true})
+}
+
+// pause is the time to the next look, which comes no later than what is known becomes
+// too old.
+func (d *Directory) pause() time.Duration {
+	now := d.current.Load()
+	switch {
+	case d.failure == nil:
+		return time.Until(now.began.Add(lookEvery)) // reading may have taken long
+	case now.stale:
+		return retryEvery
+	}
+	return min(retryEvery, time.Until(now.began.Add(staleAfter)))
 }
 
 // read makes the next edition. Only one goroutine does so at a time.
@@ -227,7 +248,7 @@ func RevocationTTL(maxTTL time.Duration) time.Duration { return maxTTL + 2*leewa
 // changed returns a channel that is closed when something else is known.
 func (d *Directory) changed() <-chan struct{} { return d.current.Load().replaced }
 
-// read returns what is known now. Error: CodeUnavailable.
+// known returns what is known now. Error: CodeUnavailable.
 func (d *Directory) known(now time.Time) (*edition, error) {
 	e := d.current.Load()
 	if e.stale || now.Sub(e.began) >= staleAfter {
