@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,6 +126,63 @@ func TestDevelopment_onlyForLoopbackNames(t *testing.T) {
 	}
 }
 
+// Pages of other sites must not write, nor have anything done for them, also by what
+// browsers send without asking first.
+func TestDevelopment_onlyForKnownPages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, development, func(o *Options) { o.CORSOrigins = []string{"https://app.example"} })
+	w.token = ""
+	const at = "/v1/spaces/any/documents/c/"
+	for origin, ok := range map[string]bool{
+		"http://localhost:8080": true, "http://127.0.0.1:8080": true, "http://[::1]:8080": true, "http://localhost": true,
+		"http://localhost:5173": true, "https://localhost:3000": true, "https://app.example": true,
+		"https://evil.example": false, "http://app.example": false, "https://app.example:8443": false, "null": false, "": false,
+		"http://localhost.evil.example": false, "http://127.0.0.1.evil.example": false, "http://localhost@evil.example": false,
+		"http://localhost:80@evil.example": false, "http://192.168.0.1:8080": false, "http://0.0.0.0:8080": false,
+		"file://localhost": false, "chrome-extension://localhost": false, "localhost:8080": false, "http://localhost:8080/": false,
+	} {
+		w.get("/v1/spaces/any/changes", "Origin", origin).
+			wantHeader("Access-Control-Allow-Origin", map[bool]string{true: origin}[ok]).
+			want(map[bool]int{true: 200, false: 403}[ok], map[bool]models.Code{false: models.CodeForbidden}[ok])
+		// A form or a beacon: no preflight.
+		beacon := w.ask(http.MethodPost, "/v1/spaces/any/push", pushOf(put), "Origin", origin, "Content-Type", "text/plain")
+		if ok {
+			beacon.want(http.StatusUnsupportedMediaType, models.CodeUnsupportedMedia)
+		} else {
+			beacon.want(http.StatusForbidden, models.CodeForbidden)
+		}
+		preflight := w.ask(http.MethodOptions, at+"d", "", "Origin", origin, "Access-Control-Request-Method", "PUT")
+		if allowed := preflight.header.Get("Access-Control-Allow-Methods") != ""; allowed != ok {
+			t.Errorf("%s may send a PUT: %v", origin, allowed)
+		}
+	}
+	w.get(at+"t1").want(http.StatusNotFound, models.CodeDocumentNotFound) // none of that was written
+	w.get("/v1/spaces/any/changes", "Origin", "http://localhost", "Origin", "https://evil.example").want(http.StatusForbidden, models.CodeForbidden)
+	// EventSource, whose answer would go on.
+	w.get("/v1/spaces/any/stream", "Origin", "https://evil.example").want(http.StatusForbidden, models.CodeForbidden)
+
+	for _, test := range []struct {
+		site, dest string
+		status     int
+	}{
+		{"cross-site", "script", 403},
+		{"cross-site", "image", 403},
+		{"cross-site", "empty", 403},
+		{"cross-site", "iframe", 403},
+		{"cross-site", "", 403},
+		{"cross-site", "document", 200}, // a link
+		{"same-site", "script", 200},    // another port of this machine
+		{"same-origin", "script", 200},
+		{"none", "document", 200},
+	} {
+		if got := w.get("/v1/spaces/any/changes", "Sec-Fetch-Site", test.site, "Sec-Fetch-Dest", test.dest); got.status != test.status {
+			t.Errorf("%s %s: %d, want %d", test.site, test.dest, got.status, test.status)
+		}
+	}
+	// From http://localhost to http://127.0.0.1 is cross-site too; the Origin says who it is.
+	w.get("/v1/spaces/any/changes", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "empty", "Origin", "http://localhost:5173").want(http.StatusOK, "")
+}
+
 func TestCORS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *Options) { o.CORSOrigins = []string{"https://app.example", "http://localhost:5173"} })
@@ -139,16 +197,36 @@ func TestCORS(t *testing.T) {
 			t.Errorf("%s is not allowed", name)
 		}
 	}
-	for _, origin := range []string{"https://evil.example", "https://app.example.evil.example", "http://app.example", "null", "https://APP.example"} {
-		w.ask(http.MethodOptions, target, "", "Origin", origin, "Access-Control-Request-Method", "POST").
-			wantHeader("Access-Control-Allow-Origin", "")
+	for _, origin := range []string{"https://evil.example", "https://app.example.evil.example", "http://app.example", "null", "https://APP.example", "https://app.example:443", "https://app.example/", "http://localhost", "*", ""} {
+		refused := w.ask(http.MethodOptions, target, "", "Origin", origin, "Access-Control-Request-Method", "POST", "Authorization", "")
+		for name := range refused.header {
+			if strings.HasPrefix(name, "Access-Control-") {
+				t.Errorf("a preflight of %s is answered with %s", origin, name)
+			}
+		}
+		if refused.status != http.StatusNoContent || !strings.Contains(refused.header.Get("Vary"), "Origin") && !slices.Contains(refused.header.Values("Vary"), "Origin") {
+			t.Errorf("a preflight of %s: %d, Vary: %q", origin, refused.status, refused.header.Values("Vary"))
+		}
 		w.get("/v1/spaces/s1/changes", "Origin", origin).want(http.StatusOK, "").wantHeader("Access-Control-Allow-Origin", "")
 	}
 	got := w.get("/v1/spaces/s1/changes", "Origin", "http://localhost:5173").want(http.StatusOK, "").
 		wantHeader("Access-Control-Allow-Origin", "http://localhost:5173").
-		wantHeader("Access-Control-Expose-Headers", "ETag,Location,Retry-After,X-Request-Id")
+		wantHeader("Access-Control-Expose-Headers", "ETag,Location,RateLimit,RateLimit-Policy,Retry-After,X-Request-Id")
+	got.wantHeader("Access-Control-Allow-Credentials", "")
 	if vary := strings.Join(got.header.Values("Vary"), ","); !strings.Contains(vary, "Origin") || !strings.Contains(vary, "Authorization") {
 		t.Errorf("Vary: %s", vary)
+	}
+	// A cache must not give one origin's answer, or that to no page, to another.
+	for _, origin := range []string{"https://app.example", "https://evil.example", ""} {
+		if vary := strings.Join(w.get("/tidemark.js", "Origin", origin).header.Values("Vary"), ","); !strings.Contains(vary, "Origin") {
+			t.Errorf("Vary for %q: %s", origin, vary)
+		}
+	}
+	// A method for which there is no safelist.
+	for _, method := range []string{"PUT", "PATCH", "DELETE"} {
+		if !strings.Contains(preflight.header.Get("Access-Control-Allow-Methods"), method) {
+			t.Errorf("%s is not allowed", method)
+		}
 	}
 	// Errors can be read too: a page must see why.
 	w.token = ""

@@ -145,6 +145,73 @@ func TestDeadline_headers(t *testing.T) {
 	})
 }
 
+// Headers that go on coming, a byte a second, have no more time.
+func TestDeadline_slowHeaders(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, dial func() net.Conn) {
+		c := dial()
+		defer c.Close()
+		start := time.Now()
+		send(t, c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+		for range time.Tick(time.Second) {
+			if _, err := c.Write([]byte("x")); err != nil {
+				break
+			}
+		}
+		if took := time.Since(start); took < headerTimeout || took > headerTimeout+time.Second {
+			t.Errorf("the connection was there for %s", took)
+		}
+	})
+}
+
+// A connection on which nothing is asked is closed: early if nothing ever was.
+func TestDeadline_idle(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, dial func() net.Conn) {
+		silent := dial()
+		defer silent.Close()
+		start := time.Now()
+		if _, err := io.ReadAll(silent); err != nil || time.Since(start) != headerTimeout {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+		c := dial()
+		defer c.Close()
+		r := bufio.NewReader(c)
+		send(t, c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if status, _, _ := receive(t, r, time.Now()); status != http.StatusOK {
+			t.Fatalf("%d", status)
+		}
+		start = time.Now()
+		if _, err := r.ReadByte(); err != io.EOF || time.Since(start) != idleTimeout {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+	})
+}
+
+// Who does not read an answer keeps the connection no longer than that.
+func TestDeadline_unreadAnswer(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, dial func() net.Conn) {
+		c := dial()
+		defer c.Close()
+		start := time.Now()
+		send(t, c, "GET /assets/scalar.js HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		gone := make(chan struct{})
+		go func() { // nothing is read, so only a write can see the connection close
+			defer close(gone)
+			for range time.Tick(time.Second) {
+				if _, err := c.Write([]byte("x")); err != nil {
+					return
+				}
+			}
+		}()
+		<-gone
+		if took := time.Since(start); took < writeTimeout || took > writeTimeout+time.Second {
+			t.Errorf("the connection was there for %s", took)
+		}
+	})
+}
+
 // A long poll lasts longer than a body may, on a connection that has just
 // brought a body, and it is not ended by the deadline of that.
 func TestDeadline_longPoll(t *testing.T) {

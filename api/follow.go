@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -16,6 +14,7 @@ import (
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/guard"
 	"github.com/tidemark/tidemark/syncer/presence"
 )
 
@@ -96,7 +95,7 @@ func (st *stream) start(r *request) error {
 		return err
 	}
 	detached = true
-	go st.run()
+	go guard.Do(context.Background(), st.server.log, "a stream", st.run)
 	return nil
 }
 
@@ -107,7 +106,7 @@ func (st *stream) detach(r *request) (err error) {
 		return err
 	}
 	st.server.streams.attach(st, st.out.conn)
-	st.line = lineOf(r)
+	st.line = st.server.lineOf(r)
 	r.detached = true
 	return nil
 }
@@ -123,25 +122,32 @@ func (st *stream) stop() {
 func (st *stream) run() {
 	defer st.stop()
 	ctx, gone := context.WithCancel(context.Background())
-	go st.out.awaitEnd(gone)
-	err := st.flow(ctx)
-	if ctx.Err() == nil {
-		err = st.part(ctx, err)
-	}
+	defer func() { _ = st.out.conn.Close() }() // ends awaitEnd, also after a panic
+	go guard.Do(ctx, st.server.log, "the end of a stream", func() { st.out.awaitEnd(gone) })
+	err := st.live(ctx)
 	st.out.end(errors.Is(err, errCut))
 	<-ctx.Done() // awaitEnd has seen the connection close
 	st.line.write(ctx, st.server.log, slog.LevelInfo, http.StatusOK, st.out.sent)
 }
 
+// live is flow and part.
+func (st *stream) live(ctx context.Context) error {
+	err := guard.Call(func() error {
+		err := st.flow(ctx)
+		if ctx.Err() == nil {
+			err = st.part(ctx, err)
+		}
+		return err
+	})
+	if guard.Is(err) {
+		st.server.logCause(ctx, internal(err), st.line.id, st.line.method, st.line.route)
+		return errCut // perhaps in the middle of an event
+	}
+	return err
+}
+
 // flow sends what there is, and then what comes, until the stream ends.
 func (st *stream) flow(ctx context.Context) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			bug := internal(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
-			st.server.logCause(ctx, bug, st.line.id, st.line.method, st.line.route)
-			err = errCut // perhaps in the middle of an event
-		}
-	}()
 	silence := time.NewTimer(heartbeatEvery)
 	defer silence.Stop()
 	end := time.NewTimer(st.lifetime())

@@ -65,8 +65,8 @@ var kinds = map[models.Code]kind{
 	},
 	models.CodeForbidden: {
 		http.StatusForbidden, "Forbidden",
-		"The token may read this space but not write it.",
-		"Get a token whose claim spaces gives \"rw\". In development: the request's Host must be a loopback name.",
+		"The token may read this space but not write it. Or, without auth: the request is for another host's name than localhost, or was sent by a page of another site.",
+		"Get a token whose claim spaces gives \"rw\". Without auth: ask for localhost or 127.0.0.1, from a page of http://localhost on any port, or name the page's origin in --cors-origins. Files opened from disk have no origin that could be named: serve them.",
 	},
 
 	models.CodeNotFound: {
@@ -175,6 +175,12 @@ var kinds = map[models.Code]kind{
 		http.StatusTooManyRequests, "Too many streams",
 		"This subject has 20 streams open on this node.",
 		"Close streams that nobody looks at; watch several spaces on one with GET /v1/stream. Poll meanwhile.",
+	},
+
+	models.CodeRateLimited: {
+		http.StatusTooManyRequests, "Rate limited",
+		"This subject, or without a good token this address, sends more requests a second than limits.requests_per_s in GET /v1/config. Nothing was changed.",
+		"Send the same again after Retry-After. Wait poll_after_ms between pulls, or use a long poll or a stream; put more edits into one push, and many spaces into one request for heads.",
 	},
 
 	models.CodePresenceFull: {

@@ -8,8 +8,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"regexp"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 // middleware is what every request goes through, from the outside in. It runs
@@ -29,28 +31,38 @@ import (
 // then; so what needs no handler is a step.
 func (s *Server) middleware() []echo.MiddlewareFunc {
 	list := []echo.MiddlewareFunc{s.enclose}
-	if len(s.opts.CORSOrigins) > 0 {
+	if s.development() || len(s.opts.CORSOrigins) > 0 {
 		list = append(list, s.cors())
 	}
 	if s.development() {
-		return append(list, before(loopbackOnly, s.acceptTickets))
+		return append(list, before(loopbackOnly, s.knownPagesOnly, s.acceptTickets))
 	}
-	return append(list, before(s.acceptTickets, s.authenticate))
+	return append(list, before(s.rated(s.acceptTickets, s.authenticate)))
 }
 
 // A step is done before the handler; its error ends the request.
 type step func(echo.Context) error
 
 func before(steps ...step) echo.MiddlewareFunc {
+	do := sequence(steps)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			for _, do := range steps {
-				if err := do(c); err != nil {
-					return err
-				}
+			if err := do(c); err != nil {
+				return err
 			}
 			return next(c)
 		}
+	}
+}
+
+func sequence(steps []step) step {
+	return func(c echo.Context) error {
+		for _, do := range steps {
+			if err := do(c); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 }
 
@@ -111,7 +123,7 @@ func run(next echo.HandlerFunc, r *request) (err error) {
 		if cause, ok := r.(error); ok && errors.Is(cause, http.ErrAbortHandler) {
 			panic(r) // the answer can't be finished; net/http cuts the connection
 		}
-		err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		err = guard.Caught(r)
 	}()
 	if err := boundURL(r); err != nil {
 		return err
@@ -132,20 +144,21 @@ func (s *Server) logRequest(r *request) {
 	if !s.log.Enabled(ctx, level) {
 		return // before the line is put together
 	}
-	line := lineOf(r)
+	line := s.lineOf(r)
 	line.write(ctx, s.log, level, r.Response().Status, r.Response().Size)
 }
 
 // logLine is what the log tells of a request: no token, no query (cursors), no body.
 type logLine struct {
 	id, method, route, path, subject string
+	address                          netip.Addr
 	began                            time.Time
 }
 
-func lineOf(r *request) logLine {
+func (s *Server) lineOf(r *request) logLine {
 	return logLine{
 		id: r.id[0], method: r.Request().Method, route: r.Path(), path: cut(r.Request().URL.Path, 256),
-		subject: principal(r).Subject, began: r.began,
+		subject: principal(r).Subject, address: clientAddress(r.Request(), s.opts.TrustedProxies), began: r.began,
 	}
 }
 
@@ -158,6 +171,7 @@ func (l *logLine) write(ctx context.Context, log *slog.Logger, level slog.Level,
 		slog.Int64("bytes", bytes),
 		slog.Int64("ms", time.Since(l.began).Milliseconds()),
 		slog.String("subject", l.subject),
+		slog.String("address", l.address.String()),
 	)
 }
 
@@ -170,6 +184,11 @@ var (
 	varyByAuth = []string{echo.HeaderAuthorization}
 )
 
+// setHeaders sets what every answer has. Answers under /v1 are JSON that needs a token
+// in a header, so what protects pages says nothing about them; they are not to be
+// taken for a script or a page, nor kept by a cache, and that is all, because each
+// header costs every idle poll. Pages get more (serveFile). Strict-Transport-Security
+// is for the proxy that has the certificate: this server speaks no TLS.
 func setHeaders(r *request) {
 	h := r.Response().Header()
 	h[echo.HeaderXRequestID] = r.id[:]
@@ -202,20 +221,21 @@ func boundBody(c echo.Context) error {
 	return nil
 }
 
-// cors lets pages of the configured origins call. Tokens travel in a header, not
-// in cookies, so no credentials are allowed.
+// cors lets pages of known origins call. Tokens travel in a header, not in cookies,
+// so no credentials are allowed. Of other origins requests are answered too, but
+// browsers keep the answers from the page.
 func (s *Server) cors() echo.MiddlewareFunc {
 	return middleware.CORSWithConfig(middleware.CORSConfig{
 		// A function, because echo takes * and ? in its list for patterns.
 		AllowOriginFunc: func(origin string) (bool, error) {
-			return slices.Contains(s.opts.CORSOrigins, origin), nil
+			return s.knows(origin), nil
 		},
 		AllowMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowHeaders: []string{
 			echo.HeaderAuthorization, echo.HeaderContentType, echo.HeaderContentEncoding,
 			"If-Match", "If-None-Match", "Last-Event-ID", "Idempotency-Key", "Tidemark-Client", echo.HeaderXRequestID,
 		},
-		ExposeHeaders: []string{"ETag", echo.HeaderLocation, echo.HeaderRetryAfter, echo.HeaderXRequestID},
+		ExposeHeaders: []string{"ETag", echo.HeaderLocation, "RateLimit", "RateLimit-Policy", echo.HeaderRetryAfter, echo.HeaderXRequestID},
 		MaxAge:        600, // seconds
 	})
 }
@@ -229,6 +249,38 @@ func loopbackOnly(c echo.Context) error {
 	}
 	setPrincipal(c, auth.Anonymous)
 	return nil
+}
+
+// knownPagesOnly refuses what pages of other sites have a browser send in
+// development, where there is no token that they lack. They could not read the
+// answers, but a form, or a POST of text/plain, needs nobody's leave to be sent. Who
+// sends neither header is no page; browsers do since 2020, and 2023 (Safari).
+func (s *Server) knownPagesOnly(c echo.Context) error {
+	h := c.Request().Header
+	origins := h.Values(echo.HeaderOrigin)
+	for _, origin := range origins {
+		if !s.knows(origin) {
+			return models.Errorf(models.CodeForbidden, "Without auth the server answers only pages of localhost and of --cors-origins, not of %s.", cut(origin, 128))
+		}
+	}
+	// A GET without CORS has no Origin: an image, a script. A link may be followed.
+	if len(origins) == 0 && h.Get("Sec-Fetch-Site") == "cross-site" && h.Get("Sec-Fetch-Dest") != "document" {
+		return models.Errorf(models.CodeForbidden, "Without auth the server answers only pages of localhost and of --cors-origins.")
+	}
+	return nil
+}
+
+// knows reports whether pages of an origin may call. In development all of this
+// machine may, whatever their port: a front-end has a server of its own there, and
+// whatever else can listen there can call without a browser. "null", of a sandboxed
+// frame or a file, is an origin that anybody can have.
+func (s *Server) knows(origin string) bool {
+	if slices.Contains(s.opts.CORSOrigins, origin) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return s.development() && err == nil && (u.Scheme == "http" || u.Scheme == "https") &&
+		Loopback(u.Host) && u.Scheme+"://"+u.Host == origin
 }
 
 // Loopback reports whether a host, with or without port, can only be reached

@@ -45,7 +45,7 @@ var policies = map[string]string{
 	// The example of README is one file, its script within.
 	"example.html": "default-src 'self'; script-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 	// The API reference sets styles from its script, and shows icons as data: URLs.
-	"docs.html": "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+	"docs.html": "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
 
 // loadFiles reads what is embedded. A vendored x.js.gz becomes x.js.
@@ -128,6 +128,7 @@ func (s *Server) serveFile(c echo.Context, name string) error {
 	h.Set("ETag", f.tag)
 	if f.policy != "" {
 		h.Set(echo.HeaderContentSecurityPolicy, f.policy)
+		h.Set("Cross-Origin-Opener-Policy", "same-origin") // who opens a page in a window may not look into it
 	}
 	body := f.text
 	if f.compressed {

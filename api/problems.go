@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
-	"net"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -124,17 +121,13 @@ func (s *Server) auditDenied(c echo.Context, e *models.Error) {
 	if r, ok := c.(*request); ok && models.ValidSpace(r.space) {
 		space = r.space
 	}
-	address, _, err := net.SplitHostPort(c.Request().RemoteAddr)
-	if err != nil {
-		address = c.Request().RemoteAddr // of no network, as in tests
-	}
 	s.log.LogAttrs(c.Request().Context(), slog.LevelInfo, "audit",
 		slog.String("action", "request_denied"),
 		slog.String("code", string(e.Code)),
 		slog.String("subject", principal(c).Subject),
 		slog.String("space", space),
 		slog.String("request_id", requestID(c)),
-		slog.String("address", address),
+		slog.String("address", clientAddress(c.Request(), s.opts.TrustedProxies).String()),
 	)
 }
 
@@ -164,9 +157,8 @@ func setErrorHeaders(h http.Header, e *models.Error) {
 		}
 	case models.CodeForbidden:
 		h.Set(echo.HeaderWWWAuthenticate, challenge("insufficient_scope"))
-	case models.CodeSpaceBusy, models.CodePresenceFull, models.CodeTooManyStreams, models.CodeUnavailable, models.CodeOutcomeUnknown:
-		seconds := math.Ceil(max(e.RetryAfter, time.Second).Seconds())
-		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int(seconds)))
+	case models.CodeSpaceBusy, models.CodePresenceFull, models.CodeTooManyStreams, models.CodeRateLimited, models.CodeUnavailable, models.CodeOutcomeUnknown:
+		h.Set(echo.HeaderRetryAfter, strconv.Itoa(wholeSeconds(e.RetryAfter)))
 	case models.CodeVersionConflict:
 		if e.Current != nil {
 			h.Set("ETag", versionTag(e.Current.Version))

@@ -6,6 +6,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/models"
+	crash "github.com/tidemark/tidemark/syncer/fault" // fault is a word of validate.go
 )
 
 func (s *Server) push(c echo.Context) error {
@@ -17,7 +18,12 @@ func (s *Server) push(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return write(c, http.StatusOK, res)
+	if err := write(c, http.StatusOK, res); err != nil || !crash.Enabled {
+		return err
+	}
+	err = http.NewResponseController(c.Response()).Flush()
+	crash.Point(crash.PushAnswered)
+	return err
 }
 
 func bindPush(c echo.Context) (space string, req *models.PushRequest, err error) {

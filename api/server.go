@@ -3,6 +3,7 @@ package api
 import (
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -10,6 +11,7 @@ import (
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/guard"
 	"github.com/tidemark/tidemark/syncer/presence"
 )
 
@@ -23,6 +25,9 @@ const (
 	writeTimeout  = 60 * time.Second // from the end of the headers; longer than the longest poll, not for streams
 	idleTimeout   = 75 * time.Second
 )
+
+// headerSlop is how much more net/http reads of a request's head than it is told.
+const headerSlop = 4096
 
 // Options set a Server.
 type Options struct {
@@ -40,8 +45,17 @@ type Options struct {
 	Logger *slog.Logger // default: slog.Default()
 
 	// CORSOrigins are the origins, exactly as browsers send them, whose pages
-	// may call. Empty: none but the server's own.
+	// may call. Empty: none but the server's own. In development all loopback
+	// origins may.
 	CORSOrigins []string
+
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+
+	// RateLimit is how many requests a second each subject may send, and each
+	// address without a good token. 0: any number. It is for servers with tokens;
+	// in development everybody is the same subject.
+	RateLimit int
 
 	// What GET /v1/config tells.
 	Version          string
@@ -61,6 +75,7 @@ type Server struct {
 	gauges   http.Handler
 	packed   http.Handler // echo, behind compression
 
+	rates     *rates
 	streams   *streams
 	ticketKey ticketKey
 }
@@ -77,6 +92,10 @@ func New(opts Options) (*Server, error) {
 	if opts.Presence == nil {
 		opts.Presence = presence.New(nil, presence.Options{})
 	}
+	if opts.Verifier == nil {
+		opts.RateLimit = 0
+	}
+	rates := newRates(opts.RateLimit)
 	s := &Server{
 		opts:     opts,
 		engine:   opts.Engine,
@@ -85,7 +104,8 @@ func New(opts Options) (*Server, error) {
 		files:    files,
 		echo:     echo.New(),
 		access:   make(map[string]access),
-		gauges:   newMetrics(),
+		gauges:   newMetrics(append(audits(opts.Engine), rates.refused)...),
+		rates:    rates,
 		streams:  newStreams(opts.Engine.Draining()),
 	}
 	s.echo.HTTPErrorHandler = s.writeError
@@ -107,7 +127,18 @@ func New(opts Options) (*Server, error) {
 // net/http keeps the escaped form only where it is not what Go would have chosen,
 // so that a parameter would come unescaped in one request and escaped in another;
 // now it always comes escaped, and param undoes that once.
+//
+// A panic that comes as far as this was around the handler, or its answer had begun:
+// it is counted, and net/http tells of it and cuts the connection.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if r := recover(); r != nil {
+			if r != http.ErrAbortHandler { //nolint:errorlint // it is thrown as it is
+				_ = guard.Caught(r)
+			}
+			panic(r)
+		}
+	}()
 	r.URL.RawPath = r.URL.EscapedPath()
 	s.packed.ServeHTTP(w, r)
 }
@@ -127,7 +158,7 @@ func (s *Server) HTTPServer() *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    models.MaxHeaderBytes,
+		MaxHeaderBytes:    models.MaxHeaderBytes - headerSlop,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 }

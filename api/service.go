@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 // health answers as long as the process does; it never asks the database,
@@ -30,11 +32,27 @@ func (s *Server) ready(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// newMetrics serves what there is to know about the process.
-func newMetrics() http.Handler {
+// newMetrics serves what there is to know about the process, and counters of the server.
+func newMetrics(counters ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
+	registry.MustRegister(counters...)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "tidemark_panics_total",
+		Help: "Bugs that were caught. The log has each with its stack.",
+	}, func() float64 { return float64(guard.Panics()) }))
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true})
+}
+
+// audits exports what the engine has counted while it proved spaces.
+func audits(engine *syncer.Engine) []prometheus.Collector {
+	counter := func(name, help string, count func() int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(count()) })
+	}
+	return []prometheus.Collector{
+		counter("tidemark_audits_total", "Spaces proven by their rows.", func() int64 { n, _ := engine.Audits(); return n }),
+		counter("tidemark_audits_faulty_total", "Spaces that were not as they should be.", func() int64 { _, n := engine.Audits(); return n }),
+	}
 }
 
 func (s *Server) metrics(c echo.Context) error {
@@ -85,6 +103,7 @@ type serverLimits struct {
 	StreamSpaces       int   `json:"stream_spaces"`
 	StreamsPerSubject  int   `json:"streams_per_subject"`
 	StreamsPerNode     int   `json:"streams_per_node"`
+	RequestsPerS       int   `json:"requests_per_s"`
 }
 
 func (s *Server) config(c echo.Context) error {
@@ -122,6 +141,7 @@ func (s *Server) config(c echo.Context) error {
 			StreamSpaces:       models.MaxStreamSpaces,
 			StreamsPerSubject:  models.MaxStreamsPerSubject,
 			StreamsPerNode:     models.MaxStreamsPerNode,
+			RequestsPerS:       s.opts.RateLimit,
 		},
 		RetentionS: int64(s.opts.Retention / time.Second),
 		PollMinMS:  s.opts.PollMin.Milliseconds(),

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/models"
@@ -164,6 +166,35 @@ func TestURL(t *testing.T) {
 	w.get(at+strings.Repeat("a", models.MaxURLBytes-len(at)+1)).want(http.StatusRequestURITooLong, models.CodeURITooLong)
 }
 
+// The headers of answers are these and no others: what is not there costs nothing and
+// tells nothing, as Server would.
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ask(http.MethodPut, todo, `{}`, "If-None-Match", "*")
+	page := w.get(feed)
+	here := strings.Trim(page.header.Get("Etag"), `"`)
+	common := map[string]string{"X-Content-Type-Options": "nosniff", "X-Request-Id": "r", "Cache-Control": "private, no-store", "Vary": "Authorization"}
+	for _, test := range []struct {
+		got   answer
+		added map[string]string
+	}{
+		{w.get(feed+"?cursor="+here, "If-None-Match", page.header.Get("Etag"), "X-Request-Id", "r").want(http.StatusNotModified, ""), map[string]string{"Etag": page.header.Get("Etag")}},
+		{w.get("/v1/config", "X-Request-Id", "r"), map[string]string{"Content-Type": "application/json"}},
+		{w.get("/v1/spaces/s3/changes", "X-Request-Id", "r").want(http.StatusNotFound, models.CodeSpaceNotFound), map[string]string{"Content-Type": "application/problem+json"}},
+	} {
+		want := maps.Clone(common)
+		maps.Copy(want, test.added)
+		got := make(map[string]string)
+		for name, values := range test.got.header {
+			got[name] = strings.Join(values, ", ")
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("headers (-want +got):\n%s", diff)
+		}
+	}
+}
+
 func TestPages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, development)
@@ -183,8 +214,15 @@ func TestPages(t *testing.T) {
 	} {
 		got := w.get(target).want(http.StatusOK, "").wantHeader("Content-Type", media).
 			wantHeader("Cache-Control", "no-cache").wantHeader("X-Content-Type-Options", "nosniff")
-		if strings.HasPrefix(media, "text/html") != (got.header.Get("Content-Security-Policy") != "") {
-			t.Errorf("%s: policy %q", target, got.header.Get("Content-Security-Policy"))
+		got.wantHeader("Referrer-Policy", "no-referrer")
+		policy, opener := got.header.Get("Content-Security-Policy"), got.header.Get("Cross-Origin-Opener-Policy")
+		if !strings.HasPrefix(media, "text/html") {
+			if policy != "" || opener != "" {
+				t.Errorf("%s: policy %q, opener %q", target, policy, opener)
+			}
+		} else if opener != "same-origin" || !strings.HasPrefix(policy, "default-src 'self'; ") || !strings.Contains(policy, "frame-ancestors 'none'") ||
+			!strings.Contains(policy, "base-uri 'none'") || !strings.Contains(policy, "form-action ") || strings.Contains(policy, "unsafe-eval") || strings.Contains(policy, "*") {
+			t.Errorf("%s: policy %q, opener %q", target, policy, opener)
 		}
 		again := w.get(target, "If-None-Match", got.header.Get("Etag")).want(http.StatusNotModified, "")
 		if got.body == "" || again.body != "" {

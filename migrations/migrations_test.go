@@ -422,7 +422,9 @@ func TestMigrator_nodesThatStartTogether(t *testing.T) {
 	write(t, url)
 }
 
-func TestMigrator_halfWay(t *testing.T) {
+// A migration that fails, or is ended, leaves nothing of itself, not even a mark: when
+// what was in its way is gone the next attempt goes on.
+func TestMigrator_failed(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, d database) {
 		_, newest := files(t, d.name)
@@ -432,6 +434,31 @@ func TestMigrator_halfWay(t *testing.T) {
 		if err := m.Up(t.Context()); err == nil {
 			t.Fatal("a migration that can't be done is done")
 		}
+		wantVersion(t, m, 0, false)
+		exec(t, db, `DROP TABLE documents`)
+		if err := m.Up(t.Context()); err != nil {
+			t.Fatalf("up when nothing is in the way: %v", err)
+		}
+		wantVersion(t, m, newest, false)
+		write(t, url)
+
+		exec(t, db, `DROP TABLE inbox_rejected`)
+		if err := m.Down(t.Context(), int(newest)); err == nil {
+			t.Fatal("a migration that can't be taken back is")
+		}
+		wantVersion(t, m, 3, false)
+	})
+}
+
+// What has no transaction may fail half-way, and releases before this one had none.
+func TestMigrator_halfWay(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, d database) {
+		_, newest := files(t, d.name)
+		url := d.url(t)
+		m, db := openMigrator(t, url), openSQL(t, url)
+		exec(t, db, `CREATE TABLE documents (half text)`)
+		exec(t, db, `INSERT INTO schema_migrations (version, dirty) VALUES (1, true)`)
 		wantVersion(t, m, 1, true)
 
 		err := m.Up(t.Context())

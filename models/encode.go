@@ -111,7 +111,22 @@ func (p *Page) appendMembers(b []byte) []byte {
 	b = append(b, `,"cursor":`...)
 	b = appendString(b, p.Cursor)
 	b = append(b, `,"has_more":`...)
-	return strconv.AppendBool(b, p.HasMore)
+	b = strconv.AppendBool(b, p.HasMore)
+	if p.Digest == nil {
+		return b
+	}
+	b = append(b, `,"digest":"`...)
+	b = appendHex(b, p.Digest.Sum)
+	b = append(b, `","count":`...)
+	return strconv.AppendInt(b, p.Digest.Count, 10)
+}
+
+// appendHex appends all 16 digits of n.
+func appendHex(b []byte, n uint64) []byte {
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, "0123456789abcdef"[n>>shift&15])
+	}
+	return b
 }
 
 // AppendJSON appends the wire form of r to b.

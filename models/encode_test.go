@@ -66,6 +66,10 @@ func TestAppendJSON(t *testing.T) {
 			`{"edit_id":"e2","status":"skipped","blocked_by":"e1"}`,
 		},
 
+		"page to the head": {
+			&models.Page{Cursor: "abc", Digest: &models.Digest{Sum: 0x0f3c, Count: 42}},
+			`{"changes":[],"cursor":"abc","has_more":false,"digest":"0000000000000f3c","count":42,"version":0,"poll_after_ms":0}`,
+		},
 		"empty page": {&models.Page{Cursor: "abc", PollAfter: 1500 * time.Millisecond}, `{"changes":[],"cursor":"abc","has_more":false,"version":0,"poll_after_ms":1500}`},
 		"page": {
 			&models.Page{Changes: []models.Change{change, grave}, Cursor: "abc", Version: 21, HasMore: true},

@@ -36,6 +36,7 @@ const (
 	CodePresenceTaken        Code = "presence_taken"
 	CodePresenceFull         Code = "presence_full"
 	CodeTooManyStreams       Code = "too_many_streams"
+	CodeRateLimited          Code = "rate_limited"
 	CodeInternal             Code = "internal"
 	CodeUnavailable          Code = "unavailable"
 	CodeOutcomeUnknown       Code = "outcome_unknown"

@@ -9,7 +9,7 @@ const (
 	// JSON implementation carries without loss (RFC 7493, section 2.2).
 	MaxVersion = 1<<53 - 1
 
-	MaxHeaderBytes = 16 << 10 // all request headers together
+	MaxHeaderBytes = 16 << 10 // the request line and all headers together
 	MaxURLBytes    = 8 << 10  // the request target as sent
 	MaxBodyBytes   = 1 << 20  // a request body, after inflation
 	MaxTokenBytes  = 4 << 10  // a bearer token

@@ -1,5 +1,7 @@
 package models
 
+import "time"
+
 // Space is the row of a space. Whoever changes anything in a space holds a lock
 // on this row until commit.
 type Space struct {
@@ -14,6 +16,18 @@ type Space struct {
 	Digest    int64
 	LiveCount int64 // live documents
 	CreatedAt int64 `gorm:"autoCreateTime:false"` // milliseconds of Unix time
+	// RetentionMS is how long what was deleted is remembered, in milliseconds; 0: as
+	// long as the server is set to.
+	RetentionMS int64
+}
+
+// Retention returns how long s remembers what was deleted, on a server that is set to
+// server.
+func (s *Space) Retention(server time.Duration) time.Duration {
+	if s.RetentionMS > 0 {
+		return time.Duration(s.RetentionMS) * time.Millisecond
+	}
+	return server
 }
 
 // Document is the row of a document in its newest state. There is no log: the

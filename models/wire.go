@@ -125,9 +125,19 @@ type Page struct {
 	// Version is the head at which the page was read.
 	Version int64
 	HasMore bool
+	// Digest tells what a client holds that has taken in the page, nil where that can't
+	// be said: there is more, or collections were left out.
+	Digest *Digest
 	// PollAfter is how long the client should wait before its next pull, 0 if
 	// there is more to fetch at once.
 	PollAfter time.Duration
+}
+
+// Digest tells the live documents of a space from all others, so that a client can
+// prove that it holds them.
+type Digest struct {
+	Sum   uint64 // of their hashes, see openapi.yaml; on the wire 16 hexadecimal digits
+	Count int64
 }
 
 // Head is a space and its newest version.

@@ -3,12 +3,11 @@ package syncer
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 // commitTimeout bounds how long a push waits: one that has not begun by then is not
@@ -84,10 +83,15 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 // gets those that a group which doesn't wait can't answer: their space was left out,
 // or the database refused the group.
 func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, jobs []*job)) {
-	g := newGroup(jobs, &e.older)
 	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	defer e.answerAfterPanic(ctx, g)
+	var g *group
+	defer func() {
+		if r := recover(); r != nil {
+			e.answerAfterPanic(ctx, guard.Caught(r), g.left(jobs))
+		}
+	}()
+	g = newGroup(jobs, &e.older)
 	err := e.store.Commit(ctx, Group{Touches: g.touches(), Wait: wait, Decide: g.decide})
 	var refused *GroupError
 	if errors.As(err, &refused) && len(jobs) > 1 {
@@ -119,38 +123,20 @@ func (s *spaceGroup) handOver(to func(space string, jobs []*job)) {
 	to(s.touch.Space, jobs)
 }
 
-// answerAfterPanic, deferred, answers what a bug has left without an answer. It may
-// have struck after the commit.
-func (e *Engine) answerAfterPanic(ctx context.Context, g *group) {
-	r := recover()
-	if r == nil {
-		return
-	}
-	bug := &panicError{r, debug.Stack()}
-	e.opts.Logger.ErrorContext(ctx, "commit panicked", "error", bug)
+// answerAfterPanic answers what a bug has left without an answer. It may have struck
+// after the commit.
+func (e *Engine) answerAfterPanic(ctx context.Context, bug *guard.Panic, left []*job) {
 	failure := &models.Error{
 		Code: models.CodeOutcomeUnknown, RetryAfter: time.Second,
 		Detail: "Something went wrong here while the edits were committed. Send the same request again to find out.",
 		Err:    bug,
 	}
-	for i := range g.spaces {
-		for _, j := range g.spaces[i].jobs {
-			if !j.answered {
-				j.finish(answer{err: failure})
-			}
+	for _, j := range left {
+		if !j.answered {
+			j.finish(answer{err: failure})
 		}
 	}
-}
-
-// panicError is a bug that a commit ran into.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-// Error returns what the panic said and where.
-func (e *panicError) Error() string {
-	return fmt.Sprintf("panic in a commit: %v\n%s", e.value, e.stack)
+	e.opts.Logger.ErrorContext(ctx, "commit panicked", "error", bug)
 }
 
 // split carries out a group that the database refused. One push is to blame, and it

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +26,8 @@ type desk struct {
 	broker *deaf
 	edits  int
 	gate   chan struct{}
+	log    strings.Builder
+	asked  atomic.Int64 // how often the clock was
 }
 
 // handed is a push on its way.
@@ -46,7 +49,9 @@ func atDesks(t *testing.T, committers int, test func(*desk)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d := &desk{t: t, store: newModelStore(), broker: &deaf{}}
-		d.engine = New(d.store, d.broker, Options{Committers: committers})
+		d.engine = New(d.store, d.broker, Options{
+			Committers: committers, Now: d.now, Logger: slog.New(slog.NewTextHandler(&d.log, nil)),
+		})
 		test(d)
 		d.engine.Close()
 		c := d.engine.committer
@@ -57,6 +62,14 @@ func atDesks(t *testing.T, committers int, test func(*desk)) {
 			t.Errorf("the committer is left with %+v", c)
 		}
 	})
+}
+
+// now is the engine's clock. It panics when asked is 0 for once.
+func (d *desk) now() time.Time {
+	if d.asked.Add(1) == 0 {
+		panic("planted")
+	}
+	return time.Now()
 }
 
 // shut makes the store wait at the begin of each commit, until pass or open.

@@ -1,11 +1,13 @@
 package syncer
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 const (
@@ -61,10 +63,46 @@ func newCommitter(e *Engine) *committer {
 	return &committer{engine: e, taken: make(map[string]bool), queue: make(map[string]int), slow: make(map[string][]*job)}
 }
 
+// unlock, deferred, ends what holds mu. What has panicked meanwhile may have left the
+// books half written, and pushes in no list that anybody looks at. So all that has not
+// begun is sent away, and the books begin anew. Groups that are under way go on, and
+// meet what comes now as they meet the groups of another node: in the database.
+func (c *committer) unlock() {
+	if r := recover(); r != nil {
+		c.sendAway()
+		c.mu.Unlock()
+		panic(r)
+	}
+	c.mu.Unlock()
+}
+
+func (c *committer) sendAway() {
+	waiting := c.waiting
+	for _, jobs := range c.slow {
+		waiting = append(waiting, jobs...)
+	}
+	for _, j := range waiting {
+		// One that has been taken and is still in a list was on its way into a group.
+		if j.state.Swap(dropped) != dropped && !j.answered {
+			j.finish(answer{err: &models.Error{
+				Code: models.CodeUnavailable, RetryAfter: time.Second,
+				Detail: "Something went wrong here before the push began. Nothing was changed; try again.",
+			}})
+		}
+	}
+	if c.alarm != nil {
+		c.alarm.Stop()
+	}
+	c.waiting, c.ready, c.groups, c.alarm, c.queued, c.bytes = nil, 0, 0, nil, 0, 0
+	clear(c.taken)
+	clear(c.queue)
+	clear(c.slow)
+}
+
 // add queues j. Errors: CodeSpaceBusy, CodeUnavailable.
 func (c *committer) add(j *job) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	space := j.push.space
 	switch {
 	case c.queue[space] >= models.MaxQueuedPushes:
@@ -112,7 +150,7 @@ func (c *committer) start() {
 	for c.ready > 0 && c.groups < c.engine.opts.Committers {
 		if c.groups > 0 && c.ready < enough {
 			if c.alarm == nil {
-				c.alarm = time.AfterFunc(patience, c.endPatience)
+				c.alarm = time.AfterFunc(patience, func() { c.do("the end of patience", c.endPatience) })
 			}
 			return
 		}
@@ -123,7 +161,7 @@ func (c *committer) start() {
 // endPatience begins a group without company.
 func (c *committer) endPatience() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	c.alarm = nil
 	if c.ready > 0 && c.groups < c.engine.opts.Committers {
 		c.begin()
@@ -144,8 +182,13 @@ func (c *committer) begin() {
 	c.countReady()
 	if len(jobs) > 0 { // else nobody waits for them any more
 		c.groups++
-		c.engine.committing.Go(func() { c.run(jobs) })
+		c.engine.committing.Go(func() { c.do("a group", func() { c.run(jobs) }) })
 	}
+}
+
+// do is how goroutines of the committer begin.
+func (c *committer) do(name string, do func()) {
+	guard.Do(context.Background(), c.engine.opts.Logger, name, do)
 }
 
 // countReady counts what may begin after spaces were taken or given back.
@@ -164,11 +207,15 @@ func (c *committer) run(jobs []*job) {
 	for i, j := range jobs {
 		spaces[i] = j.push.space
 	}
+	defer c.giveBack(spaces)
 	c.engine.commitGroup(jobs, false, c.follow)
+}
 
+// giveBack ends a group.
+func (c *committer) giveBack(spaces []string) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.groups--
+	defer c.unlock()
+	c.groups = max(c.groups-1, 0) // the books may have begun anew meanwhile
 	for _, space := range spaces {
 		delete(c.taken, space)
 	}
@@ -180,23 +227,19 @@ func (c *committer) run(jobs []*job) {
 // more and those of spaces that are taken.
 func (c *committer) cut(list []*job, taken map[string]bool) (jobs, rest []*job) {
 	edits, size := 0, 0
-	rest = list[:0]
 	for i, j := range list {
 		switch {
 		case taken[j.push.space]:
-			rest = append(rest, j)
+			rest = append(rest, j) // not within list, see sendAway
 			continue
 		case len(jobs) > 0 && (edits+j.edits > maxGroupEdits || size+j.bytes > maxGroupBytes):
-			rest = append(rest, list[i:]...)
-			clear(list[len(rest):])
-			return jobs, rest
+			return jobs, append(rest, list[i:]...)
 		}
 		if c.runs(j) {
 			jobs = append(jobs, j)
 			edits, size = edits+j.edits, size+j.bytes
 		}
 	}
-	clear(list[len(rest):])
 	return jobs, rest
 }
 
@@ -214,7 +257,7 @@ func (c *committer) runs(j *job) bool {
 // once more, in front of what came meanwhile.
 func (c *committer) follow(space string, jobs []*job) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	for _, j := range jobs {
 		j.state.Store(queued)
 		c.enqueue(j)
@@ -230,21 +273,28 @@ func (c *committer) follow(space string, jobs []*job) {
 	c.slow[space] = jobs
 	c.engine.committing.Go(func() {
 		for more := true; more; {
-			c.engine.slowly <- struct{}{}
-			jobs := c.takeSlow(space)
-			if more = len(jobs) > 0; more {
-				c.engine.commitGroup(jobs, true, nil)
-			}
-			<-c.engine.slowly
+			c.do("a slow space", func() { more = c.commitSlow(space) })
 		}
 	})
+}
+
+// commitSlow commits the next group of a slow space, and reports whether there was one.
+func (c *committer) commitSlow(space string) bool {
+	c.engine.slowly <- struct{}{}
+	defer func() { <-c.engine.slowly }()
+	jobs := c.takeSlow(space)
+	if len(jobs) == 0 {
+		return false
+	}
+	c.engine.commitGroup(jobs, true, nil)
+	return true
 }
 
 // takeSlow returns the next group of a slow space. Where none is, the space is an
 // ordinary one again.
 func (c *committer) takeSlow(space string) []*job {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	jobs, rest := c.cut(c.slow[space], nil)
 	if c.slow[space] = rest; len(jobs) == 0 {
 		delete(c.slow, space)

@@ -31,5 +31,14 @@ func account(s *models.Space, before, after *models.Document) {
 	}
 }
 
+// digest tells what a client of c holds once it has come to the head of a space. A
+// filter leaves out documents, of which nobody keeps account.
+func (c cursor) digest(s *models.Space) *models.Digest {
+	if c.filter != 0 {
+		return nil
+	}
+	return &models.Digest{Sum: uint64(s.Digest), Count: s.LiveCount}
+}
+
 // live reports whether there is a document, as opposed to nothing or a tombstone.
 func live(d *models.Document) bool { return d != nil && !d.Deleted }

@@ -11,38 +11,52 @@
 //   - G1, durable: an edit that was acknowledged is on disk and in the feed.
 //     Store.Commit returns nil only then; no crash of a node or of the database
 //     loses it.
+//
 //   - G2, no gap: a client that follows the feed sees every document's newest
 //     state. See "Why no change is missed".
+//
 //   - G3, no phantom: pages show only what was committed, and so do the results of
 //     a push: one version of a document is one text, wherever it is shown.
+//
 //   - G4, forward only: a cursor that is given out lies at or after the one that
 //     was sent, and every cursor ever given out can be resumed from, on any node,
 //     or is answered with CodeCursorExpired.
+//
 //   - G5, exactly once: an edit takes effect at most once however often it is
 //     sent, and its retries get the first answer again (with the document as it
 //     is by then where the answer brings one). That holds for the newest 256
 //     applied edits of a client. Beyond, the version check still prevents a second
 //     effect and says conflict; only a forced edit has nothing but its receipt.
+//
 //   - G6, compare-and-set: the edits of one document are decided one after
 //     another, each against what the one before left.
+//
 //   - G7, convergence: when edits stop, all clients that have pulled until
 //     HasMore is false hold the same documents.
+//
 //   - G8, read your writes: after a push was answered, whoever pulls with a cursor
 //     or a MinVersion that it has from that answer finds the push, on every node.
 //     The page inside a push's answer does, too. Others find it at once on the node
 //     that committed it, on the others when they have heard of it; see "The tail".
+//
 //   - G9, restores are noticed: a cursor, a base or a MinVersion from before a backup was
 //     put back, and of what is lost by it, is never taken for what is there now; see
 //     "Epochs".
+//
 //   - G10, no resurrection: a tombstone is a version like any other, so who
-//     creates a document again must name it. A cursor below the floor, from which
-//     the feed is complete, is refused, and a push with it applies nothing.
+//     creates a document again must name it. Tombstones are purged when they are past
+//     the retention ([Engine.Purge]), and the floor, from which the feed is complete,
+//     rises with them: a cursor below it is refused, and a push with it applies nothing.
+//
 //   - G11, whole versions: a page never splits a version, and all documents of a
 //     push have one. Who shows state only when HasMore is false sees every atomic
 //     push whole.
 //
-// Not there yet: G12, the digest, is kept with every push but not sent; tombstones
-// are not purged, so the floor stays 0 and client rows stay for ever.
+//   - G12, provable: a page that ends at the head and leaves nothing out has the
+//     digest of the space ([models.Digest]): the sum of a hash of each live document's
+//     name and version. It is kept in the space's row by every push, so it costs
+//     a subtraction and an addition for each document. [Engine.Audit] proves that and
+//     everything else that the rows of a space say of each other.
 //
 // # A push
 //

@@ -5,9 +5,12 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/fault"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 const defaultRetention = 30 * 24 * time.Hour
@@ -61,6 +64,8 @@ type Engine struct {
 	collector  *collector
 	slowly     chan struct{} // held by who waits for a slow space
 
+	audits, auditFaults atomic.Int64
+
 	drainOnce sync.Once
 	draining  chan struct{}
 }
@@ -106,15 +111,31 @@ func New(store Store, broker Broker, opts Options) *Engine {
 // Run follows what others do, until ctx ends: it keeps the tails true, delivers
 // pokes and news of presence, and has the rows of the inbox carried out. Without it
 // an Engine works, but asks the database for everything and leaves the inbox alone.
+// A bug in any of this costs what it struck: all of it goes on.
 func (e *Engine) Run(ctx context.Context) error {
 	ctx, end := context.WithCancel(ctx)
 	var running sync.WaitGroup
-	running.Go(func() { e.refresh(ctx) })
-	running.Go(func() { e.collector.run(ctx) })
-	err := e.broker.Run(ctx, e.deliver)
+	running.Go(func() { e.keep(ctx, "the refresher", e.refresh) })
+	running.Go(func() { e.keep(ctx, "the collector", e.collector.run) })
+	running.Go(func() { e.keep(ctx, "purging", e.purgeNowAndThen) })
+	running.Go(func() { e.keep(ctx, "auditing", e.auditNowAndThen) })
+	err := guard.Keep(ctx, e.opts.Logger, "the broker", func(ctx context.Context) error {
+		return e.broker.Run(ctx, func(m Message) {
+			// One that is not delivered is one that was lost, as brokers may lose any.
+			guard.Do(ctx, e.opts.Logger, "a message", func() { e.deliver(m) })
+		})
+	})
 	end()
 	running.Wait()
 	return err
+}
+
+// keep runs what has no end but that of ctx.
+func (e *Engine) keep(ctx context.Context, name string, run func(context.Context)) {
+	_ = guard.Keep(ctx, e.opts.Logger, name, func(ctx context.Context) error {
+		run(ctx)
+		return nil
+	})
 }
 
 // deliver acts on what another engine, or this one, has published.
@@ -176,6 +197,7 @@ func (e *Engine) announce(ctx context.Context, c *spaceCommit) {
 	}
 	e.tails.commit(c)
 	e.watchers.wake(c.space.ID)
+	fault.Point(fault.PushBeforePoke)
 	// If the poke is lost, other nodes find the change by themselves a little later.
 	poke := Message{Space: c.space.ID, Version: c.space.Head}
 	if err := e.broker.Publish(ctx, poke); err != nil {

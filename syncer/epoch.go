@@ -117,7 +117,7 @@ func (d *decision) enterEpoch(space *models.Space) (entered bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	retained := d.locked.Now - d.push.retention.Microseconds()
+	retained := d.locked.Now - space.Retention(d.push.retention).Microseconds()
 	past = past.with(pastEpoch{epoch: space.Epoch, head: space.Head, first: d.version}, retained)
 	if space.PastEpochs, err = past.text(); err != nil {
 		return false, err
@@ -129,7 +129,11 @@ func (d *decision) enterEpoch(space *models.Space) (entered bool, err error) {
 // lost reports whether a version that a client names as its base is of a history that
 // was lost.
 func (d *decision) lost(version int64) (bool, error) {
-	if version > d.locked.Space.Head {
+	if space := d.locked.Space; version > space.Head {
+		if space.Head == 0 || space.Epoch == d.locked.Identity {
+			// No history had anything between the head and the version of this push.
+			return version > d.version, nil
+		}
 		return version != d.version, nil // that is what an edit before it in this push has got
 	}
 	past, err := d.pastEpochs()

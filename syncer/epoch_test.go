@@ -255,6 +255,41 @@ func TestDecide_lostBaseBehindOwnEdit(t *testing.T) {
 	}
 }
 
+// What a push says of a base that nobody was ever given doesn't depend on whether the
+// document was written by an edit before it or by the push before it.
+func TestDecide_baseThatNeverWas(t *testing.T) {
+	t.Parallel()
+	none, between := int64(0), int64(75)
+	data := `{"a":1,"b":1}`
+	create := newEdit(models.Edit{EditID: "e1", Op: models.OpPut, Collection: "todos", ID: "t", BaseVersion: &none, Data: []byte(data)})
+	patch := newEdit(models.Edit{EditID: "e2", Op: models.OpPatch, Collection: "todos", ID: "t", BaseVersion: &between, Data: []byte(`{"a":2}`)})
+	written := &models.Document{SpaceID: "s", Collection: "todos", ID: "t", Version: 80, Data: &data}
+	for name, test := range map[string]struct {
+		space  models.Space
+		stored *models.Document
+		edits  []edit
+	}{
+		"never written, in one push": {models.Space{PastEpochs: "[]"}, nil, []edit{create, patch}},
+		"never written, in two":      {models.Space{Head: 80, Epoch: 3, PastEpochs: "[[0,0,80]]"}, written, []edit{patch}},
+		"written, in one push":       {models.Space{Head: 70, Epoch: 3, PastEpochs: "[]"}, nil, []edit{create, patch}},
+		"written, in two":            {models.Space{Head: 80, Epoch: 3, PastEpochs: "[]"}, written, []edit{patch}},
+	} {
+		locked := Locked{Space: test.space, Now: 80, Identity: 3, Documents: map[Key]*models.Document{}}
+		if test.stored != nil {
+			copied := *test.stored
+			locked.Documents[Key{"todos", "t"}] = &copied
+		}
+		results, _, err := (&push{space: "s", subject: "alice", clientID: "c", retention: time.Hour, edits: test.edits}).decide(locked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := results[len(results)-1]
+		if last.Status != models.StatusConflict || !cmp.Equal(last.ConflictingFields, []string{"a"}) {
+			t.Errorf("%s: %s, fields %v", name, last.Status, last.ConflictingFields)
+		}
+	}
+}
+
 // Pushes that one transaction carries out enter the epoch once.
 func TestGroup_entersEpochOnce(t *testing.T) {
 	t.Parallel()

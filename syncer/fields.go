@@ -61,6 +61,15 @@ func (f *fieldVersions) of(name string, present bool) int64 {
 	return f.All
 }
 
+// newest returns the newest of all versions in f.
+func (f *fieldVersions) newest() int64 {
+	newest := max(f.All, f.Absent)
+	for _, v := range f.Fields {
+		newest = max(newest, v)
+	}
+	return newest
+}
+
 // changedSince returns, sorted, the names of p whose field in document changed
 // after base; changes at own versions were the caller's and do not count.
 func (f *fieldVersions) changedSince(document *object, p *patch, base int64, own map[int64]bool) []string {

@@ -3,10 +3,10 @@ package syncer
 import (
 	"cmp"
 	"fmt"
-	"runtime/debug"
 	"slices"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 // group is pushes that one transaction carries out, each with its own version,
@@ -59,6 +59,19 @@ func newGroup(jobs []*job, older *olderReceipts) *group {
 	}
 	slices.SortFunc(g.spaces, func(a, b spaceGroup) int { return cmp.Compare(a.touch.Space, b.touch.Space) })
 	return g
+}
+
+// left returns those of jobs that the group, made of them or not there yet, has not
+// handed over.
+func (g *group) left(jobs []*job) []*job {
+	if g == nil {
+		return jobs
+	}
+	var left []*job
+	for i := range g.spaces {
+		left = append(left, g.spaces[i].jobs...)
+	}
+	return left
 }
 
 func (s *spaceGroup) add(j *job) {
@@ -170,7 +183,7 @@ func (j *job) decide(locked Locked) (w Writes) {
 	defer func() {
 		if r := recover(); r != nil {
 			w = Writes{}
-			j.answer = answer{err: fmt.Errorf("panic while a push was decided: %v\n%s", r, debug.Stack())}
+			j.answer = answer{err: fmt.Errorf("decide a push: %w", guard.Caught(r))}
 		}
 	}()
 	decide := j.push.decide

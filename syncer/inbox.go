@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 const (
@@ -163,8 +163,26 @@ func (c *collector) occupied() (names []string, room int) {
 
 // start has rows, which are of one space, carried out.
 func (c *collector) start(ctx context.Context, rows []models.Inbox) {
+	rows, hopeless := c.occupy(rows)
+	c.carrying.Go(func() {
+		ended := false
+		guard.Do(ctx, c.engine.opts.Logger, "the inbox", func() {
+			done, err := c.carry(ctx, rows, hopeless)
+			c.end(ctx, rows, done, err)
+			ended = true
+		})
+		if !ended {
+			c.forget(rows[0].Space)
+		}
+	})
+}
+
+// occupy makes the space of rows busy with those that it returns. hopeless: with the
+// first of them the server has failed too often.
+func (c *collector) occupy(rows []models.Inbox) (some []models.Inbox, hopeless bool) {
 	space := rows[0].Space
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	s := c.spaces[space]
 	if s == nil {
 		s = &inboxSpace{limit: models.MaxEdits}
@@ -175,12 +193,14 @@ func (c *collector) start(ctx context.Context, rows []models.Inbox) {
 	if s.row != rows[0].InboxID {
 		s.tries = 0
 	}
-	hopeless := s.tries >= inboxTries
-	c.mu.Unlock()
-	c.carrying.Go(func() {
-		done, err := c.carry(ctx, rows, hopeless)
-		c.end(ctx, rows, done, err)
-	})
+	return rows, s.tries >= inboxTries
+}
+
+// forget lets go of what is known of a space, so that its rows are taken up anew.
+func (c *collector) forget(space string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.spaces, space)
 }
 
 // carry carries rows out, and returns how many it has taken out of the inbox. A
@@ -188,7 +208,7 @@ func (c *collector) start(ctx context.Context, rows []models.Inbox) {
 func (c *collector) carry(ctx context.Context, rows []models.Inbox, hopeless bool) (done int, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("panic over the inbox: %v\n%s", r, debug.Stack())
+			err = guard.Caught(r)
 		}
 	}()
 	switch {
@@ -281,7 +301,7 @@ func levelOfWaiting(ctx context.Context, already bool) slog.Level {
 
 // temporary reports whether an error says nothing about the rows.
 func temporary(err error) bool {
-	if errors.As(err, new(*panicError)) {
+	if guard.Is(err) {
 		return false // the same rows would meet the same bug
 	}
 	switch models.CodeOf(err) {

@@ -24,6 +24,8 @@ type modelStore struct {
 	begin func(context.Context, Group) error
 	// refuse is called before anything is written. An error is the database's.
 	refuse func([]Touch, []Writes) error
+	// bugs are methods that panic, so many times more.
+	bugs map[string]int
 	// down and standby, if there are any, are what reads and heads fail with.
 	down, standby error
 
@@ -119,6 +121,7 @@ func (s *modelStore) Commit(ctx context.Context, g Group) error {
 		}
 	}
 	s.groups = append(s.groups, names)
+	s.meetBug("Commit") // after the fact, which is worse than before
 	return nil
 }
 
@@ -158,7 +161,36 @@ func (s *modelStore) write(t *Touch, w *Writes) {
 }
 
 // Inbox has no rows.
-func (*modelStore) Inbox(context.Context, InboxRange) ([]models.Inbox, error) { return nil, nil }
+func (s *modelStore) Inbox(context.Context, InboxRange) ([]models.Inbox, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.meetBug("Inbox")
+	return nil, nil
+}
+
+// plant makes the next calls of a method panic.
+func (s *modelStore) plant(method string, times int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bugs == nil {
+		s.bugs = make(map[string]int)
+	}
+	s.bugs[method] = times
+}
+
+func (s *modelStore) meet(method string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.meetBug(method)
+}
+
+// meetBug is called with mu held.
+func (s *modelStore) meetBug(method string) {
+	if s.bugs[method] > 0 {
+		s.bugs[method]--
+		panic("planted in " + method)
+	}
+}
 
 func (s *modelStore) Changes(ctx context.Context, name string, r Range) (Run, error) {
 	if err := ctx.Err(); err != nil {
@@ -166,6 +198,7 @@ func (s *modelStore) Changes(ctx context.Context, name string, r Range) (Run, er
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.meetBug("Changes")
 	if s.reads++; s.down != nil {
 		return Run{}, s.down
 	}
@@ -206,6 +239,7 @@ func (s *modelStore) Heads(ctx context.Context, names []string) ([]models.Space,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.meetBug("Heads")
 	if s.looks++; s.standby != nil {
 		return nil, s.standby
 	}

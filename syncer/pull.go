@@ -95,6 +95,7 @@ func (e *Engine) page(ctx context.Context, space string, c cursor, req PullReque
 	}
 	if !page.HasMore {
 		page.PollAfter = e.pollAfter(run.Space.Head)
+		page.Digest = c.digest(&run.Space)
 	}
 	return page, next, nil
 }

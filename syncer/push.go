@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/fault"
 )
 
 // Push decides a batch of edits and returns one result per edit, in order. What
@@ -27,6 +28,7 @@ func (e *Engine) Push(ctx context.Context, space, subject string, req *models.Pu
 	for i, one := range req.Edits {
 		p.edits[i] = newEdit(one)
 	}
+	fault.Point(fault.PushParsed)
 	done, err := e.commit(ctx, p)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 const (
@@ -22,7 +23,8 @@ const (
 )
 
 // refresh keeps the tails true until ctx ends. Pokes only make it faster: it looks
-// at all heads anyhow.
+// at all heads anyhow. Where it ends, by a panic too, there are no tails any more, and
+// pulls ask the database.
 func (e *Engine) refresh(ctx context.Context) {
 	e.tails.turn(true)
 	defer e.tails.turn(false)
@@ -39,7 +41,9 @@ func (e *Engine) refresh(ctx context.Context) {
 				if t.head() < version {
 					// A poke from the log of the database can be faster than the commit
 					// becomes visible. Once more is enough; then the tick will find it.
-					time.AfterFunc(visibleAfter, func() { e.tails.look(t.name, 0) })
+					time.AfterFunc(visibleAfter, func() {
+						guard.Do(ctx, e.opts.Logger, "a second look", func() { e.tails.look(t.name, 0) })
+					})
 				}
 			}
 		case <-tick.C:
@@ -93,8 +97,21 @@ func (e *Engine) compareHeads(ctx context.Context, all []*tail) {
 	}
 }
 
-// advance reads what has changed after a tail and wakes whoever waits for it.
+// advance reads what has changed after a tail and wakes whoever waits for it. Where
+// that panics the space is to blame, and the others must not suffer: it is left without
+// a tail, until adopt begins anew.
 func (e *Engine) advance(ctx context.Context, t *tail) {
+	advanced := false
+	guard.Do(ctx, e.opts.Logger, "a tail", func() {
+		e.readOn(ctx, t)
+		advanced = true
+	})
+	if !advanced {
+		e.tails.drop(t)
+	}
+}
+
+func (e *Engine) readOn(ctx context.Context, t *tail) {
 	asked, started := t.head(), e.tails.now()
 	run, err := e.store.Changes(ctx, t.name, Range{After: asked, Limit: models.MaxPageChanges})
 	if err != nil {
@@ -114,7 +131,7 @@ func (e *Engine) advance(ctx context.Context, t *tail) {
 // head returns the head that the tail has come to.
 func (t *tail) head() int64 {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	return t.space.Head
 }
 
@@ -122,7 +139,7 @@ func (t *tail) head() int64 {
 // reports false if the row shows another history.
 func (t *tail) confirm(row models.Space, started time.Time) bool {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	if row.Epoch != t.space.Epoch {
 		return false
 	}

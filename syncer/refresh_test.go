@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,7 +39,10 @@ func onNode(t *testing.T, test func(*node)) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{t: t, store: newModelStore(), broker: &handBroker{}}
 		n.others = New(n.store, &deaf{}, Options{})
-		n.engine = New(n.store, n.broker, Options{})
+		n.engine = New(n.store, n.broker, Options{
+			OnPresence: func(Message) { n.store.meet("OnPresence") },
+			Logger:     slog.New(slog.DiscardHandler),
+		})
 		ctx, end := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- n.engine.Run(ctx) }()

@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/tidemark/tidemark/models"
 )
@@ -35,7 +36,7 @@ type Store interface {
 	Changes(ctx context.Context, space string, r Range) (Run, error)
 
 	// Heads returns the rows of spaces in the order of names, as far as they say how
-	// far a feed goes (head, floor, epochs); the zero Space for one never written. It
+	// far a feed goes (head, floor, epochs, digest); the zero Space for one never written. It
 	// fails where the database has become a standby, which may be behind.
 	Heads(ctx context.Context, names []string) ([]models.Space, error)
 
@@ -56,6 +57,27 @@ type Store interface {
 	// ones, in a transaction of its own, and returns how many. It waits for nobody: a
 	// row that somebody has locked stays.
 	RejectInbox(ctx context.Context, ids []int64, problem models.EditError) (moved int, err error)
+
+	// Now returns the time by the clock that versions are made of.
+	Now(ctx context.Context) (time.Time, error)
+
+	// Spaces returns the first n spaces whose names come after one, byte by byte.
+	Spaces(ctx context.Context, after string, n int) ([]models.Space, error)
+
+	// AnySpace returns the space that stands at a part of the way, from 0 to below 1,
+	// through all spaces by name; the zero Space if there is none.
+	AnySpace(ctx context.Context, way float64) (models.Space, error)
+
+	// Rows hands on all rows of a space as they are in one snapshot of the database:
+	// first the space's, then those of its documents, without their texts, then those
+	// of its clients.
+	Rows(ctx context.Context, space string, to RowReader) error
+
+	// Purge forgets, in one transaction and under the space's lock, the oldest
+	// tombstones that were made before a time, about limit of them and whole versions,
+	// and as many clients that were not seen since. The floor rises with them, so that
+	// nobody who has not seen a tombstone that is gone takes the feed for complete.
+	Purge(ctx context.Context, space string, before time.Time, limit int) (Purged, error)
 
 	// Ping returns nil if the database answers.
 	Ping(ctx context.Context) error
@@ -167,6 +189,20 @@ type InboxRange struct {
 	Spaces int      // at most so many
 }
 
+// RowReader gets rows one by one, which are its own.
+type RowReader struct {
+	Space    func(*models.Space)
+	Document func(*models.Document)
+	Client   func(*models.Client)
+}
+
+// Purged is what a Store has forgotten of a space.
+type Purged struct {
+	Tombstones, Clients int
+	More                bool // there may be more to forget
+	Elsewhere           bool // nothing was done, for another node is at it
+}
+
 // Range asks for a part of a space's feed.
 type Range struct {
 	After int64 // versions above this one
@@ -196,7 +232,7 @@ func (r *Range) Shows(c *models.Change, head int64) bool {
 
 // Run is a contiguous part of a space's feed.
 type Run struct {
-	// Space holds head, floor, epoch and past epochs, as they were when the documents
+	// Space holds head, floor, epoch, past epochs and digest, as they were when the documents
 	// were read.
 	Space models.Space
 	// Changes come by version, and no version is split.

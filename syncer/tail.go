@@ -78,6 +78,18 @@ func (t *tail) restart(space models.Space, checked time.Time) {
 	t.entries, t.at, t.gone, t.live, t.bytes = nil, make(map[Key]int), 0, 0, 0
 }
 
+// unlock, deferred, ends what holds mu. What has panicked meanwhile may have left the
+// tail half changed. So it is emptied: a tail of nothing is true at any head, and
+// without a lease it answers nobody before the refresher has looked.
+func (t *tail) unlock() {
+	if r := recover(); r != nil {
+		t.restart(t.space, time.Time{})
+		t.mu.Unlock()
+		panic(r)
+	}
+	t.mu.Unlock()
+}
+
 // learn takes in a page that a pull has read after position from the database,
 // where that makes the tail reach further back: it then answers the next of those
 // who are as far behind. It reports whether the tail is behind the page.
@@ -122,8 +134,8 @@ func (t *tail) advance(run Run, asked int64, started time.Time) bool {
 // commit appends what this node has committed. It reports false where something
 // that the tail has not got was committed before it.
 func (t *tail) commit(c *spaceCommit) bool {
+	t.lacks = max(t.lacks, c.space.Head) // until it is there
 	if t.space.Head != c.before || t.space.Epoch != c.space.Epoch && t.space.Head > 0 {
-		t.lacks = max(t.lacks, c.space.Head)
 		return false
 	}
 	changes := make([]models.Change, len(c.documents))

@@ -57,16 +57,34 @@ func newTails(limit int, now func() time.Time) *tails {
 // turn turns the tails on, or off and empty.
 func (ts *tails) turn(on bool) {
 	ts.mu.Lock()
-	defer ts.mu.Unlock()
+	defer ts.unlock()
 	ts.on = on && ts.limit > 0
+	ts.empty()
+}
+
+// empty forgets all tails. ts.mu is held.
+func (ts *tails) empty() {
 	ts.spaces, ts.recent, ts.bytes = make(map[string]*tail), list.New(), 0
 	clear(ts.behind)
+}
+
+// unlock, deferred, ends what holds mu. What has panicked meanwhile may have left the
+// books half written. So they are closed, and everybody asks the database: what is read
+// from it from now on makes new tails.
+func (ts *tails) unlock() {
+	if r := recover(); r != nil {
+		ts.empty()
+		ts.untold = ts.now()
+		ts.mu.Unlock()
+		panic(r)
+	}
+	ts.mu.Unlock()
 }
 
 // find returns the tail of a space, nil if there is none.
 func (ts *tails) find(space string) *tail {
 	ts.mu.Lock()
-	defer ts.mu.Unlock()
+	defer ts.unlock()
 	return ts.use(space)
 }
 
@@ -89,7 +107,7 @@ func (ts *tails) read(space string, r Range, needed int64) (run Run, ok bool) {
 	}
 	now := ts.now()
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	t.used = now
 	if now.Sub(t.checked) >= lease || t.space.Head < max(needed, t.lacks) {
 		return Run{}, false
@@ -116,22 +134,10 @@ func (ts *tails) heads(spaces []string, needed int64) (rows []models.Space, ok b
 // learn takes in a page that was read from the database: the space is one that
 // somebody follows.
 func (ts *tails) learn(space string, r Range, run Run, started time.Time) {
-	ts.mu.Lock()
-	if !ts.on {
-		ts.mu.Unlock()
+	t := ts.findOrMake(run.Space, space, started)
+	if t == nil {
 		return
 	}
-	t := ts.spaces[space]
-	if t == nil {
-		t = newTail(space, run.Space, started)
-		if ts.untold.After(started) {
-			t.checked = time.Time{} // the commit may have been to this space; the next look tells
-		}
-		t.place = ts.recent.PushFront(t)
-		ts.spaces[space] = t
-		ts.bytes += tailOverhead
-	}
-	ts.mu.Unlock()
 	if r.Sparse() {
 		run.Through = -1 // it shows not all there is
 	}
@@ -142,15 +148,32 @@ func (ts *tails) learn(space string, r Range, run Run, started time.Time) {
 	}
 }
 
+// findOrMake returns the tail of a space, one of nothing if there was none; nil while
+// no tail answers.
+func (ts *tails) findOrMake(row models.Space, space string, started time.Time) *tail {
+	ts.mu.Lock()
+	defer ts.unlock()
+	if !ts.on {
+		return nil
+	}
+	t := ts.spaces[space]
+	if t == nil {
+		t = newTail(space, row, started)
+		if ts.untold.After(started) {
+			t.checked = time.Time{} // the commit may have been to this space; the next look tells
+		}
+		t.place = ts.recent.PushFront(t)
+		ts.spaces[space] = t
+		ts.bytes += tailOverhead
+	}
+	return t
+}
+
 // change changes a tail and keeps account of its size.
 func (ts *tails) change(t *tail, change func(*tail)) {
-	t.mu.Lock()
-	change(t)
-	t.size.Store(int64(t.bytes))
-	t.mu.Unlock()
-
+	t.change(change)
 	ts.mu.Lock()
-	defer ts.mu.Unlock()
+	defer ts.unlock()
 	if ts.spaces[t.name] != t {
 		return // it has been forgotten meanwhile
 	}
@@ -163,6 +186,13 @@ func (ts *tails) change(t *tail, change func(*tail)) {
 	}
 }
 
+func (t *tail) change(change func(*tail)) {
+	t.mu.Lock()
+	defer t.unlock()
+	change(t)
+	t.size.Store(int64(t.bytes))
+}
+
 // forget takes a tail out. ts.mu is held.
 func (ts *tails) forget(t *tail) {
 	ts.recent.Remove(t.place)
@@ -173,7 +203,7 @@ func (ts *tails) forget(t *tail) {
 // drop takes the tail of a space out if it is still this one.
 func (ts *tails) drop(t *tail) {
 	ts.mu.Lock()
-	defer ts.mu.Unlock()
+	defer ts.unlock()
 	if ts.spaces[t.name] == t {
 		ts.forget(t)
 	}
@@ -181,12 +211,7 @@ func (ts *tails) drop(t *tail) {
 
 // commit takes in what this node has committed.
 func (ts *tails) commit(c *spaceCommit) {
-	ts.mu.Lock()
-	t := ts.use(c.space.ID)
-	if t == nil {
-		ts.untold = ts.now() // nobody follows the space, but somebody may be about to
-	}
-	ts.mu.Unlock()
+	t := ts.findCommitted(c.space.ID)
 	if t == nil {
 		return
 	}
@@ -197,11 +222,22 @@ func (ts *tails) commit(c *spaceCommit) {
 	}
 }
 
+// findCommitted is find for a space that was committed to.
+func (ts *tails) findCommitted(space string) *tail {
+	ts.mu.Lock()
+	defer ts.unlock()
+	t := ts.use(space)
+	if t == nil {
+		ts.untold = ts.now() // nobody follows the space, but somebody may be about to
+	}
+	return t
+}
+
 // look has the refresher look at a space without delay. It does nothing for one
 // that has no tail.
 func (ts *tails) look(space string, version int64) {
 	ts.mu.Lock()
-	defer ts.mu.Unlock()
+	defer ts.unlock()
 	if ts.spaces[space] == nil {
 		return
 	}
@@ -225,7 +261,7 @@ func (ts *tails) lookAtAll() {
 // versions that they are known to lack.
 func (ts *tails) takeBehind() map[*tail]int64 {
 	ts.mu.Lock()
-	defer ts.mu.Unlock()
+	defer ts.unlock()
 	list := make(map[*tail]int64, len(ts.behind))
 	for space, version := range ts.behind {
 		if t := ts.spaces[space]; t != nil {
@@ -239,7 +275,7 @@ func (ts *tails) takeBehind() map[*tail]int64 {
 // without returns those of the spaces that have no tail; none while no tail answers.
 func (ts *tails) without(spaces []string) (missing []string) {
 	ts.mu.Lock()
-	defer ts.mu.Unlock()
+	defer ts.unlock()
 	for _, space := range spaces {
 		if ts.on && ts.spaces[space] == nil {
 			missing = append(missing, space)
@@ -252,17 +288,21 @@ func (ts *tails) without(spaces []string) (missing []string) {
 func (ts *tails) all() []*tail {
 	now := ts.now()
 	ts.mu.Lock()
-	defer ts.mu.Unlock()
+	defer ts.unlock()
 	list := make([]*tail, 0, len(ts.spaces))
 	for _, t := range ts.spaces {
-		t.mu.Lock()
-		idle := now.Sub(t.used) > idleTail
-		t.mu.Unlock()
-		if idle {
+		if t.idle(now) {
 			ts.forget(t)
 			continue
 		}
 		list = append(list, t)
 	}
 	return list
+}
+
+// idle reports whether nobody has asked for a tail for long.
+func (t *tail) idle(now time.Time) bool {
+	t.mu.Lock()
+	defer t.unlock()
+	return now.Sub(t.used) > idleTail
 }

@@ -231,6 +231,65 @@ func TestArchitecture_everyPackageHasADocAndAName(t *testing.T) {
 	}
 }
 
+// behindGuard is what a goroutine may begin with: each catches a panic and counts it.
+var behindGuard = regexp.MustCompile(`\bguard\.(Do|Call|Keep)\(|\bretry\.Forever\(|\be\.keep\(|\bc\.do\(`)
+
+// TestArchitecture_goroutinesCatchPanics: a panic that nobody catches ends the process,
+// with the pushes of everybody.
+func TestArchitecture_goroutinesCatchPanics(t *testing.T) {
+	t.Parallel()
+	ours, _ := packages(t)
+	begun := 0
+	for _, p := range ours {
+		folder := p.folder()
+		tested := slices.ContainsFunc([]string{"syncer/store/storetest", "syncer/broker/brokertest"}, func(f string) bool { return f == folder })
+		if tested || !matches("syncer/...", folder) && !matches("api/...", folder) && !matches("cmd/...", folder) {
+			continue
+		}
+		for _, file := range p.GoFiles {
+			begun += eachGoroutine(t, filepath.Join(p.Dir, file), func(at token.Position, text string) {
+				if !behindGuard.MatchString(text) {
+					t.Errorf("%s: a goroutine begins without a guard:\n%s", at, text)
+				}
+			})
+		}
+	}
+	if begun < 15 {
+		t.Errorf("only %d goroutines were found", begun)
+	}
+}
+
+// eachGoroutine calls found with the place and the text of whatever begins a goroutine
+// in a file, and returns how many there are.
+func eachGoroutine(t *testing.T, file string, found func(at token.Position, text string)) (n int) {
+	t.Helper()
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := token.NewFileSet()
+	parsed, err := parser.ParseFile(files, file, source, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(parsed, func(node ast.Node) bool {
+		begins := false
+		switch node := node.(type) {
+		case *ast.GoStmt:
+			begins = true
+		case *ast.CallExpr:
+			called, ok := node.Fun.(*ast.SelectorExpr)
+			begins = ok && (called.Sel.Name == "Go" || called.Sel.Name == "AfterFunc")
+		}
+		if begins {
+			n++
+			found(files.Position(node.Pos()), string(source[files.Position(node.Pos()).Offset:files.Position(node.End()).Offset]))
+		}
+		return true
+	})
+	return n
+}
+
 // TestArchitecture_dependenciesHaveReasons holds go.mod against ARCHITECTURE.md:
 // whoever adds a library says there what for.
 func TestArchitecture_dependenciesHaveReasons(t *testing.T) {

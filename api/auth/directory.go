@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 const (
@@ -154,7 +154,7 @@ func (d *Directory) pause() time.Duration {
 func (d *Directory) read(ctx context.Context) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+			err = guard.Caught(r)
 		}
 	}()
 	now, began := d.current.Load(), time.Now()

@@ -291,8 +291,13 @@ export interface Events {
   remote: { changes: readonly RemoteChange[] };
   /** A conflict, before anybody decided it; `problem` is absent if `onConflict` did. */
   conflict: Conflict & { editId: string; problem?: Problem };
-  /** The server could not go on from our cursor; everything was loaded anew. */
+  /**
+   * Everything was loaded anew: the server could not go on from our cursor (the `cause` of its 410), or its digest showed
+   * that we did not hold what it has (`digest`). Unsent edits are kept.
+   */
   resync: { cause: string };
+  /** What we hold differs from what the server has even though it was loaded anew: a bug; please report it. */
+  mismatch: { mine: string; theirs: string; version: number };
 }
 
 export interface RemoteChange {

@@ -135,6 +135,21 @@ const liveData = (change) => (change && !change.deleted ? change.data : null);
 /** Names have no slash, so a key is unambiguous. */
 const keyOf = ({ collection, id }) => `${collection}/${id}`;
 
+/** What a document adds to the digest of its space: openapi.yaml says how. FNV-1a in two halves, as 64 bits are slow here. */
+function hashOf({ collection, id, version, deleted }) {
+  if (deleted) return 0n;
+  let [high, low] = [0xcbf29ce4, 0x84222325];
+  for (const byte of new TextEncoder().encode(`${collection}\0${id}\0${version}`)) {
+    low = (low ^ byte) >>> 0;
+    const product = low * 0x1b3;
+    high = (high * 0x1b3 + low * 256 + Math.floor(product / 2 ** 32)) % 2 ** 32;
+    low = product % 2 ** 32;
+  }
+  let hash = (BigInt(high) << 32n) | BigInt(low);
+  for (const factor of [0xff51afd7ed558ccdn, 0xc4ceb9fe1a85ec53n]) hash = BigInt.asUintN(64, (hash ^ (hash >> 33n)) * factor);
+  return hash ^ (hash >> 33n);
+}
+
 // ---- Telling the app ----
 
 function call(listener, argument) {
@@ -453,6 +468,8 @@ class Replica {
   #onConflict;
   #journal = null;
   #documents = new Map();
+  #digest = 0n;
+  #mismatch = false;
   #outbox = new Outbox();
   #flights = [];
   #problems = new Map();
@@ -488,7 +505,7 @@ class Replica {
 
     const parts = { document: [], edit: [], flight: [], problem: [], meta: [] };
     for (const [key, record] of records) parts[key.split("/")[0]]?.push(record);
-    parts.document.forEach((document) => this.#documents.set(keyOf(document), document));
+    parts.document.forEach((document) => this.#hold(keyOf(document), document));
     parts.edit.sort((a, b) => a.order - b.order).forEach((edit) => this.#outbox.add(edit));
     parts.problem.forEach((problem) => this.#problems.set(problem.problemId, { problem }));
     this.#flights = parts.flight; // more than one if taken over, and those have nothing to do with each other
@@ -745,14 +762,14 @@ class Replica {
   // -- Pull
 
   /** Takes in a page. Nothing of it is shown before its run ends: a page may be half of what was pushed together. */
-  takePage({ changes, cursor, version, has_more: more }, run = this.run) {
+  takePage({ changes, cursor, version, digest, has_more: more }, run = this.run) {
     for (const change of changes) run.staged.set(keyOf(change), change);
     run.cursor = cursor;
     run.paging = Boolean(more);
-    if (!run.paging) this.#endRun(run, version);
+    if (!run.paging) this.#endRun(run, version, digest);
   }
 
-  #endRun({ cursor, staged }, version) {
+  #endRun({ cursor, staged }, version, digest) {
     const changes = [...staged.values()];
     staged.clear();
     if (version < this.version) return; // overtaken: all of this is in what we hold
@@ -766,9 +783,24 @@ class Replica {
     this.#saveMeta();
     if (cause !== null) for (const key of [...this.#documents.keys()]) this.#setDocument(key, undefined);
     const taken = changes.filter((change) => this.#take(change));
-    if (cause === null) return this.#announce(taken);
-    this.#settleSent();
+    if (cause === null) this.#announce(taken);
+    else this.#settleSent();
     if (cause) this.#news.event("resync", { cause });
+    this.#prove(digest, version, cause);
+  }
+
+  /**
+   * Compares what we hold with what the server has. If it differs everything is loaded anew, and if it differs even then
+   * the app is told: that is a bug somewhere, and to load it again and again would not mend it.
+   */
+  #prove(digest, version, cause) {
+    if (!digest || this.#flights.length || [...this.#documents.values()].some((document) => document.version > version)) return;
+    const mine = BigInt.asUintN(64, this.#digest).toString(16).padStart(16, "0");
+    const again = this.#mismatch;
+    this.#mismatch = mine !== digest;
+    if (!this.#mismatch) return;
+    if (!again) this.onMismatch?.();
+    else if (cause) this.#news.event("mismatch", { mine, theirs: digest, version });
   }
 
   #announce(taken) {
@@ -843,9 +875,17 @@ class Replica {
     this.#stale.add(keyOf(edit));
   }
 
+  /** Everything that changes the base copy comes by here. */
+  #hold(key, change) {
+    const old = this.#documents.get(key);
+    if (old) this.#digest -= hashOf(old);
+    if (!change) return this.#documents.delete(key);
+    this.#documents.set(key, change);
+    this.#digest += hashOf(change);
+  }
+
   #setDocument(key, change) {
-    if (change) this.#documents.set(key, change);
-    else this.#documents.delete(key);
+    this.#hold(key, change);
     this.#save(`document/${key}`, change);
     this.#stale.add(key);
   }
@@ -1191,6 +1231,7 @@ class Sync {
     this.#replica = new Replica(this.#news, options);
     this.#replica.onEdit = () => this.#pushing.wake(options.coalesceMs ?? 20);
     this.#replica.onPublish = () => this.#updateStatus();
+    this.#replica.onMismatch = () => this.#startResync({ code: "digest" });
     this.#transport = transportOf(options, clock, this.#news, gate);
     this.#pushing = loopOf({ clock, gate, resting: () => false, job: () => this.#attempt("push", this.#push) });
     this.#pulling = loopOf({ clock, gate, resting: this.#resting, job: () => this.#attempt("pull", this.#pull) });
@@ -1414,6 +1455,10 @@ class Sync {
     const loading = this.#replica.resync !== null;
     this.#replica.takePage(page, run);
     if (run.paging) return false;
+    if (this.#replica.resync !== null) {
+      if (!this.#pulling.isRunning()) this.#pulling.wake(); // its digest differs
+      return false;
+    }
     this.#pollMs = page.poll_after_ms || this.#pollMs;
     this.status.update({ lastSyncedAt: this.#clock.now() });
     if (this.#replica.pending) this.#pushing.wake();

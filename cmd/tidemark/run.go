@@ -25,6 +25,9 @@ type commands struct {
 	Key         keyCommand         `cmd:"" help:"API keys for servers: make, list and revoke them."`
 	Revoke      revokeCommand      `cmd:"" help:"Take back tokens before they expire; every node knows within 5 seconds."`
 	Audit       auditCommand       `cmd:"" help:"Print who has made or revoked what, the newest first."`
+	Verify      verifyCommand      `cmd:"" help:"Prove spaces by their rows: digests, versions, receipts. Exit code 1: there are faults."`
+	Gc          gcCommand          `cmd:"" help:"Forget now what is past its retention, as servers do every hour."`
+	Space       spaceCommand       `cmd:"" help:"Set what belongs to one space."`
 	Token       tokenCommand       `cmd:"" help:"Print a token signed with --auth-secret."`
 	Config      configCommand      `cmd:"" help:"Print the settings in force, secrets hidden."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running server whether it is ready."`

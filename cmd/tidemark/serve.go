@@ -17,6 +17,7 @@ import (
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/guard"
 	"github.com/tidemark/tidemark/syncer/presence"
 	"github.com/tidemark/tidemark/syncer/store"
 )
@@ -122,16 +123,22 @@ func openDirectory(ctx context.Context, s *Settings, database *store.Store, veri
 }
 
 func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, log *slog.Logger) (*api.Server, error) {
+	proxies, err := s.trustedProxies()
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Options{
-		Engine:      engine,
-		Presence:    registry,
-		Verifier:    verifier,
-		Logger:      log,
-		CORSOrigins: s.CORSOrigins,
-		Version:     currentVersion(),
-		Retention:   s.Retention,
-		PollMin:     s.PollMin,
-		PollMax:     s.PollMax,
+		Engine:         engine,
+		Presence:       registry,
+		Verifier:       verifier,
+		Logger:         log,
+		CORSOrigins:    s.CORSOrigins,
+		TrustedProxies: proxies,
+		RateLimit:      s.RateLimit,
+		Version:        currentVersion(),
+		Retention:      s.Retention,
+		PollMin:        s.PollMin,
+		PollMax:        s.PollMax,
 	})
 }
 
@@ -191,13 +198,18 @@ func (n *node) run(ctx context.Context, stop func()) error {
 	var parts sync.WaitGroup
 	defer parts.Wait() // the engine may be in a commit, and its database is closed next
 	defer end()
-	failed := make(chan error, 4)
-	if n.directory != nil {
-		parts.Go(func() { failed <- n.directory.Run(running) })
+	all := []func() error{
+		func() error { return n.engine.Run(running) },
+		func() error { return n.registry.Run(running) },
+		func() error { return n.server.Serve(n.listener) },
 	}
-	parts.Go(func() { failed <- n.engine.Run(running) })
-	parts.Go(func() { failed <- n.registry.Run(running) })
-	parts.Go(func() { failed <- n.server.Serve(n.listener) })
+	if n.directory != nil {
+		all = append(all, func() error { return n.directory.Run(running) })
+	}
+	failed := make(chan error, len(all))
+	for _, part := range all {
+		parts.Go(func() { failed <- guard.Call(part) }) // a part that can't go on ends the node, in order
+	}
 
 	var failure error
 	select {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -38,6 +39,11 @@ type Settings struct {
 
 	CORSOrigins []string `name:"cors-origins" env:"TIDEMARK_CORS_ORIGINS" placeholder:"ORIGIN" help:"Origins whose pages may call, exactly: https://app.example.com."`
 
+	TrustedProxies []string `env:"TIDEMARK_TRUSTED_PROXIES" placeholder:"ADDRESS|CIDR" help:"Proxies whose X-Forwarded-For is believed: 10.1.2.3, 10.0.0.0/8, fd00::/8."`
+
+	// RateLimit is per subject and, for what comes without a good token, per address.
+	RateLimit int `env:"TIDEMARK_RATE_LIMIT" default:"100" placeholder:"N" help:"Requests a second of one subject; 0 for any number. Without auth there is no limit."`
+
 	LogLevel  string `env:"TIDEMARK_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 	LogFormat string `env:"TIDEMARK_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
 
@@ -49,12 +55,15 @@ type Settings struct {
 	PollMax time.Duration `env:"TIDEMARK_POLL_MAX" default:"5s" help:"Longest pause that clients are told to make between pulls."`
 }
 
+// maxRateLimit is more than a node can answer.
+const maxRateLimit = 1_000_000
+
 // development reports whether no authentication is configured.
 func (s *Settings) development() bool { return s.AuthSecret == "" && s.AuthJWKS == "" }
 
 // check returns what is wrong with the settings, in one sentence.
 func (s *Settings) check() error {
-	for _, check := range []func() error{s.checkListen, s.checkDatabase, s.checkBroker, s.checkAuth, s.checkOrigins, s.checkAmounts} {
+	for _, check := range []func() error{s.checkListen, s.checkDatabase, s.checkBroker, s.checkAuth, s.checkOrigins, s.checkProxies, s.checkAmounts} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -113,8 +122,31 @@ func (s *Settings) checkOrigins() error {
 	return nil
 }
 
+func (s *Settings) checkProxies() error {
+	_, err := s.trustedProxies()
+	return err
+}
+
+// trustedProxies reads the list; an address is a network of one.
+func (s *Settings) trustedProxies() ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, text := range s.TrustedProxies {
+		prefix, err := netip.ParsePrefix(text)
+		if address, addressErr := netip.ParseAddr(text); addressErr == nil && address.Zone() == "" {
+			prefix, err = address.Prefix(address.BitLen())
+		}
+		if err != nil || prefix.Addr().Is4In6() {
+			return nil, usagef("--trusted-proxies: %q is neither an address nor a network, like 10.1.2.3 or 10.0.0.0/8", text)
+		}
+		list = append(list, prefix)
+	}
+	return list, nil
+}
+
 func (s *Settings) checkAmounts() error {
 	switch {
+	case s.RateLimit < 0 || s.RateLimit > maxRateLimit:
+		return usagef("--rate-limit must be between 0 (any number) and %d requests a second", maxRateLimit)
 	case s.Retention <= 0:
 		return usagef("--retention must be longer than nothing")
 	case s.TailMemory <= 0:

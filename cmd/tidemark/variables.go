@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/tidemark/tidemark/syncer/fault"
 )
 
 const variablePrefix = "TIDEMARK_"
@@ -52,7 +54,7 @@ var (
 
 // foreign reports whether a variable is meant for somebody else.
 func foreign(name, value string) bool {
-	return strings.HasPrefix(name, "TIDEMARK_TEST_") || slices.Contains(forTests, name) ||
+	return strings.HasPrefix(name, "TIDEMARK_TEST_") || fault.Enabled && name == fault.Variable || slices.Contains(forTests, name) ||
 		kubernetes.MatchString(name) || kubernetesURL.MatchString(name) && strings.Contains(value, "://")
 }
 

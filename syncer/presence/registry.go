@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 const (
@@ -237,11 +238,18 @@ func (s *space) list(now time.Time) []models.Presence {
 	return list
 }
 
-// Run tells watchers what has changed and who has expired, until ctx ends.
+// Run tells watchers what has changed and who has expired, until ctx ends. It returns
+// no error.
 func (r *Registry) Run(ctx context.Context) error {
+	return guard.Keep(ctx, r.opts.Logger, "presence", r.run)
+}
+
+func (r *Registry) run(ctx context.Context) error {
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
-	var due <-chan time.Time // when what has changed is told
+	// When what has changed is told. There may be something: a panic may have come
+	// between the signal and the telling.
+	due := time.After(tellEvery)
 	for {
 		select {
 		case <-ctx.Done():

@@ -3,6 +3,8 @@ package presence
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -223,5 +225,44 @@ func TestRun_inTime(t *testing.T) {
 			}
 		}
 		t.Error("not told")
+	})
+}
+
+// A bug while it tells or sweeps costs a moment: what was to be told is told.
+func TestRun_panic(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var bug atomic.Bool
+		r := New(nil, Options{Logger: slog.New(slog.DiscardHandler), Now: func() time.Time {
+			if bug.Load() {
+				panic("planted")
+			}
+			return time.Now()
+		}})
+		ctx, end := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		w := r.Watch("s1")
+		defer w.Stop()
+		if err := r.Enter(t.Context(), "s1", "c1", "alice", models.PresenceRequest{TTL: 5 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(sweepEvery - 10*time.Millisecond)
+		synctest.Wait()
+		if got := told(w); len(got["s1"]) != 1 {
+			t.Fatalf("told of %v", got)
+		}
+		bug.Store(true)
+		<-time.After(sweepEvery)
+		bug.Store(false)
+		<-time.After(2 * 5 * time.Second)
+		synctest.Wait()
+		if got := told(w); got == nil || len(got["s1"]) != 0 {
+			t.Errorf("told of %v, want that c1 has gone", got)
+		}
+		end()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/fault"
 )
 
 // transaction is one write transaction, as each database carries it out.
@@ -30,6 +31,7 @@ func (s *Store) Commit(ctx context.Context, group syncer.Group) error {
 	if err != nil {
 		return s.refusal(ctx, "lock and read", err)
 	}
+	fault.Point(fault.PushLocked)
 	writes := group.Decide(found)
 	if nothing(writes) {
 		return nil
@@ -38,6 +40,7 @@ func (s *Store) Commit(ctx context.Context, group syncer.Group) error {
 		return s.failure(ctx, "commit", err)
 	}
 	if err = tx.write(ctx, group.Touches, found, writes); err == nil {
+		fault.Point(fault.PushCommitted)
 		return nil
 	}
 	if s.dialect.outcomeUnknown(err) {

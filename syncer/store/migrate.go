@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/golang-migrate/migrate/v4"
@@ -55,7 +56,7 @@ func (m *Migrator) open() error {
 	if err != nil {
 		return err
 	}
-	m.migrate, err = migrate.NewWithInstance("embedded", source, folder, target)
+	m.migrate, err = migrate.NewWithInstance("embedded", source, folder, &whole{Driver: target, db: m.db})
 	return err
 }
 
@@ -70,8 +71,8 @@ func (m *Migrator) Down(ctx context.Context, n int) error {
 	return m.locked(ctx, func() error { return m.migrate.Steps(-n) })
 }
 
-// Version returns the number of the newest migration applied, 0 for none. dirty:
-// it failed half-way.
+// Version returns the number of the newest migration applied, 0 for none. dirty: it
+// failed half-way, which only one can that has no transaction (see whole).
 func (m *Migrator) Version() (version uint, dirty bool, err error) {
 	version, dirty, err = m.migrate.Version()
 	if errors.Is(err, migrate.ErrNilVersion) {
@@ -92,6 +93,40 @@ func (m *Migrator) Force(version int) error {
 func (m *Migrator) Close() error {
 	source, target := m.migrate.Close()
 	return errors.Join(source, target)
+}
+
+// CheckSchema returns an error unless the schema is the one that this program knows.
+func (s *Store) CheckSchema(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var is struct {
+		Version uint
+		Dirty   bool
+	}
+	if err := s.reader.WithContext(ctx).Raw("SELECT version, dirty FROM schema_migrations").Scan(&is).Error; err != nil {
+		return fmt.Errorf("read the schema's version: %w", err)
+	}
+	want, err := newestMigration()
+	if err == nil && (is.Version != want || is.Dirty) {
+		err = fmt.Errorf("the schema has version %d, this program needs %d: run tidemark migrate up, or start the server", is.Version, want)
+	}
+	return err
+}
+
+// newestMigration returns the number of the newest migration there is.
+func newestMigration() (newest uint, err error) {
+	source, err := iofs.New(migrations.Files, "postgres") // each is there for both
+	if err != nil {
+		return 0, err
+	}
+	newest, err = source.First()
+	for next := newest; err == nil; next, err = source.Next(next) {
+		newest = next
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	return newest, source.Close()
 }
 
 // advisoryLock names the lock that keeps nodes from migrating at the same time.

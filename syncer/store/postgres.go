@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
+
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 type postgresDialect struct {
@@ -65,7 +68,10 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		// A push must never meet a standby that was promoted without us knowing.
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
-	config.AfterConnect = useLists
+	// The pool connects in goroutines of its own.
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		return guard.Call(func() error { return useLists(ctx, conn) })
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
@@ -109,6 +115,28 @@ func checkDurability(ctx context.Context, pool *pgxpool.Pool, opts Options) erro
 		opts.Logger.WarnContext(ctx, "acknowledged edits can be lost in a crash", "setting", setting, "value", value)
 	}
 	return nil
+}
+
+func (*postgresDialect) snapshot() *sql.TxOptions {
+	return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+}
+
+func (d *postgresDialect) clock(ctx context.Context) (now time.Time, err error) {
+	conn, err := d.acquire(ctx)
+	if err != nil {
+		return now, err
+	}
+	defer conn.Release()
+	err = conn.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+	return now, err
+}
+
+// purgeLock is the number of the advisory lock by which one node at a time purges.
+const purgeLock = 0x7469646d // "tidm"
+
+func (*postgresDialect) aloneInPurging(tx *gorm.DB) (alone bool, err error) {
+	err = tx.Raw("SELECT pg_try_advisory_xact_lock(?)", purgeLock).Scan(&alone).Error
+	return alone, err
 }
 
 // Classes of SQLSTATE that pass and say nothing about what was asked for, so that the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -17,8 +18,7 @@ import (
 // documents, and the client would never ask for what lies between. The client of
 // the statement cuts the page.
 //
-// The space comes first, its head, floor, past epochs and too_large in columns of the documents,
-// which follow in the order in which an index yields them: nothing is sorted, so rows
+// The space comes first, what it tells in columns of the documents, which follow in the order in which an index yields them: nothing is sorted, so rows
 // are sent while others are read. No standard says that UNION ALL keeps its order;
 // PostgreSQL does, and the reader makes sure of it.
 //
@@ -28,7 +28,7 @@ import (
 // twice: the collation is the same as "C" by another name, which only that index has.
 const plainChanges = `
 WITH space AS MATERIALIZED (
-    SELECT head, floor, epoch, past_epochs, CASE WHEN $4 THEN head ELSE $3 END AS hide
+    SELECT head, floor, epoch, past_epochs, digest, live_count, CASE WHEN $4 THEN head ELSE $3 END AS hide
     FROM spaces
     WHERE id = $1
 ),
@@ -58,8 +58,8 @@ SELECT epoch,
                LIMIT $6
            ) AS looked
        ) AS complete,
-       NULL AS collection, NULL AS id, head AS version, too_large AS deleted, NULL AS data,
-       NULL AS client_id, past_epochs AS edit_id, NULL AS updated_by, floor AS updated_at
+       NULL AS collection, CAST(digest AS text) AS id, head AS version, too_large AS deleted, NULL AS data,
+       CAST(live_count AS text) AS client_id, past_epochs AS edit_id, NULL AS updated_by, floor AS updated_at
 FROM space
 CROSS JOIN page
 UNION ALL (
@@ -90,7 +90,7 @@ UNION ALL (
 // one. The first version is taken whatever its size.
 const cutChanges = `
 WITH space AS (
-    SELECT head, floor, epoch, past_epochs
+    SELECT head, floor, epoch, past_epochs, digest, live_count
     FROM spaces
     WHERE id = $1
 ),
@@ -122,7 +122,7 @@ sized AS (
     FROM matched
     WINDOW feed AS (ORDER BY version)
 )
-SELECT space.head, space.floor, space.epoch,
+SELECT space.head, space.floor, space.epoch, space.digest, space.live_count,
        CASE row_number() OVER () WHEN 1 THEN space.past_epochs END, -- once: there may be many
        COALESCE((SELECT version FROM edge), 0),
        (SELECT count(*) FROM matched),
@@ -175,10 +175,10 @@ func (d *postgresDialect) plainChanges(ctx context.Context, space string, r sync
 	if err := rows.Scan(into...); err != nil {
 		return run, false, err
 	}
-	if !epoch.Valid {
-		return run, false, fmt.Errorf("space %s has no epoch", space)
+	at, err := row.space(epoch)
+	if err != nil {
+		return run, false, fmt.Errorf("the row of space %s: %w", space, err)
 	}
-	at := models.Space{Head: int64(row.version), Floor: int64(row.at), Epoch: epoch.Int64, PastEpochs: string(row.edit)}
 	tooLarge, all := row.deleted.Bool, complete.Bool
 	page, full := syncer.Pager{Limit: r.Limit}, false
 	for last := int64(0); rows.Next() && !full; last = int64(row.version) {
@@ -209,7 +209,7 @@ func (d *postgresDialect) cutChanges(ctx context.Context, space string, r syncer
 	var edge, found int64
 	var past plain
 	var row changeRow
-	into := append([]any{&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &past, &edge, &found}, row.columns()...)
+	into := append([]any{&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &run.Space.Digest, &run.Space.LiveCount, &past, &edge, &found}, row.columns()...)
 	for rows.Next() {
 		if err := rows.Scan(into...); err != nil {
 			return run, err
@@ -245,6 +245,19 @@ type changeRow struct {
 
 func (r *changeRow) columns() []any {
 	return []any{&r.collection, &r.id, &r.version, &r.deleted, &r.data, &r.client, &r.edit, &r.by, &r.at}
+}
+
+// space reads the row of plainChanges that tells of the space.
+func (r *changeRow) space(epoch pgtype.Int8) (s models.Space, err error) {
+	if !epoch.Valid {
+		return s, errors.New("there is no epoch")
+	}
+	s = models.Space{Head: int64(r.version), Floor: int64(r.at), Epoch: epoch.Int64, PastEpochs: string(r.edit)}
+	if s.Digest, err = strconv.ParseInt(string(r.id), 10, 64); err != nil {
+		return s, err
+	}
+	s.LiveCount, err = strconv.ParseInt(string(r.client), 10, 64)
+	return s, err
 }
 
 // is reports whether the row is one of a change.
@@ -289,10 +302,10 @@ func (n *number) ScanInt64(v pgtype.Int8) error {
 // headsOf reads how far spaces have come, by primary key, and whether the database
 // may be behind another one: with each name, for there may be none that was written.
 const headsOf = `
-SELECT n.place, s.id, s.head, s.floor, s.epoch, s.past_epochs, pg_is_in_recovery()
+SELECT n.place, s.id, s.head, s.floor, s.epoch, s.past_epochs, s.digest, s.live_count, pg_is_in_recovery()
 FROM unnest($1::text[]) WITH ORDINALITY AS n (id, place)
 LEFT JOIN LATERAL (
-    SELECT id, head, floor, epoch, past_epochs
+    SELECT id, head, floor, epoch, past_epochs, digest, live_count
     FROM spaces
     WHERE id = n.id
     LIMIT 1
@@ -312,10 +325,13 @@ func (d *postgresDialect) heads(ctx context.Context, names []string, into []mode
 	}
 	var place int
 	var id, past plain
-	var head, floor, epoch number
+	var head, floor, epoch, digest, count number
 	var standby bool
-	_, err = pgx.ForEachRow(rows, []any{&place, &id, &head, &floor, &epoch, &past, &standby}, func() error {
-		into[place-1] = models.Space{ID: string(id), Head: int64(head), Floor: int64(floor), Epoch: int64(epoch), PastEpochs: string(past)}
+	_, err = pgx.ForEachRow(rows, []any{&place, &id, &head, &floor, &epoch, &past, &digest, &count, &standby}, func() error {
+		into[place-1] = models.Space{
+			ID: string(id), Head: int64(head), Floor: int64(floor), Epoch: int64(epoch), PastEpochs: string(past),
+			Digest: int64(digest), LiveCount: int64(count),
+		}
 		return nil
 	})
 	if standby {

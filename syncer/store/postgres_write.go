@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/fault"
 )
 
 // The statements that write. Each replaces the row of its primary key, for which
@@ -56,6 +57,7 @@ func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found [
 		queued := batch.Queue(statement, columns...)
 		queued.Fn = func(results pgx.BatchResults) error {
 			tag, err := results.Exec()
+			fault.Point(fault.PushFlushed)
 			if err == nil && tag.RowsAffected() != int64(n) {
 				err = fmt.Errorf("%d %s written, want %d", tag.RowsAffected(), what, n)
 			}
@@ -78,6 +80,7 @@ func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found [
 		}
 		return err
 	}
+	fault.Point(fault.PushBeforeCommit)
 	return tx.conn.SendBatch(ctx, batch).Close()
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"gorm.io/driver/sqlite"
@@ -151,6 +152,14 @@ func Lock(databaseURL string) (release func() error, err error) {
 	}
 	return lock.Unlock, nil
 }
+
+// snapshot: a transaction that reads does so anyhow.
+func (sqliteDialect) snapshot() *sql.TxOptions { return nil }
+
+func (d sqliteDialect) clock(context.Context) (time.Time, error) { return d.now(), nil }
+
+// aloneInPurging: BEGIN IMMEDIATE has made sure of it.
+func (sqliteDialect) aloneInPurging(*gorm.DB) (bool, error) { return true, nil }
 
 var temporaryCodes = map[int]bool{
 	sqlite3.SQLITE_BUSY:      true,

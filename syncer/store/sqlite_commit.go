@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/fault"
 )
 
 // sqliteWriter is the one connection that writes, with its statements prepared: one
@@ -50,7 +51,7 @@ func (w *sqliteWriter) prepare(ctx context.Context) error {
 // All of them find their row by primary key.
 const (
 	sqliteReadSpace = `
-SELECT id, head, floor, epoch, past_epochs, digest, live_count, created_at
+SELECT id, head, floor, epoch, past_epochs, digest, live_count, created_at, retention_ms
 FROM spaces
 WHERE id = ?`
 
@@ -137,7 +138,7 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 	}
 	s := &l.Space
 	err := tx.tx.StmtContext(ctx, tx.writer.readSpace).QueryRowContext(ctx, touch.Space).
-		Scan(&s.ID, &s.Head, &s.Floor, &s.Epoch, &s.PastEpochs, &s.Digest, &s.LiveCount, &s.CreatedAt)
+		Scan(&s.ID, &s.Head, &s.Floor, &s.Epoch, &s.PastEpochs, &s.Digest, &s.LiveCount, &s.CreatedAt, &s.RetentionMS)
 	if errors.Is(err, sql.ErrNoRows) {
 		// Its row is made when something is written to it.
 		*s = models.Space{ID: touch.Space, PastEpochs: "[]", CreatedAt: now.UnixMilli()}
@@ -209,6 +210,7 @@ func (tx *sqliteTx) write(ctx context.Context, _ []syncer.Touch, found []*syncer
 			return err
 		}
 	}
+	fault.Point(fault.PushBeforeCommit)
 	if err := tx.tx.Commit(); err != nil {
 		return &commitError{err}
 	}
@@ -242,11 +244,13 @@ func (tx *sqliteTx) writeOne(ctx context.Context, found *syncer.Locked, w *synce
 			return err
 		}
 	}
+	fault.Point(fault.PushDocumentsWritten)
 	clients := tx.tx.StmtContext(ctx, tx.writer.writeClient)
 	for c, receipts := range w.Receipts {
 		if _, err := clients.ExecContext(ctx, s.ID, c.Subject, c.ID, receipts.Newest, orEmpty(receipts.Older), receipts.OlderTag, found.Now/1000); err != nil {
 			return err
 		}
 	}
+	fault.Point(fault.PushClientsWritten)
 	return nil
 }

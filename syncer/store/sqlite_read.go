@@ -22,7 +22,7 @@ type sqliteReader struct {
 const (
 	// sqliteHead: primary key.
 	sqliteHead = `
-SELECT head, floor, epoch, past_epochs
+SELECT head, floor, epoch, past_epochs, digest, live_count
 FROM spaces
 WHERE id = ?`
 
@@ -61,7 +61,7 @@ func (r *sqliteReader) changes(ctx context.Context, space string, want syncer.Ra
 	defer func() { _ = tx.Rollback() }() // it has written nothing
 	ctx = context.WithoutCancel(ctx)     // watching a deadline costs more than a row does
 	row := tx.StmtContext(ctx, r.head).QueryRowContext(ctx, space)
-	if err := row.Scan(&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &run.Space.PastEpochs); err != nil {
+	if err := scanHead(row, &run.Space); err != nil {
 		if errors.Is(err, sql.ErrNoRows) {
 			err = nil
 		}
@@ -115,7 +115,7 @@ func (r *sqliteReader) heads(ctx context.Context, names []string, into []models.
 	ctx = context.WithoutCancel(ctx)
 	head := tx.StmtContext(ctx, r.head)
 	for i, name := range names {
-		err := head.QueryRowContext(ctx, name).Scan(&into[i].Head, &into[i].Floor, &into[i].Epoch, &into[i].PastEpochs)
+		err := scanHead(head.QueryRowContext(ctx, name), &into[i])
 		if err == nil {
 			into[i].ID = name
 		} else if !errors.Is(err, sql.ErrNoRows) {
@@ -123,4 +123,8 @@ func (r *sqliteReader) heads(ctx context.Context, names []string, into []models.
 		}
 	}
 	return nil
+}
+
+func scanHead(row *sql.Row, into *models.Space) error {
+	return row.Scan(&into.Head, &into.Floor, &into.Epoch, &into.PastEpochs, &into.Digest, &into.LiveCount)
 }

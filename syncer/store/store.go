@@ -70,6 +70,13 @@ type dialect interface {
 	// rejectInbox moves rows of the inbox that are there to the rejected ones, and
 	// returns how many.
 	rejectInbox(ctx context.Context, ids []int64, problem *models.EditError) (moved int, err error)
+	// snapshot returns what makes all statements of a transaction see the same.
+	snapshot() *sql.TxOptions
+	// clock returns the time by which versions are made.
+	clock(ctx context.Context) (time.Time, error)
+	// aloneInPurging reports whether no other transaction that has asked this is under
+	// way; none will be until tx ends.
+	aloneInPurging(tx *gorm.DB) (bool, error)
 
 	// temporary reports whether err says that the database can't answer now, as
 	// opposed to a wrong statement.

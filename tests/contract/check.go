@@ -251,7 +251,7 @@ func checkRequest(route *routers.Route, params map[string]string, x *Exchange, b
 		return err
 	}
 	request := x.Request.Clone(context.Background())
-	request.Body = http.NoBody
+	request.Body, request.GetBody = http.NoBody, nil // GetBody would win, and give what was sent before inflation
 	sent := acceptedBody(x.Sent, body)
 	if sent != nil {
 		request.Body = io.NopCloser(bytes.NewReader(sent))

@@ -35,6 +35,7 @@ func TestTour(t *testing.T) {
 		recorder := NewRecorder(load(t))
 		tour(t, recorder, store)
 		development(t, recorder, store)
+		inHaste(t, recorder, store)
 		nothingUnseen(t, recorder)
 	})
 }
@@ -544,6 +545,29 @@ func development(t *testing.T, recorder *Recorder, store harness.Store) {
 	}
 	for code := range recorder.spec.EditErrors {
 		g.get("200", "/problems/"+code)
+	}
+}
+
+// inHaste asks until it is told to wait, everywhere but where the server is watched.
+func inHaste(t *testing.T, recorder *Recorder, store harness.Store) {
+	g := newGuide(t, recorder, harness.Start(t, harness.Options{
+		Store: store, Secret: harness.Secret, Env: []string{"TIDEMARK_RATE_LIMIT=1"},
+	}))
+	for _, op := range recorder.spec.Operations() {
+		watched := op.Path == "/healthz" || op.Path == "/readyz"
+		refused := false
+		for range 100 { // one a second is let through
+			answer, err := g.client.Do(t.Context(), op.Method, concrete(op.Path), nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if refused = answer.Problem().Code == "rate_limited"; refused {
+				break
+			}
+		}
+		if refused == watched {
+			t.Errorf("%s: refused in haste: %v", op.ID, refused)
+		}
 	}
 }
 

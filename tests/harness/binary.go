@@ -39,6 +39,14 @@ var binary = sync.OnceValues(func() (string, error) {
 	if given := os.Getenv(EnvBinary); given != "" {
 		return filepath.Abs(given)
 	}
+	return build("tidemark")
+})
+
+// crashing is the path of a server that can be armed; see package fault.
+var crashing = sync.OnceValues(func() (string, error) { return build("tidemark-faults", "-tags", "faults") })
+
+// build builds the server from this tree.
+func build(name string, options ...string) (string, error) {
 	place, err := place()
 	if err != nil {
 		return "", err
@@ -47,8 +55,8 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out := filepath.Join(place.dir, "tidemark")
-	args := []string{"build", "-o", out}
+	out := filepath.Join(place.dir, name)
+	args := append([]string{"build", "-o", out}, options...)
 	if raceEnabled {
 		args = append(args, "-race")
 	}
@@ -58,7 +66,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("build the server: %w\n%s", err, output)
 	}
 	return out, nil
-})
+}
 
 // Root is the module's folder.
 func Root() (string, error) {

@@ -111,6 +111,8 @@ type Page struct {
 	Cursor      string   `json:"cursor"`
 	Version     int64    `json:"version"`
 	HasMore     bool     `json:"has_more"`
+	Digest      string   `json:"digest"` // "" where there is none
+	Count       int64    `json:"count"`
 	PollAfterMS int64    `json:"poll_after_ms"`
 }
 
@@ -236,8 +238,9 @@ func (c *Client) Pull(ctx context.Context, space string, pull Pull) (Page, error
 
 // PullAll pulls page after page until there is no more, and returns all
 // changes in the order they came, and the last cursor.
-func (c *Client) PullAll(ctx context.Context, space string, pull Pull) ([]Change, string, error) {
+func (c *Client) PullAll(ctx context.Context, space string, first Pull) ([]Change, string, error) {
 	var changes []Change
+	pull := first
 	for {
 		page, err := c.Pull(ctx, space, pull)
 		if err != nil {
@@ -245,6 +248,9 @@ func (c *Client) PullAll(ctx context.Context, space string, pull Pull) ([]Change
 		}
 		changes = append(changes, page.Changes...)
 		if !page.HasMore {
+			if err := first.prove(page, changes); err != nil {
+				return nil, "", err
+			}
 			return changes, page.Cursor, nil
 		}
 		if page.Cursor == pull.Cursor {
@@ -252,6 +258,42 @@ func (c *Client) PullAll(ctx context.Context, space string, pull Pull) ([]Change
 		}
 		pull.Cursor = page.Cursor
 	}
+}
+
+// prove compares the digest of the last page with all changes of a pull, where they are
+// all that there is.
+func (first Pull) prove(last Page, changes []Change) error {
+	if first.Cursor != "" || len(first.Collections) > 0 {
+		return nil
+	}
+	held := make(map[[2]string]int64) // live documents
+	for _, c := range changes {
+		if name := [2]string{c.Collection, c.ID}; c.Deleted {
+			delete(held, name)
+		} else {
+			held[name] = c.Version
+		}
+	}
+	var sum uint64
+	for name, version := range held {
+		sum += DocumentHash(name[0], name[1], version)
+	}
+	if digest := fmt.Sprintf("%016x", sum); last.Digest != digest || last.Count != int64(len(held)) {
+		return fmt.Errorf("the last page has digest %q and count %d; what was pulled has %s and %d", last.Digest, last.Count, digest, len(held))
+	}
+	return nil
+}
+
+// DocumentHash is the hash of a live document that the digest is the sum of, written
+// from its description in openapi.yaml.
+func DocumentHash(collection, id string, version int64) uint64 {
+	h := uint64(0xcbf29ce484222325)
+	for _, b := range []byte(collection + "\x00" + id + "\x00" + strconv.FormatInt(version, 10)) {
+		h = (h ^ uint64(b)) * 0x100000001b3
+	}
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
 }
 
 // Heads asks for the newest versions of spaces, in the order of the names.

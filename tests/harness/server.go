@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark/tidemark/syncer/fault"
 	"github.com/tidemark/tidemark/tests/pgtest"
 	"github.com/tidemark/tidemark/tests/process"
 )
@@ -55,6 +56,8 @@ type Options struct {
 	Secret string
 	// DatabaseURL is used in place of a fresh database of Store.
 	DatabaseURL string
+	// Crashing takes a binary that Arm works on.
+	Crashing bool
 	// Args and Env ("TIDEMARK_…=…") are added to what the harness passes.
 	Args []string
 	Env  []string
@@ -73,6 +76,8 @@ type Server struct {
 	// Both are nil unless the server speaks for several nodes.
 	cluster      *Cluster
 	acknowledged *versions
+
+	armed string // where the next process ends itself, "": nowhere
 
 	url atomic.Value // string; not under mu, which a start holds to its end
 
@@ -101,7 +106,11 @@ func New(t testing.TB, options Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin, err := binary()
+	find := binary
+	if options.Crashing {
+		find = crashing
+	}
+	bin, err := find()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,6 +230,42 @@ func (s *Server) Restart() {
 	}
 }
 
+// Arm makes the process of the next Restart end itself when it comes to a point of
+// package fault for the n-th time. Later ones don't, unless they are armed again.
+func (s *Server) Arm(point string, n int) { s.armed = fmt.Sprintf("%s:%d", point, n) }
+
+// AwaitCrash waits until an armed process has ended itself.
+func (s *Server) AwaitCrash() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		s.t.Fatal("the server is not running")
+	}
+	select {
+	case <-s.process.Exited:
+	case <-time.After(readyTimeout):
+		s.t.Fatalf("the server has not come to where it is to end\n%s", s.Log())
+	}
+	var status *exec.ExitError
+	if !errors.As(s.process.Err, &status) || status.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		s.t.Fatalf("the server ended with %v, want SIGKILL\n%s", s.process.Err, s.Log())
+	}
+	s.process = nil
+}
+
+// RestartToCrash starts an armed server that ends itself before it is ready.
+func (s *Server) RestartToCrash() {
+	s.t.Helper()
+	s.mu.Lock()
+	err := s.begin()
+	s.mu.Unlock()
+	if err != nil {
+		s.t.Fatalf("start tidemark: %v", err)
+	}
+	s.AwaitCrash()
+}
+
 // Run runs a subcommand of the binary to its end, with the server's settings
 // in the environment, and returns what it printed.
 func (s *Server) Run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
@@ -241,14 +286,37 @@ func (s *Server) environment() []string {
 	}
 	env = append(env, "TIDEMARK_LISTEN=127.0.0.1:0", "TIDEMARK_DATABASE_URL="+s.databaseURL)
 	if s.options.Secret != "" {
-		env = append(env, "TIDEMARK_AUTH_SECRET="+s.options.Secret)
+		// A test is one subject, and faster than any that should be served.
+		env = append(env, "TIDEMARK_AUTH_SECRET="+s.options.Secret, "TIDEMARK_RATE_LIMIT=0")
+	}
+	if s.armed != "" {
+		env = append(env, fault.Variable+"="+s.armed)
 	}
 	return append(env, s.options.Env...)
 }
 
+// run starts a process and waits until it is ready.
 func (s *Server) run() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.begin(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	url, err := s.process.Address(ctx)
+	if err == nil {
+		s.url.Store(url)
+		err = process.AwaitReady(ctx, url, s.process.Exited)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w\n%s", err, s.Log()), s.endProcess(os.Kill))
+	}
+	return nil
+}
+
+// begin starts a process. It is called with mu held.
+func (s *Server) begin() error {
 	if s.process != nil {
 		return errors.New("the server is running")
 	}
@@ -263,17 +331,7 @@ func (s *Server) run() error {
 	if err != nil {
 		return err
 	}
-	s.process = started
-	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
-	defer cancel()
-	url, err := started.Address(ctx)
-	if err == nil {
-		s.url.Store(url)
-		err = process.AwaitReady(ctx, url, started.Exited)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("%w\n%s", err, s.Log()), s.endProcess(os.Kill))
-	}
+	s.process, s.armed = started, ""
 	return nil
 }
 
@@ -303,13 +361,28 @@ func (s *Server) cleanup() {
 	for _, alarm := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: "} {
 		if strings.Contains(log, alarm) {
 			s.t.Errorf("the server's log holds %q", alarm)
+			panics.Add(1)
 		}
 	}
+	s.prove()
 	if s.t.Failed() {
 		const most = 16 << 10
 		s.t.Logf("the server's log:\n%s", log[max(0, len(log)-most):])
 	}
 	os.RemoveAll(s.dir)
+}
+
+// prove has the database verified that the test leaves behind: whatever a test is about,
+// it also asks whether all rows still agree. Some tests take their database away.
+func (s *Server) prove() {
+	if s.t.Failed() || s.Log() == "" {
+		return // it may never have been started
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if stdout, stderr, err := s.Run(ctx, "verify"); err != nil && strings.Contains(stderr, "there are faults") {
+		s.t.Errorf("after the test the database has faults:\n%s", stdout)
+	}
 }
 
 // Log is what the server has written to stderr so far.

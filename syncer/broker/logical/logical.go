@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark/tidemark/syncer/broker/mailbox"
 	"github.com/tidemark/tidemark/syncer/broker/postgres"
 	"github.com/tidemark/tidemark/syncer/broker/retry"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 // Options set a Broker. The zero value works.
@@ -104,7 +105,9 @@ func (b *Broker) Run(ctx context.Context, deliver func(syncer.Message)) error {
 	hearing.Go(func() { retry.Forever(running, b.log, s.listen) })
 	var failure error
 	hearing.Go(func() {
-		failure = b.inner.Run(running, in.Put)
+		failure = guard.Keep(running, b.log, "the broker of presence", func(ctx context.Context) error {
+			return b.inner.Run(ctx, in.Put)
+		})
 		cancel()
 	})
 	in.Deliver(running, deliver)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/retry"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 const (
@@ -47,7 +48,7 @@ type Outbox struct {
 func NewOutbox(ctx context.Context, sender Sender, log *slog.Logger) *Outbox {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	o := &Outbox{box: New(), sender: sender, log: log, stop: stop}
-	o.ended.Go(func() { o.run(ctx) })
+	o.ended.Go(func() { guard.Do(ctx, log, "the end of an outbox", func() { o.run(ctx) }) })
 	return o
 }
 
@@ -68,8 +69,18 @@ func (o *Outbox) Close() {
 	o.ended.Wait()
 }
 
+// run sends until ctx ends. A batch over which something panics is lost, which pokes
+// and news of presence may be.
 func (o *Outbox) run(ctx context.Context) {
 	defer o.sender.Close(ctx)
+	_ = guard.Keep(ctx, o.log, "an outbox", func(ctx context.Context) error {
+		o.sendAll(ctx)
+		return nil
+	})
+	o.flush(ctx)
+}
+
+func (o *Outbox) sendAll(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
 		select {
@@ -93,7 +104,6 @@ func (o *Outbox) run(ctx context.Context) {
 		failures = 0
 		retry.Wait(ctx, between)
 	}
-	o.flush(ctx)
 }
 
 // flush is the last attempt, when ctx has ended.

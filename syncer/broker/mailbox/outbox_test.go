@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -110,5 +112,51 @@ func TestOutbox_Close(t *testing.T) {
 	}
 	if len(second) != 2 {
 		t.Errorf("Close sent %v, want both pokes", second)
+	}
+}
+
+// buggy is a network over which the first batch panics.
+type buggy struct {
+	*network
+	first bool
+}
+
+func (b *buggy) Send(ctx context.Context, batch [][]byte) error {
+	if !b.first {
+		b.first = true
+		panic("planted")
+	}
+	return b.network.Send(ctx, batch)
+}
+
+// A batch over which something panics is lost; the outbox is not.
+func TestOutbox_panic(t *testing.T) {
+	t.Parallel()
+	n := &buggy{network: newNetwork()}
+	out := mailbox.NewOutbox(t.Context(), n, slog.New(slog.DiscardHandler))
+	// There may be two batches, and the first is lost.
+	go func() {
+		for i := int64(1); ; i++ {
+			select {
+			case <-n.closed:
+				return
+			case <-time.After(time.Millisecond):
+				_ = out.Publish(context.Background(), poke("a", i))
+			}
+		}
+	}()
+	if got := <-n.sent; len(got) != 1 || !strings.HasPrefix(got[0], `{"space":"a","version":`) {
+		t.Errorf("after the panic it sends %q", got)
+	}
+	close(n.fate)
+	closing := make(chan struct{})
+	go func() { defer close(closing); out.Close() }()
+	for {
+		select {
+		case <-n.sent:
+		case <-closing:
+			<-n.closed
+			return
+		}
 	}
 }

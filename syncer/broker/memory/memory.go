@@ -46,14 +46,20 @@ func (b *Broker) Run(ctx context.Context, deliver func(syncer.Message)) error {
 	// What was published before anybody heard is nobody's, so the first poke says
 	// that anything may have changed.
 	in.Put(syncer.Message{})
-	b.mu.Lock()
-	b.inboxes[in] = struct{}{}
-	b.mu.Unlock()
-	defer func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		delete(b.inboxes, in)
-	}()
+	b.add(in)
+	defer b.remove(in)
 	in.Deliver(ctx, deliver)
 	return nil
+}
+
+func (b *Broker) add(in *mailbox.Box) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inboxes[in] = struct{}{}
+}
+
+func (b *Broker) remove(in *mailbox.Box) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.inboxes, in)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/mailbox"
 	"github.com/tidemark/tidemark/syncer/broker/retry"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 const (
@@ -86,14 +87,19 @@ func (b *Broker) options() []nats.Option {
 		nats.PingInterval(pingEvery),
 		nats.MaxPingsOutstanding(1),
 		nats.NoCallbacksAfterClientClose(),
-		nats.ConnectHandler(b.connected),
-		nats.ReconnectHandler(b.connected),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.disconnected(err) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.disconnected(err) }),
+		nats.ConnectHandler(func(conn *nats.Conn) { b.call(func() { b.connected(conn) }) }),
+		nats.ReconnectHandler(func(conn *nats.Conn) { b.call(func() { b.connected(conn) }) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.call(func() { b.disconnected(err) }) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.call(func() { b.disconnected(err) }) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			b.log.Warn("broker refused", "error", err)
+			b.call(func() { b.log.Warn("broker refused", "error", err) })
 		}),
 	}
+}
+
+// call is how the library's goroutines come in here.
+func (b *Broker) call(do func()) {
+	guard.Do(context.Background(), b.log, "a callback of NATS", do)
 }
 
 // connected: the client has subscribed again, but what was sent meanwhile is lost.
@@ -133,7 +139,7 @@ func (b *Broker) Run(ctx context.Context, deliver func(syncer.Message)) error {
 	// First of all: a connection that is made from here on pokes it.
 	b.add(in)
 	defer b.remove(in)
-	sub, err := b.conn.Subscribe(b.subject, func(m *nats.Msg) { b.hear(in, m.Data) })
+	sub, err := b.conn.Subscribe(b.subject, func(m *nats.Msg) { b.call(func() { b.hear(in, m.Data) }) })
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/broker/mailbox"
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 // pingEvery is how often a listener asks whether the server is still there. A
@@ -36,7 +37,7 @@ func (l *listener) listen(ctx context.Context, begun func()) error {
 	defer cancel()
 	sub := l.client.Subscribe(ctx, l.channel)
 	var pinging sync.WaitGroup
-	pinging.Go(func() { l.keepAsking(ctx, sub) })
+	pinging.Go(func() { guard.Do(ctx, l.log, "asking Redis", func() { l.keepAsking(ctx, sub) }) })
 	defer pinging.Wait()
 	defer cancel()
 	for {

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 const (
@@ -33,7 +35,8 @@ func Wait(ctx context.Context, d time.Duration) {
 
 // Forever calls hear again and again until ctx ends, with pauses. hear connects
 // and hears until the connection breaks, and calls begun when it begins to hear.
-// log is told when the connection is lost and found again, not of each attempt.
+// log is told when the connection is lost and found again, not of each attempt. A
+// panic of hear is a connection that broke, and is told of each time.
 func Forever(ctx context.Context, log *slog.Logger, hear func(ctx context.Context, begun func()) error) {
 	attempts, away := 0, false
 	begun := func() {
@@ -43,11 +46,15 @@ func Forever(ctx context.Context, log *slog.Logger, hear func(ctx context.Contex
 		attempts, away = 0, false
 	}
 	for {
-		err := hear(ctx, begun)
+		err := guard.Call(func() error { return hear(ctx, begun) })
+		bug := guard.Is(err)
+		if bug {
+			log.ErrorContext(ctx, "caught a bug", "in", "a listener", "error", err)
+		}
 		if ctx.Err() != nil {
 			return
 		}
-		if !away {
+		if !away && !bug {
 			log.WarnContext(ctx, "broker hears nothing", "error", err)
 		}
 		away = true

@@ -50,3 +50,20 @@ func TestForever(t *testing.T) {
 		t.Errorf("%d attempts, logged %s:\n%s", attempts, got, logged.String())
 	}
 }
+
+// A panic is a connection that broke: it is tried again, and told of each time.
+func TestForever_panic(t *testing.T) {
+	t.Parallel()
+	var logged bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	attempts := 0
+	retry.Forever(ctx, slog.New(slog.NewTextHandler(&logged, nil)), func(context.Context, func()) error {
+		if attempts++; attempts == 3 {
+			cancel()
+		}
+		panic("planted")
+	})
+	if n := strings.Count(logged.String(), "panic: planted"); attempts != 3 || n != 3 {
+		t.Errorf("%d attempts, told of %d times:\n%s", attempts, n, logged.String())
+	}
+}

@@ -135,13 +135,6 @@ func cursorOfNothing(t *testing.T, w *world) {
 	}
 }
 
-// purge raises the floor and takes the tombstones up to it away.
-func (w *world) purge(t testing.TB, floor int64) {
-	t.Helper()
-	w.exec(t, `DELETE FROM documents WHERE space_id = $1 AND deleted AND version <= $2`, w.space, floor)
-	w.exec(t, `UPDATE spaces SET floor = $2 WHERE id = $1`, w.space, floor)
-}
-
 func cursorBelowFloor(t *testing.T, w *world) {
 	empty := w.alice.cursor(t)
 	w.fill(t, 2)

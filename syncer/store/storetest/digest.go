@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -14,6 +15,7 @@ import (
 var digestRequirements = []requirement{
 	{"is the sum of the live documents' hashes", digestOfDocuments},
 	{"is right after whatever was pushed", digestOfAnything},
+	{"stands on every page that ends at the head and leaves nothing out", digestOnPages},
 }
 
 // hash is written from the description in syncer/digest.go and shares no code
@@ -29,25 +31,72 @@ func hash(collection, id string, version int64) uint64 {
 	return h ^ h>>33
 }
 
+// digest is that of live documents, each written as collection/id@version.
+func digest(documents ...string) *models.Digest {
+	d := &models.Digest{Count: int64(len(documents))}
+	for _, text := range documents {
+		name, number, _ := strings.Cut(text, "@")
+		collection, id, _ := strings.Cut(name, "/")
+		version, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			panic(err)
+		}
+		d.Sum += hash(collection, id, version)
+	}
+	return d
+}
+
 // checkDigest compares the space's row with its documents.
 func (w *world) checkDigest(t testing.TB, space string) {
 	t.Helper()
-	var digest uint64
+	var sum uint64
 	var count, head int64
-	for _, d := range read(t, w.store, space, syncer.Range{Limit: models.MaxPageChanges}).Changes {
+	run := read(t, w.store, space, syncer.Range{Limit: models.MaxPageChanges})
+	for _, d := range run.Changes {
 		head = d.Version
 		if !d.Deleted {
-			digest += hash(d.Collection, d.ID, d.Version)
+			sum += hash(d.Collection, d.ID, d.Version)
 			count++
 		}
 	}
 	neighbor := *w
 	neighbor.space = space
 	got := neighbor.locked(t, neighbor.touch()).Space
-	if uint64(got.Digest) != digest || got.LiveCount != count || got.Head < head {
+	if uint64(got.Digest) != sum || got.LiveCount != count || got.Head < head {
 		t.Errorf("the space has digest %x, %d live documents, head %d; its documents have %x, %d, %d",
-			uint64(got.Digest), got.LiveCount, got.Head, digest, count, head)
+			uint64(got.Digest), got.LiveCount, got.Head, sum, count, head)
 	}
+	w.audited(t, space)
+	filtered := read(t, w.store, space, syncer.Range{Limit: models.MaxPageChanges, Collections: []string{"todos"}}).Space
+	heads, err := w.store.Heads(t.Context(), []string{space})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, s := range map[string]models.Space{"a run": run.Space, "a filtered run": filtered, "the heads": heads[0]} {
+		if s.Digest != got.Digest || s.LiveCount != got.LiveCount {
+			t.Errorf("%s: digest %x, %d live documents; the row has %x, %d", from, s.Digest, s.LiveCount, got.Digest, got.LiveCount)
+		}
+	}
+}
+
+func digestOnPages(t *testing.T, w *world) {
+	w.alice.must(t, put("e1", "todos/t1", on(0), `{}`), put("e2", "todos/t2", on(0), `{}`))
+	w.alice.must(t, put("e3", "notes/n1", on(0), `{}`), remove("e4", "todos/t2", on(1)))
+	want := digest("todos/t1@1", "notes/n1@2")
+
+	first := w.alice.pull(t, syncer.PullRequest{Limit: 1})
+	same(t, "of a page with more to come", first.Digest, (*models.Digest)(nil))
+	last := w.alice.pull(t, syncer.PullRequest{Cursor: first.Cursor})
+	same(t, "of the last page", last.Digest, want)
+	same(t, "of a page of nothing", w.alice.pull(t, syncer.PullRequest{Cursor: last.Cursor}).Digest, want)
+	same(t, "with a filter", w.alice.pull(t, syncer.PullRequest{Collections: []string{"todos"}}).Digest, (*models.Digest)(nil))
+
+	res := w.alice.send(t, models.PushRequest{Cursor: &last.Cursor, Edits: []models.Edit{put("e5", "todos/t3", on(0), `{}`)}})
+	same(t, "of the page in a push's answer", res.Page.Digest, digest("todos/t1@1", "notes/n1@2", "todos/t3@3"))
+
+	nowhere := w.alice
+	nowhere.space = newSpace()
+	same(t, "of a space never written", nowhere.pull(t, syncer.PullRequest{}).Digest, &models.Digest{})
 }
 
 func digestOfDocuments(t *testing.T, w *world) {

@@ -152,7 +152,7 @@ func longPollEnds(t *testing.T, w *world) {
 	if took := time.Since(begun); took < wait {
 		t.Errorf("it ended after %v, want %v", took, wait)
 	}
-	same(t, "page", *page, models.Page{Version: 2, Cursor: cursor, PollAfter: page.PollAfter})
+	same(t, "page", *page, models.Page{Version: 2, Cursor: cursor, Digest: digest("todos/t1@1", "todos/t2@2"), PollAfter: page.PollAfter})
 }
 
 func longPollOtherNode(t *testing.T, w *world) {
@@ -189,7 +189,7 @@ func longPollDrain(t *testing.T, w *world) {
 	await(t, "the first read", read)
 	bob.engine.Drain()
 	page := answered(t, polling)
-	same(t, "page", *page, models.Page{Version: 1, Cursor: cursor, PollAfter: page.PollAfter})
+	same(t, "page", *page, models.Page{Version: 1, Cursor: cursor, Digest: digest("todos/t1@1"), PollAfter: page.PollAfter})
 
 	polling = bob.poll(t.Context(), syncer.PullRequest{Cursor: cursor, Wait: longest})
 	await(t, "the read of a later poll", read)

@@ -168,12 +168,7 @@ func nodesPurge(t *testing.T, w *world) {
 	alice.must(t, remove("e2", "todos/t1", on(1)))
 	bob.until(t, "comes to the head", func() bool { return bob.pull(t, syncer.PullRequest{Cursor: old}).Version == 2 })
 	current := bob.warm(t)
-	tx := w.begin(t)
-	w.in(t, tx, `DELETE FROM documents WHERE space_id = $1 AND deleted`)
-	w.in(t, tx, `UPDATE spaces SET floor = 2 WHERE id = $1`)
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	w.purge(t, 2)
 	for _, c := range []client{alice, bob} {
 		c.until(t, "notices", func() bool {
 			page, err := c.engine.Pull(t.Context(), w.space, syncer.PullRequest{Cursor: old})

@@ -30,7 +30,7 @@ var pageRequirements = []requirement{
 
 func pageNeverWritten(t *testing.T, w *world) {
 	page := w.alice.pull(t, syncer.PullRequest{})
-	same(t, "page", *page, models.Page{Cursor: page.Cursor, PollAfter: page.PollAfter})
+	same(t, "page", *page, models.Page{Cursor: page.Cursor, Digest: digest(), PollAfter: page.PollAfter})
 	if page.Cursor == "" {
 		t.Error("no cursor")
 	}
@@ -46,6 +46,7 @@ func pageSnapshotAndFeed(t *testing.T, w *world) {
 		Changes: []models.Change{
 			*w.alice.live(1, "notes/n1", `{}`, "e3"), *w.alice.live(1, "todos/t1", `{"a":1}`, "e1"), *w.alice.live(1, "todos/t2", `{}`, "e2"),
 		},
+		Digest:  digest("notes/n1@1", "todos/t1@1", "todos/t2@1"),
 		Version: 1, Cursor: snapshot.Cursor, PollAfter: snapshot.PollAfter,
 	})
 	w.bob.must(t, remove("b2", "todos/t2", on(1)))
@@ -53,6 +54,7 @@ func pageSnapshotAndFeed(t *testing.T, w *world) {
 	feed := w.bob.pull(t, syncer.PullRequest{Cursor: snapshot.Cursor})
 	same(t, "feed", *feed, models.Page{
 		Changes: []models.Change{*w.bob.gone(2, "todos/t2", "b2"), *w.alice.live(3, "todos/t1", `{"a":1,"b":2}`, "e4")},
+		Digest:  digest("notes/n1@1", "todos/t1@3"),
 		Version: 3, Cursor: feed.Cursor, PollAfter: feed.PollAfter,
 	})
 }
@@ -211,7 +213,9 @@ func pageSameCursor(t *testing.T, w *world) {
 	_, cursor := w.alice.follow(t, syncer.PullRequest{Limit: 2})
 	for range 2 {
 		page := w.alice.pull(t, syncer.PullRequest{Cursor: cursor})
-		same(t, "page", *page, models.Page{Version: 3, Cursor: cursor, PollAfter: page.PollAfter})
+		same(t, "page", *page, models.Page{
+			Version: 3, Cursor: cursor, Digest: digest("todos/t1@1", "todos/t2@2", "todos/t3@3"), PollAfter: page.PollAfter,
+		})
 	}
 }
 

@@ -27,7 +27,7 @@ type Database struct {
 	Open func(t testing.TB) syncer.Store
 
 	// SQL reaches the same database past all stores, for what no store does
-	// (a purge, a restored backup). Its transactions take write locks at once
+	// (a restored backup, a lock that somebody holds). Its transactions take write locks at once
 	// where the database has only one.
 	SQL *sql.DB
 
@@ -73,6 +73,8 @@ func Run(t *testing.T, db Database) {
 		{"Documents", documentRequirements},
 		{"Digest", digestRequirements},
 		{"Collect", collectRequirements},
+		{"Purge", purgeRequirements},
+		{"Audit", auditRequirements},
 	}
 	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {

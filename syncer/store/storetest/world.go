@@ -85,14 +85,19 @@ func (s own) Inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inbox,
 	if want.After >= s.space {
 		return nil, nil
 	}
-	// After the names that end in one character less, however long they are.
-	last := len(s.space) - 1
-	want.After, want.Spaces = s.space[:last]+string(s.space[last]-1)+"~", 1
+	want.After, want.Spaces = before(s.space), 1
 	rows, err := s.Store.Inbox(ctx, want)
 	if err != nil || len(rows) == 0 || rows[0].Space != s.space {
 		return nil, err
 	}
 	return rows, nil
+}
+
+// before returns a name that no other space comes after and before space: those that
+// end in one character less, however long they are, come before it.
+func before(space string) string {
+	last := len(space) - 1
+	return space[:last] + string(space[last]-1) + "~"
 }
 
 // deaf is a broker that loses every poke, which is allowed.

@@ -11,7 +11,7 @@ const NGINX = process.env.NGINX ?? '/usr/sbin/nginx';
 const SECRET = 'a secret of thirty-two characters';
 
 /** The arguments of a server that wants tokens. */
-export const withAuth = ['--auth-secret', SECRET];
+export const withAuth = ['--auth-secret', SECRET, '--rate-limit', '0'];
 
 /** A token for one space. */
 export function tokenFor(space, subject) {

@@ -20,6 +20,17 @@ function mergePatch(target, patch) {
   return result;
 }
 
+const cut = (number) => BigInt.asUintN(64, number);
+
+/** The hash of which the digest is the sum, as openapi.yaml describes it. */
+export function documentHash({ collection, id, version }) {
+  let h = 0xcbf29ce484222325n;
+  for (const byte of Buffer.from(`${collection}\0${id}\0${version}`)) h = cut((h ^ BigInt(byte)) * 0x100000001b3n);
+  h = cut((h ^ (h >> 33n)) * 0xff51afd7ed558ccdn);
+  h = cut((h ^ (h >> 33n)) * 0xc4ceb9fe1a85ec53n);
+  return h ^ (h >> 33n);
+}
+
 const answer = (status, body, headers = {}) =>
   new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json", ...headers } });
 
@@ -55,6 +66,8 @@ export class FakeServer {
   late = false;
   /** Which node a new stream finds. */
   node = "A";
+  /** Its documents or its digest are wrong on purpose. */
+  broken = false;
   present = new Map();
 
   #lost = 0;
@@ -299,8 +312,15 @@ export class FakeServer {
       cursor,
       version: this.head,
       has_more: more,
+      ...(!more && !collections.length && this.digest()),
       poll_after_ms: more ? 0 : this.pollAfterMs,
     };
+  }
+
+  digest() {
+    const live = [...this.documents.values()].filter(({ deleted }) => !deleted);
+    const sum = live.reduce((sum, document) => sum + documentHash(document), this.broken === "digest" ? 1n : 0n);
+    return { digest: cut(sum).toString(16).padStart(16, "0"), count: live.length };
   }
 
   // -- Streams

@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { problem } from "./fakeserver.js";
-import { KeptStore, outcome, page, shown, world } from "./support.js";
+import { readFileSync } from "node:fs";
+import { documentHash, problem } from "./fakeserver.js";
+import { KeptStore, outcome, page, shown, until, world } from "./support.js";
 
 test("polls as often as the server says, spread by a fifth", async (t) => {
   const { client, clock, server } = world(t);
@@ -544,4 +545,89 @@ test("a damaged cursor is treated as an expired one", async (t) => {
   store.records.get("meta").cursor = "%%%";
   const sync = await client({ store });
   assert.deepEqual([shown(sync), sync.events("resync").length], [{ t1: {} }, 1]);
+});
+
+// -- The digest
+
+test("the hash is the one of openapi.yaml", () => {
+  const spec = readFileSync(new URL("../../../openapi.yaml", import.meta.url), "utf8");
+  const vectors = [...spec.matchAll(/^ *\| `([^`]+)` \| `([^`]+)` \| (\d+) \| `([0-9a-f]{16})` \|$/gm)];
+  assert.equal(vectors.length, 3);
+  for (const [, collection, id, version, hash] of vectors) {
+    assert.equal(documentHash({ collection, id, version }).toString(16).padStart(16, "0"), hash);
+  }
+});
+
+test("a document that the client has lost: everything is loaded anew, and edits are kept", async (t) => {
+  const { client, clock, server } = world(t);
+  for (const id of ["t1", "t2", "t3"]) server.other("put", "todos", id, { id });
+  const sync = await client();
+  server.broken = "documents";
+  server.documents.delete("todos/t2"); // as if its deletion had been lost on the way
+  server.other("put", "todos", "t1", { id: "t1", done: true });
+  server.down();
+  sync.collection("todos").put("own", {});
+  await clock.advance(20);
+  server.down(false);
+  await clock.advance(10_000);
+  assert.deepEqual(shown(sync), { own: {}, t1: { id: "t1", done: true }, t3: { id: "t3" } });
+  assert.deepEqual([sync.events("resync"), sync.events("mismatch"), sync.status.pending], [[{ cause: "digest" }], [], 0]);
+});
+
+test("the same over a stream", async (t) => {
+  const { client, clock, server } = world(t);
+  for (const id of ["t1", "t2"]) server.other("put", "todos", id, {});
+  const sync = await client({ stream: true });
+  await clock.advance(100);
+  assert.equal(server.streams.size, 1);
+  server.broken = "documents";
+  server.documents.delete("todos/t2");
+  server.other("put", "todos", "t3", {});
+  server.poke();
+  await clock.advance(10_000);
+  assert.deepEqual(shown(sync), { t1: {}, t3: {} });
+  assert.deepEqual([sync.events("resync"), sync.events("mismatch")], [[{ cause: "digest" }], []]);
+  assert.equal(server.streams.size, 1, "the stream is up again");
+});
+
+test("a digest that is wrong for good: loaded anew once, told once, and on it goes", async (t) => {
+  const { client, clock, server } = world(t);
+  server.broken = "digest";
+  server.other("put", "todos", "t1", {});
+  const sync = await client();
+  await clock.advance(0);
+  const [{ mine, theirs }] = sync.events("mismatch");
+  assert.equal(BigInt(`0x${theirs}`) - BigInt(`0x${mine}`), 1n);
+  const before = server.pulls().length;
+  for (let i = 0; i < 5; i++) {
+    server.other("put", "todos", `n${i}`, {});
+    await clock.advance(2000);
+  }
+  assert.equal(server.pulls().length - before, 5);
+  assert.deepEqual([sync.events("resync").length, sync.events("mismatch").length, Object.keys(shown(sync)).length], [1, 1, 6]);
+});
+
+test("not while a push is under way: its answer may be what is missing", async (t) => {
+  const { client, clock, server } = world(t);
+  for (const id of ["t1", "t2"]) server.other("put", "todos", id, {});
+  const sync = await client({ stream: true });
+  await clock.advance(100);
+  server.broken = "documents";
+  server.hold(1);
+  sync.collection("todos").put("own", {});
+  await clock.advance(20);
+  assert.equal(server.held, 1);
+  server.documents.delete("todos/t2");
+  server.other("put", "todos", "t3", {});
+  server.poke();
+  await until(() => shown(sync).t3, "the stream brings what the other did");
+  await clock.advance(20);
+  assert.equal(server.pulls().filter(({ cursor }) => cursor === null).length, 1, "only the first snapshot");
+  server.release();
+  await clock.advance(20);
+  server.other("put", "todos", "t4", {});
+  server.poke();
+  await clock.advance(10_000);
+  assert.deepEqual(shown(sync), { own: {}, t1: {}, t3: {}, t4: {} });
+  assert.deepEqual(sync.events("resync"), [{ cause: "digest" }]);
 });

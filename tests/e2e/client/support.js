@@ -109,7 +109,12 @@ export function world(t) {
   const server = new FakeServer();
   const clock = new FakeClock();
   const clients = [];
-  t.after(() => Promise.all(clients.map((client) => client.close())));
+  t.after(async () => {
+    await Promise.all(clients.map((client) => client.close()));
+    if (server.broken) return;
+    const differed = clients.flatMap((client) => [...client.events("mismatch"), ...client.events("resync").filter(({ cause }) => cause === "digest")]);
+    assert.deepEqual(differed, [], "what a client held was not what the server had");
+  });
 
   /** A client that has pulled once. */
   async function client(options = {}) {
@@ -122,7 +127,7 @@ export function world(t) {
   function start(options = {}) {
     const sync = connect({ url: "http://fake", space: "s", store: "memory", stream: false, fetch: server.fetch, clock, ...options });
     sync.seen = [];
-    for (const type of ["request", "applied", "remote", "conflict", "resync"]) sync.on(type, (event) => sync.seen.push([type, event]));
+    for (const type of ["request", "applied", "remote", "conflict", "resync", "mismatch"]) sync.on(type, (event) => sync.seen.push([type, event]));
     sync.events = (type) => sync.seen.filter(([seen]) => seen === type).map(([, event]) => event);
     clients.push(sync);
     return sync;

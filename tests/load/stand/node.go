@@ -43,7 +43,7 @@ func (s *Stand) Node(ctx context.Context, options NodeOptions) (*Process, error)
 			command.Env = append(command.Env, entry)
 		}
 	}
-	command.Env = append(command.Env, "TIDEMARK_LISTEN=127.0.0.1:0", "TIDEMARK_AUTH_SECRET="+Secret,
+	command.Env = append(command.Env, "TIDEMARK_LISTEN=127.0.0.1:0", "TIDEMARK_AUTH_SECRET="+Secret, "TIDEMARK_RATE_LIMIT=0",
 		"TIDEMARK_DATABASE_URL="+options.DatabaseURL)
 	p, err := s.start(ctx, command, "tidemark")
 	if err != nil {
