@@ -146,6 +146,10 @@ func TestToken_saysItsID(t *testing.T) {
 func TestAdminister_refused(t *testing.T) {
 	ready := migrated(t)
 	empty := []string{"TIDEMARK_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "y.db")}
+	old := migrated(t)
+	if code, _, stderr := tidemark(t, old, "migrate", "force", "5"); code != 0 {
+		t.Fatal(stderr)
+	}
 	for _, test := range []struct {
 		name string
 		env  []string
@@ -163,8 +167,8 @@ func TestAdminister_refused(t *testing.T) {
 		{"revoke an empty jti", ready, []string{"revoke", "--jti", ""}, exitUsage, "--jti"},
 		{"revoke both", ready, []string{"revoke", "--jti", "a", "--subject", "b"}, exitUsage, "--subject"},
 		{"audit of nothing", ready, []string{"audit", "--limit", "0"}, exitUsage, "--limit"},
-		{"no schema", empty, []string{"key", "list"}, exitFailure, "tidemark migrate up"},
-		{"no schema to revoke in", empty, []string{"revoke", "--jti", "a"}, exitFailure, "tidemark migrate up"},
+		{"no database", empty, []string{"key", "list"}, exitFailure, "no database"},
+		{"another schema", old, []string{"revoke", "--jti", "a"}, exitFailure, "tidemark migrate up"},
 		{"bad database", []string{"TIDEMARK_DATABASE_URL=mysql://hush@x"}, []string{"audit"}, exitUsage, "--database-url"},
 	} {
 		code, stdout, stderr := tidemark(t, test.env, test.args...)

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/user"
 	"text/tabwriter"
+	"time"
 
 	"github.com/tidemark/tidemark/syncer/store"
 )
@@ -17,7 +20,7 @@ func (c *auditCommand) Run(s *Settings, known variables, out output) error {
 	if c.Limit < 1 {
 		return usagef("--limit must be at least 1")
 	}
-	return administer(s, known, func(ctx context.Context, db *store.Store) error {
+	return withStore(s, known, func(ctx context.Context, db *store.Store) error {
 		entries, err := db.AuditLog(ctx, c.Limit)
 		if err != nil {
 			return err
@@ -30,3 +33,18 @@ func (c *auditCommand) Run(s *Settings, known variables, out output) error {
 		return w.Flush()
 	})
 }
+
+// actor names whoever sits at the terminal.
+func actor() string {
+	name := fmt.Sprint("uid ", os.Getuid())
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
+}
+
+// when shows a time of the database.
+func when(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05") }

@@ -41,7 +41,7 @@ func (c *keyCreate) Run(s *Settings, known variables, out output) error {
 	if err != nil {
 		return usageError{err}
 	}
-	return administer(s, known, func(ctx context.Context, db *store.Store) error {
+	return withStore(s, known, func(ctx context.Context, db *store.Store) error {
 		if err := db.AddKey(ctx, actor(), row); err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func (c *keyCreate) Run(s *Settings, known variables, out output) error {
 
 // Run lists the keys.
 func (keyList) Run(s *Settings, known variables, out output) error {
-	return administer(s, known, func(ctx context.Context, db *store.Store) error {
+	return withStore(s, known, func(ctx context.Context, db *store.Store) error {
 		keys, err := db.Keys(ctx)
 		if err != nil {
 			return err
@@ -81,7 +81,7 @@ func keyState(k *models.APIKey, now time.Time) string {
 
 // Run revokes a key.
 func (c *keyRevoke) Run(s *Settings, known variables) error {
-	return administer(s, known, func(ctx context.Context, db *store.Store) error {
+	return withStore(s, known, func(ctx context.Context, db *store.Store) error {
 		err := db.RevokeKey(ctx, actor(), c.ID, time.Now())
 		if errors.Is(err, store.ErrNoKey) {
 			return usagef("there is no key %q; tidemark key list shows all", c.ID)

@@ -31,7 +31,7 @@ func (c *revokeCommand) Run(s *Settings, known variables, out output) error {
 	if c.Subject != "" {
 		r.Kind, r.Name = models.RevokedSubject, c.Subject
 	}
-	return administer(s, known, func(ctx context.Context, db *store.Store) error {
+	return withStore(s, known, func(ctx context.Context, db *store.Store) error {
 		keys, err := db.Revoke(ctx, actor(), r)
 		if err == nil && keys > 0 {
 			fmt.Fprintf(out.stdout, "%d API keys are revoked too\n", keys)

@@ -4,11 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
 	"github.com/tidemark/tidemark/models"
@@ -144,17 +141,4 @@ func (s *Store) AuditLog(ctx context.Context, limit int) ([]models.AuditEntry, e
 	var entries []models.AuditEntry
 	err := s.reader.WithContext(ctx).Order("id DESC").Limit(limit).Find(&entries).Error
 	return entries, s.failure(ctx, "read the audit log", err)
-}
-
-// ExplainSchema says what to do if err is that of a schema which is older than this
-// program.
-func ExplainSchema(err error) error {
-	if err == nil {
-		return nil
-	}
-	answer, isAnswer := errors.AsType[*pgconn.PgError](err)
-	if isAnswer && answer.Code == "42P01" || strings.Contains(err.Error(), "no such table: ") {
-		return fmt.Errorf("the database's schema is older than this program: run `tidemark migrate up`, or start the server: %w", err)
-	}
-	return err
 }

@@ -3,7 +3,6 @@ package store_test
 import (
 	"crypto/sha256"
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -172,9 +171,8 @@ func TestAccess_auditedOrNotAtAll(t *testing.T) {
 		if _, err := openSQL(t, url).ExecContext(t.Context(), `ALTER TABLE audit_log RENAME TO elsewhere`); err != nil {
 			t.Fatal(err)
 		}
-		err := s.AddKey(t.Context(), "root", newKey("a", "alice"))
-		if err == nil || !strings.Contains(store.ExplainSchema(err).Error(), "tidemark migrate up") {
-			t.Errorf("without a log: %v", err)
+		if err := s.AddKey(t.Context(), "root", newKey("a", "alice")); err == nil {
+			t.Error("without a log a key is added")
 		}
 		if _, err := s.Revoke(t.Context(), "root", models.Revocation{Kind: "subject", Name: "x"}); err == nil {
 			t.Error("without a log a subject is revoked")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -58,7 +59,11 @@ func RotateEpoch(ctx context.Context, databaseURL, actor string) error {
 		}
 		return err
 	})
-	if err != nil && !errors.Is(err, ErrServersRun) {
+	var answer *pgconn.PgError
+	switch {
+	case errors.As(err, &answer) && answer.Code == "42P01": // undefined_table
+		return fmt.Errorf("the schema is older than this program: run tidemark migrate up first: %w", err)
+	case err != nil && !errors.Is(err, ErrServersRun):
 		return fmt.Errorf("rotate the epoch: %w", err)
 	}
 	return err
