@@ -37,7 +37,7 @@ type Options struct {
 	Secret string // for HS256, at least MinSecretBytes long
 	JWKS   string // URL or file of a JWK Set for RS256, ES256 and EdDSA
 
-	Audience string        // wanted in `aud`; empty: not looked at
+	Audience string        // wanted in `aud`; empty: there must be none
 	Issuer   string        // wanted in `iss`; empty: not looked at
 	MaxTTL   time.Duration // longest lifetime of a token; default 24 h
 
