@@ -145,7 +145,7 @@ func TestJWKS_publicKeyIsNoSecret(t *testing.T) {
 func TestJWKS_keysForSomethingElse(t *testing.T) {
 	t.Parallel()
 	signers := newSigners(t)
-	short, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // what is too short is refused
+	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,12 +64,12 @@ func command(t *testing.T, server *harness.Server, args ...string) string {
 	return strings.TrimSpace(stdout)
 }
 
-// open opens a quiet stream and reads its snapshot.
-func open(t *testing.T, client *harness.Client, path string) *harness.Stream {
+// open opens a quiet stream of the space red and reads its snapshot.
+func open(t *testing.T, client *harness.Client) *harness.Stream {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	stream, err := client.Stream(ctx, path, nil)
+	stream, err := client.Stream(ctx, "/v1/spaces/red/stream", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestRevocation(t *testing.T) {
 			for _, node := range nodes {
 				client := node.Client(loss.token)
 				wantStatus(t, client, loss.what, http.StatusOK) // it is good, and remembered
-				streams = append(streams, open(t, client, "/v1/spaces/red/stream"))
+				streams = append(streams, open(t, client))
 				page, err := client.Pull(t.Context(), "red", harness.Pull{MinVersion: newest})
 				if err != nil {
 					t.Fatal(err)
@@ -146,7 +146,7 @@ func TestRevocation(t *testing.T) {
 				}()
 			}
 			other := token("j3", "carol")
-			theirs := open(t, nodes[0].Client(other), "/v1/spaces/red/stream")
+			theirs := open(t, nodes[0].Client(other))
 			command(t, nodes[0], loss.revoke...)
 			for i, node := range nodes {
 				wantStatus(t, node.Client(loss.token), loss.what, http.StatusUnauthorized)
@@ -264,7 +264,7 @@ func TestToken_expiresOnAStream(t *testing.T) {
 	harness.Each(t, func(t *testing.T, kind harness.Store) {
 		node := harness.Start(t, harness.Options{Store: kind, Secret: harness.Secret})
 		token := harness.Token(harness.Claims{"exp": time.Now().Add(2 * time.Second).Unix(), "spaces": harness.Claims{"red": "r"}})
-		wantBye(t, open(t, node.Client(token), "/v1/spaces/red/stream"), "token_expired")
+		wantBye(t, open(t, node.Client(token)), "token_expired")
 	})
 }
 
@@ -275,7 +275,7 @@ func TestRevocation_unreadable(t *testing.T) {
 	harness.Each(t, func(t *testing.T, kind harness.Store) {
 		node := harness.Start(t, harness.Options{Store: kind, Secret: harness.Secret})
 		client := node.Client(harness.Token(harness.Claims{"spaces": harness.Claims{"red": "rw"}}))
-		stream := open(t, client, "/v1/spaces/red/stream")
+		stream := open(t, client)
 		execute(t, node, `ALTER TABLE revocations RENAME TO elsewhere`)
 		wantStatus(t, client, "a good token", http.StatusServiceUnavailable)
 		wantBye(t, stream, "unavailable")
