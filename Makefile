@@ -17,6 +17,7 @@ GOLANGCI_LINT = bin/tools/golangci-lint@v2.15.0
 ACTIONLINT    = bin/tools/actionlint@v1.7.12
 COMPOSE_CHECK = bin/tools/compose-check@v2.16.2
 GOTESTSUM     = bin/tools/gotestsum@v1.13.0
+GOVULNCHECK   = bin/tools/govulncheck@v1.9.0
 
 # Runs a command beside one PostgreSQL server for all packages (none if
 # TIDEMARK_TEST_DATABASE_URL names one).
@@ -82,7 +83,7 @@ test-cluster: $(GOTESTSUM) ## the black-box tests on three nodes, with each brok
 	done
 
 .PHONY: lint
-lint: lint-go lint-spec lint-files ## formatting, go vet and the linters, openapi.yaml, scripts, workflow, compose file
+lint: lint-go lint-spec lint-files lint-vuln ## formatting, go vet and the linters, openapi.yaml, scripts, workflow, compose file, known vulnerabilities
 
 .PHONY: lint-go
 lint-go: $(GOLANGCI_LINT)
@@ -95,6 +96,10 @@ lint-spec: $(SPEC_MODULES)
 .PHONY: lint-files
 lint-files: $(ACTIONLINT) $(COMPOSE_CHECK)
 	@sh scripts/lint-files.sh $(ACTIONLINT) $(COMPOSE_CHECK)
+
+.PHONY: lint-vuln
+lint-vuln: $(GOVULNCHECK)
+	@sh scripts/lint-vuln.sh $(GOVULNCHECK)
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## format the Go code as lint wants it
@@ -149,6 +154,9 @@ $(ACTIONLINT):
 
 $(COMPOSE_CHECK):
 	@sh scripts/install-tool.sh $@ github.com/compose-spec/compose-go/v2/cmd
+
+$(GOVULNCHECK):
+	@sh scripts/install-tool.sh $@ golang.org/x/vuln/cmd/govulncheck
 
 $(GOTESTSUM):
 	@sh scripts/install-tool.sh $@ gotest.tools/gotestsum

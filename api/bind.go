@@ -9,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
 )
 
@@ -56,15 +57,6 @@ func noSpace() error {
 	return models.Errorf(models.CodeSpaceNotFound, "There is no such space, or the token does not name it.")
 }
 
-// mayStillRead is for what has taken time: the sender's rights may be others by now.
-func (s *Server) mayStillRead(c echo.Context, space string) error {
-	now, err := s.renew(principal(c))
-	if err == nil && !now.CanRead(space) {
-		err = noSpace()
-	}
-	return err
-}
-
 // writable returns the space of the request, if its sender may change it.
 func writable(c echo.Context) (string, error) {
 	space, err := readable(c)
@@ -75,6 +67,40 @@ func writable(c echo.Context) (string, error) {
 		return "", models.Errorf(models.CodeForbidden, "The token may only read this space.")
 	}
 	return space, nil
+}
+
+// visible returns the collections of space that the request is shown if it asks for
+// some; none means all, both times.
+func visible(c echo.Context, space string, asked []string) ([]string, error) {
+	shown, ok := principal(c).Filter(space, asked)
+	if !ok {
+		return nil, notReached()
+	}
+	return shown, nil
+}
+
+func notReached() error {
+	return models.Errorf(models.CodeForbidden, "The token does not reach all of these collections.")
+}
+
+// reaches reports whether who may have just what visible once returned.
+func reaches(who *auth.Principal, space string, shown []string) bool {
+	now, ok := who.Filter(space, shown)
+	return ok && len(now) == len(shown)
+}
+
+// mayStillRead is for what has taken time: the sender's rights may be others by now.
+func (s *Server) mayStillRead(c echo.Context, space string, shown []string) error {
+	now, err := s.renew(principal(c))
+	switch {
+	case err != nil:
+		return err
+	case !now.CanRead(space):
+		return noSpace()
+	case !reaches(now, space, shown):
+		return notReached()
+	}
+	return nil
 }
 
 // query reads the query of a request. Parameters that are none of names are

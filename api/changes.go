@@ -45,7 +45,7 @@ func (s *Server) pull(c echo.Context, space string, req syncer.PullRequest) (*mo
 	}
 	for end := time.Now().Add(req.Wait); ; req.Wait = time.Until(end) {
 		rights := s.rightsChanged() // first, or a change before the check would go unseen
-		if err := s.mayStillRead(c, space); err != nil {
+		if err := s.mayStillRead(c, space, req.Collections); err != nil {
 			return nil, err
 		}
 		req.Interrupt = rights
@@ -54,7 +54,7 @@ func (s *Server) pull(c echo.Context, space string, req syncer.PullRequest) (*mo
 			return nil, err
 		}
 		if len(page.Changes) > 0 || page.HasMore || time.Until(end) <= 0 || !isClosed(rights) {
-			return page, s.mayStillRead(c, space)
+			return page, s.mayStillRead(c, space, req.Collections)
 		}
 		req.Cursor = page.Cursor // the head may have moved without anything to show
 	}
@@ -84,7 +84,11 @@ func bindPull(c echo.Context) (space string, req syncer.PullRequest, err error) 
 		return "", req, err
 	}
 	wait, err := integer(q, "wait", 0, int64(models.MaxWait/time.Second))
+	if err != nil {
+		return "", req, err
+	}
 	req.Wait = time.Duration(wait) * time.Second
+	req.Collections, err = visible(c, space, req.Collections)
 	return space, req, err
 }
 

@@ -119,6 +119,9 @@ func bindDocument(c echo.Context) (space string, key syncer.Key, err error) {
 	case !models.ValidName(key.ID):
 		return "", key, models.Errorf(models.CodeInvalidID, "An id %s.", nameForm)
 	}
+	if _, err := visible(c, space, []string{key.Collection}); err != nil {
+		return "", key, models.Errorf(models.CodeDocumentNotFound, "There is no such document, or the token does not reach its collection.")
+	}
 	return space, key, nil
 }
 

@@ -36,7 +36,7 @@ type stream struct {
 	line   logLine
 
 	several bool               // more than one space: each page tells its own
-	req     syncer.PullRequest // without the cursor
+	req     syncer.PullRequest // without what each follow has
 	follows []follow
 	watch   *syncer.Watch
 	present *presence.Watch
@@ -50,8 +50,9 @@ type stream struct {
 
 // follow is one space of a stream.
 type follow struct {
-	space  string
-	cursor string // up to here the client has seen it; "": nothing yet
+	space       string
+	collections []string // that are shown; empty: all
+	cursor      string   // up to here the client has seen it; "": nothing yet
 	// held is a page that moves the cursor and has nothing to show, as when all
 	// that changed is outside of the filter. It goes with the next heartbeat.
 	held *syncer.SharedPage
@@ -243,8 +244,8 @@ func (st *stream) reasonToEnd() string {
 	case err != nil:
 		return byeAccessLost
 	}
-	for _, f := range st.follows {
-		if !now.CanRead(f.space) {
+	for i := range st.follows {
+		if f := &st.follows[i]; !reaches(now, f.space, f.collections) {
 			return byeAccessLost
 		}
 	}
@@ -291,7 +292,7 @@ func (st *stream) look(ctx context.Context) error {
 // pull reads the next page of the i-th space.
 func (st *stream) pull(ctx context.Context, i int) (*syncer.SharedPage, error) {
 	req := st.req
-	req.Cursor = st.follows[i].cursor
+	req.Cursor, req.Collections = st.follows[i].cursor, st.follows[i].collections
 	return st.watch.Pull(ctx, i, req)
 }
 

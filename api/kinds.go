@@ -65,8 +65,8 @@ var kinds = map[models.Code]kind{
 	},
 	models.CodeForbidden: {
 		http.StatusForbidden, "Forbidden",
-		"The token may read this space but not write it. Or, without auth: the request is for another host's name than localhost, or was sent by a page of another site.",
-		"Get a token whose claim spaces gives \"rw\". Without auth: ask for localhost or 127.0.0.1, from a page of http://localhost on any port, or name the page's origin in --cors-origins. Files opened from disk have no origin that could be named: serve them.",
+		"The token may read this space but not write it, or does not reach one of the collections asked for. Or, without auth: the request is for another host's name than localhost, or was sent by a page of another site.",
+		"Get a token whose claim spaces gives \"rw\", or names the collections. Without auth: ask for localhost or 127.0.0.1, from a page of http://localhost on any port, or name the page's origin in --cors-origins. Files opened from disk have no origin that could be named: serve them.",
 	},
 
 	models.CodeNotFound: {
@@ -81,7 +81,7 @@ var kinds = map[models.Code]kind{
 	},
 	models.CodeDocumentNotFound: {
 		http.StatusNotFound, "Document not found",
-		"There is no live document of that name; it never was, or it is deleted.",
+		"There is no live document of that name: it never was, or it is deleted, or the token does not reach its collection.",
 		"Create it with PUT and If-None-Match: *.",
 	},
 	models.CodeMethodNotAllowed: {
@@ -161,6 +161,16 @@ var kinds = map[models.Code]kind{
 		"With this edit the documents of the push have more than 4 MiB together.",
 		"Send it in another push.",
 	},
+	models.CodeSchemaViolation: {
+		http.StatusUnprocessableEntity, "Schema violation",
+		"The document, or what a patch makes of it, breaks the JSON Schema that this server has for its collection.",
+		"Correct what errors[] names, at most ten places at a time. A document from before the schema stays as it is until a patch or a put makes it fit.",
+	},
+	models.CodeValidationFailed: {
+		http.StatusUnprocessableEntity, "Validation failed",
+		"The application behind this server, which is asked about each edit, does not allow this one.",
+		"detail is what the application says. Sending the same again helps only if it changes its mind.",
+	},
 	models.CodePreconditionRequired: {
 		http.StatusPreconditionRequired, "Precondition required",
 		"The write says neither If-Match nor If-None-Match, so it could overwrite what its sender has not seen.",
@@ -205,6 +215,12 @@ var kinds = map[models.Code]kind{
 		"Correct the edit and send it under a new edit_id.",
 	},
 
+	models.CodeCollectionForbidden: {
+		0, "Collection forbidden",
+		"The token is narrowed to some collections of the space, and the edit is of another one. It is not told whether the edit was applied before.",
+		"Get a token whose claim spaces names the collection.",
+	},
+
 	models.CodeInternal: {
 		http.StatusInternalServerError, "Internal error",
 		"A fault of the server. Its log knows more under the request_id.",
@@ -212,7 +228,7 @@ var kinds = map[models.Code]kind{
 	},
 	models.CodeUnavailable: {
 		http.StatusServiceUnavailable, "Unavailable",
-		"The server can't do it now: its database is away or busy, it is shutting down, or it can't read what is revoked, and so lets nobody in. Nothing was applied.",
+		"The server can't do it now: its database is away or busy, the application that it must ask does not answer, it is shutting down, or it can't read what is revoked, and so lets nobody in. Nothing was applied.",
 		"Send the same again after Retry-After.",
 	},
 	models.CodeOutcomeUnknown: {

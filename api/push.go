@@ -37,6 +37,12 @@ func bindPush(c echo.Context) (space string, req *models.PushRequest, err error)
 	if err != nil {
 		return "", nil, err
 	}
-	req, err = decodePush(body)
+	if req, err = decodePush(body); err != nil {
+		return "", nil, err
+	}
+	req.Granted = principal(c).Collections(space)
+	if req.Cursor != nil {
+		req.Collections, err = visible(c, space, req.Collections)
+	}
 	return space, req, err
 }

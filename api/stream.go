@@ -71,6 +71,13 @@ func (s *Server) bindStreamSpaces(c echo.Context, q url.Values) ([]string, error
 
 // stream answers with st until it ends.
 func (s *Server) stream(c echo.Context, st *stream) error {
+	for i := range st.follows {
+		f := &st.follows[i]
+		var err error
+		if f.collections, err = visible(c, f.space, st.req.Collections); err != nil {
+			return err
+		}
+	}
 	if err := st.check(s.engine); err != nil {
 		return err
 	}
@@ -97,7 +104,7 @@ func (s *Server) stream(c echo.Context, st *stream) error {
 // because EventSource shows its page nothing of an answer that is no stream.
 func (st *stream) check(engine *syncer.Engine) error {
 	for _, f := range st.follows {
-		err := engine.CheckCursor(f.cursor, f.space, st.req.Collections)
+		err := engine.CheckCursor(f.cursor, f.space, f.collections)
 		if models.CodeOf(err) == models.CodeInvalidCursor {
 			return err
 		}

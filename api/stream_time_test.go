@@ -310,7 +310,7 @@ func TestStream_rightsAreReadAgain(t *testing.T) {
 		synctest.Wait()
 		b.server.streams.mu.Lock()
 		for st := range b.server.streams.open {
-			st.who = auth.NewReader("alice", []string{"s1"}, st.who.Expires)
+			st.who = auth.NewReader("alice", map[string][]string{"s1": nil}, st.who.Expires)
 		}
 		b.server.streams.mu.Unlock()
 		b.change(2)

@@ -30,9 +30,13 @@ const (
 // base64url of the HMAC-SHA256 of what stands before the dot.
 type ticket struct {
 	Subject string   `json:"sub"`
-	Spaces  []string `json:"spaces"`
-	Expires int64    `json:"exp"`             // the ticket, in seconds of Unix time
-	Until   int64    `json:"until,omitempty"` // the token that it was got for; the stream ends then
+	Spaces  []string `json:"spaces"` // of which all may be read
+	// Within has those of which some collections may be read, by these, with commas
+	// between. What a pattern of the token narrows stands there once for all spaces: a
+	// ticket must fit a URL.
+	Within  map[string][]string `json:"within,omitempty"`
+	Expires int64               `json:"exp"`             // the ticket, in seconds of Unix time
+	Until   int64               `json:"until,omitempty"` // the token that it was got for; the stream ends then
 	// Origin is that token. When it is revoked, so is the ticket.
 	auth.Origin
 }
@@ -116,9 +120,12 @@ func (s *Server) giveTicket(c echo.Context, spaces []string) error {
 		return err
 	}
 	who := principal(c)
-	t := ticket{Subject: who.Subject, Spaces: spaces, Expires: time.Now().Add(ticketTTL).Unix(), Origin: who.Origin}
+	t := ticket{Subject: who.Subject, Expires: time.Now().Add(ticketTTL).Unix(), Origin: who.Origin}
 	if !who.Expires.IsZero() {
 		t.Until = who.Expires.Unix()
+	}
+	for _, space := range spaces {
+		t.allow(space, who.Collections(space))
 	}
 	return c.JSON(http.StatusOK, struct {
 		Ticket     string `json:"ticket"`
@@ -162,13 +169,35 @@ func (s *Server) acceptTickets(c echo.Context) error {
 // holdsTicket reports whether the request brings a ticket, good or not.
 func holdsTicket(c echo.Context) bool { return c.Request().URL.Query().Has(ticketParameter) }
 
+// allow adds a space with the collections that may be read there, nil for all.
+func (t *ticket) allow(space string, collections []string) {
+	if collections == nil {
+		t.Spaces = append(t.Spaces, space)
+		return
+	}
+	if t.Within == nil {
+		t.Within = make(map[string][]string)
+	}
+	list := strings.Join(collections, ",")
+	t.Within[list] = append(t.Within[list], space)
+}
+
 // holder is who got t.
 func (t ticket) holder() *auth.Principal {
 	var until time.Time
 	if t.Until != 0 {
 		until = time.Unix(t.Until, 0)
 	}
-	p := auth.NewReader(t.Subject, t.Spaces, until)
+	spaces := make(map[string][]string)
+	for _, space := range t.Spaces {
+		spaces[space] = nil
+	}
+	for list, narrowed := range t.Within {
+		for _, space := range narrowed {
+			spaces[space] = strings.Split(list, ",")
+		}
+	}
+	p := auth.NewReader(t.Subject, spaces, until)
 	p.Origin = t.Origin
 	return p
 }

@@ -56,6 +56,11 @@ const (
 	CodeDocumentTooDeep   Code = "document_too_deep"
 	CodePushTooLarge      Code = "push_too_large"
 	CodeEditIDReused      Code = "edit_id_reused"
+
+	// These are rules of the application, and of the token.
+	CodeSchemaViolation     Code = "schema_violation"
+	CodeValidationFailed    Code = "validation_failed"
+	CodeCollectionForbidden Code = "collection_forbidden"
 )
 
 // Cause says why a cursor expired.
@@ -71,7 +76,7 @@ const (
 // FieldError is one thing wrong with a request.
 type FieldError struct {
 	// Pointer is a JSON Pointer (RFC 6901) into the body, or the name of a
-	// query parameter or header.
+	// query parameter or header. Of a violation it points into the edit.
 	Pointer string `json:"pointer"`
 	Detail  string `json:"detail"`
 }

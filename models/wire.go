@@ -47,6 +47,10 @@ type PushRequest struct {
 	Collections []string `json:"collections" validate:"dive,name"`
 	// Limit counts documents; 0 means DefaultPageChanges.
 	Limit int `json:"limit" validate:"min=0,max=1000"`
+
+	// Granted are the collections that the sender's token is narrowed to, nil if it is
+	// not. It is not a part of the body.
+	Granted []string `json:"-"`
 }
 
 // Status is the fate of one edit.
@@ -66,6 +70,9 @@ type EditError struct {
 	Detail string `json:"detail"`
 	// Pointer is a JSON Pointer (RFC 6901) into the edit, "" for the edit as a whole.
 	Pointer string `json:"pointer,omitempty"`
+	// Errors are the violations of CodeSchemaViolation, of which Detail and Pointer
+	// tell the first.
+	Errors []FieldError `json:"errors,omitempty"`
 }
 
 // EditResult is the fate of one edit, at the same place in the answer as the

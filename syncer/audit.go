@@ -3,7 +3,6 @@ package syncer
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -54,7 +53,7 @@ func (e *Engine) auditAny(ctx context.Context) error {
 	e.audits.Add(1)
 	if len(faults) > 0 {
 		e.auditFaults.Add(1)
-		e.opts.Logger.ErrorContext(ctx, "a space is not as it should be", "space", space.ID, slog.Any("faults", faults))
+		e.opts.Logger.ErrorContext(ctx, "a space is not as it should be", "space", space.ID, "faults", faults)
 	}
 	return nil
 }

@@ -122,6 +122,11 @@ func (d *decision) change(e *edit, state *docState, content content) (*models.Do
 		if d.tooLarge(state, after) {
 			return nil, pushTooLarge(), nil
 		}
+		if d.push.rules != nil {
+			if problem := d.push.rules.Check(e.Collection, text); problem != nil {
+				return nil, problem, nil
+			}
+		}
 		content.fields.note(done, d.version)
 		d.keep(state, after, content.fields)
 		return after, nil, nil

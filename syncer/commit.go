@@ -61,6 +61,9 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, err // the client has gone; better not begun than not answered
 	}
+	if err := e.judge(ctx, p); err != nil {
+		return answer{}, err
+	}
 	p.retention = e.opts.Retention
 	j := newJob(p, e.opts.Now())
 	if err := e.committer.add(j); err != nil { //nolint:contextcheck // a group outlives the request that begins it

@@ -62,6 +62,7 @@ type push struct {
 	atomic                   bool
 	cursor                   *cursor       // of the pull in the same round trip
 	retention                time.Duration // how long past epochs are remembered
+	rules                    Rules         // for what patches make of documents; nil: none
 	// inbox holds, for each edit, the number of the row of the inbox that it is. It
 	// is nil for the push of a client.
 	inbox []int64
@@ -118,6 +119,9 @@ func (d *decision) decideEdit(e *edit) (models.EditResult, receipt, error) {
 	}
 	if r, ok := d.receipts.find(e.receipt.edit); ok && !e.unnamed {
 		return replay(e, r), r, nil
+	}
+	if e.against != nil {
+		return rejected(e.against), receipt{}, nil
 	}
 	on, refusal := d.base(e)
 	if refusal != nil {

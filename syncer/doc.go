@@ -63,7 +63,10 @@
 // [Engine.Push] checks what can be checked without looking at any document: the
 // cursor's form, names, bases, and that each document is I-JSON and within its
 // limits (checkDocument). What is wrong with one edit becomes its result; only a
-// bad or expired cursor fails the push.
+// bad or expired cursor fails the push. Then the application's rules are asked
+// ([Rules] about each document put, [Validator] about all edits): what they are
+// against is remembered for later, because a retry must get its first answer even if
+// the rule is younger. A Validator that fails, fails the push.
 //
 // Then the push is queued. The committer takes what is queued, of all spaces that no
 // other group holds, and hands Store.Commit a [Group]: the list of what it must see,
@@ -72,14 +75,16 @@
 // each space in the order they came, and through the edits of each in order
 // (push.decide), each on what the ones before left:
 //
-//  1. An edit with a receipt is a retry and gets its first answer.
+//  1. An edit with a receipt is a retry and gets its first answer. Any other that
+//     the rules are against is rejected.
 //  2. Its base is found: a version it names, or the outcome of an own edit. If
 //     that edit was merged or forced, its client hasn't seen the document it
 //     made, so the base of that edit stays the base.
 //  3. The table of states (check) compares the base with what is stored. A put
 //     or delete wants the same version; a patch wants that no field it names has
 //     changed since, for which a document keeps a version per field.
-//  4. The edit is carried out, and a receipt remembers it.
+//  4. The edit is carried out, unless the rules are against what a patch makes of
+//     the document, and a receipt remembers it.
 //
 // If anything changed, the push takes the next version, max(head + 1, clock), for
 // all its documents. An atomic push of which an edit failed is undone before

@@ -21,6 +21,10 @@ type edit struct {
 
 	// problem is why the edit is rejected, whatever is stored.
 	problem *models.EditError
+	// against is the rule that the edit breaks. Unlike a problem it may be younger than
+	// the edit: one that was applied before is answered by its receipt, or its client
+	// would take back what everybody else has.
+	against *models.EditError
 }
 
 // newEdit checks one edit of a push.
@@ -47,6 +51,15 @@ func checkName(e models.Edit) *models.EditError {
 		}
 	}
 	return nil
+}
+
+// collectionForbidden comes before everything else that could be said, also before a
+// receipt: the answer to a retry may show the document.
+func collectionForbidden() *models.EditError {
+	return &models.EditError{
+		Code: models.CodeCollectionForbidden, Pointer: "/collection",
+		Detail: "the token does not reach this collection",
+	}
 }
 
 func checkBase(e models.Edit) *models.EditError {

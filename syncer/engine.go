@@ -41,6 +41,14 @@ type Options struct {
 	// database.
 	TailMemory int
 
+	// Rules are what documents must be like to be stored. Default: nothing more than
+	// their form.
+	Rules Rules
+
+	// Validator is asked about the edits of clients, not about those of the inbox.
+	// Default: nobody is.
+	Validator Validator
+
 	// OnPresence hears the news of presence that the broker brings; it is called
 	// by one goroutine and delays pokes while it runs. Default: nobody.
 	OnPresence func(Message)

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/tidemark/tidemark/models"
@@ -13,8 +14,9 @@ import (
 // (CodeInvalidCursor) or expired (CodeCursorExpired) cursor, where too many pushes
 // wait (CodeSpaceBusy, CodeUnavailable) or this one has for too long
 // (CodeUnavailable), with the error of ctx if that ends while it waits, and with the
-// errors of Store. A push that failed applied nothing, except CodeOutcomeUnknown,
-// which only a retry can resolve. req must be validated as its tags say.
+// errors of the Validator and of Store. A push that failed applied nothing, except
+// CodeOutcomeUnknown, which only a retry can resolve. req must be validated as its tags
+// say.
 func (e *Engine) Push(ctx context.Context, space, subject string, req *models.PushRequest) (*models.PushResponse, error) {
 	p := &push{space: space, subject: subject, clientID: req.ClientID, atomic: req.Atomic}
 	if req.Cursor != nil {
@@ -27,6 +29,9 @@ func (e *Engine) Push(ctx context.Context, space, subject string, req *models.Pu
 	p.edits = make([]edit, len(req.Edits))
 	for i, one := range req.Edits {
 		p.edits[i] = newEdit(one)
+		if req.Granted != nil && !slices.Contains(req.Granted, one.Collection) {
+			p.edits[i].problem = collectionForbidden()
+		}
 	}
 	fault.Point(fault.PushParsed)
 	done, err := e.commit(ctx, p)
@@ -93,10 +98,22 @@ func (e *Engine) Write(ctx context.Context, space, subject string, w DocumentWri
 			Detail: "The document is not as the precondition wants it.",
 		}
 	default:
-		failure := models.Errorf(r.Error.Code, "%s", r.Error.Detail)
-		if at, inData := strings.CutPrefix(r.Error.Pointer, "/data"); inData {
-			failure.Fields = []models.FieldError{{Pointer: at, Detail: r.Error.Detail}}
-		}
-		return nil, false, failure
+		return nil, false, refusedWrite(r.Error)
 	}
+}
+
+// refusedWrite is what is wrong with an edit as an error of the request, whose body is
+// the edit's data.
+func refusedWrite(problem *models.EditError) *models.Error {
+	e := models.Errorf(problem.Code, "%s", problem.Detail)
+	places := problem.Errors
+	if places == nil {
+		places = []models.FieldError{{Pointer: problem.Pointer, Detail: problem.Detail}}
+	}
+	for _, place := range places {
+		if at, inData := strings.CutPrefix(place.Pointer, "/data"); inData {
+			e.Fields = append(e.Fields, models.FieldError{Pointer: at, Detail: place.Detail})
+		}
+	}
+	return e
 }

@@ -44,6 +44,7 @@ var layering = map[string]map[string]string{
 		module + "/syncer/broker":    "adapters hang off the engine; it sees the interface",
 		"github.com/nats-io/":        "the engine speaks to a Broker; what carries it is the broker's affair",
 		"github.com/redis/":          "the engine speaks to a Broker; what carries it is the broker's affair",
+		"github.com/santhosh-tekuri": "the engine asks Rules; what documents are held against is their affair",
 		module + "/migrations":       "the schema belongs to the store",
 		"github.com/alecthomas/kong": "settings are read in cmd and passed in",
 		"github.com/prometheus/":     "the engine counts; who exports the numbers is cmd's affair",
@@ -71,6 +72,13 @@ var layering = map[string]map[string]string{
 		"github.com/labstack/echo": "a broker knows nothing of HTTP",
 		module + "/syncer/store":   "a broker carries messages and reads no data",
 		"gorm.io/":                 "a broker carries messages and reads no data",
+	},
+	"syncer/rules/...": {
+		module + "/api":            "rules are asked by the engine, whoever calls that",
+		"github.com/labstack/echo": "rules are asked by the engine, whoever calls that",
+		module + "/syncer/store":   "rules see what is proposed and never what is stored",
+		module + "/syncer/broker":  "rules see what is proposed and never what is stored",
+		"gorm.io/":                 "rules see what is proposed and never what is stored",
 	},
 	"api/...": {
 		module + "/syncer/store":  "api calls the engine; a handler that reached the database would pass its checks by",
@@ -102,6 +110,7 @@ var onlyIn = map[string][]string{
 	"github.com/redis/go-redis":         {"syncer/broker/redis"},
 	"github.com/alicebob/miniredis":     {"tests"},
 	"modernc.org/sqlite":                {"syncer/store"},
+	"github.com/santhosh-tekuri/":       {"syncer/rules/schema"},
 	"github.com/golang-migrate/migrate": {"syncer/store"},
 }
 

@@ -3,7 +3,9 @@
 //
 // A token says where its bearer may read and write:
 //
-//	{"sub": "alice", "exp": 1795430000, "spaces": {"team-42": "rw", "news-*": "r"}}
+//	{"sub": "alice", "exp": 1795430000, "spaces": {"team-42": "rw", "news-*": "r", "shop": "rw:carts,orders"}}
+//
+// What stands behind a colon narrows it to some collections of the space.
 //
 // The algorithm and the keys come from the configuration and never from the
 // token. What a token lacks or has wrong is one sentence for its owner; which

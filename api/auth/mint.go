@@ -14,7 +14,7 @@ import (
 type Grant struct {
 	ID      string // `jti`, by which the token can be revoked; "": one is made up
 	Subject string
-	Spaces  map[string]string // a space or a pattern to "r" or "rw"
+	Spaces  map[string]string // a space or a pattern to "r" or "rw", or "rw:todos,comments"
 	TTL     time.Duration
 }
 

@@ -35,6 +35,8 @@ type grant struct {
 	name    string // a space, or what its name begins with if pattern is set
 	pattern bool
 	write   bool
+	// collections are what may be seen and changed there, sorted; nil: all.
+	collections []string
 }
 
 // Anonymous is everybody in development: every space readable and writable.
@@ -43,11 +45,12 @@ var Anonymous = &Principal{
 	grants:  []grant{{pattern: true, write: true}},
 }
 
-// NewReader returns a Principal that may read spaces, by their exact names.
-func NewReader(subject string, spaces []string, expires time.Time) *Principal {
+// NewReader returns a Principal that may read spaces, by their exact names, each with
+// the collections that it may see there; nil: all.
+func NewReader(subject string, spaces map[string][]string, expires time.Time) *Principal {
 	p := &Principal{Subject: subject, Expires: expires}
-	for _, name := range spaces {
-		p.grants = append(p.grants, grant{name: name})
+	for name, collections := range spaces {
+		p.grants = append(p.grants, grant{name: name, collections: collections})
 	}
 	return p
 }
@@ -67,6 +70,33 @@ func (p *Principal) CanRead(space string) bool {
 func (p *Principal) CanWrite(space string) bool {
 	g, ok := p.find(space)
 	return ok && g.write
+}
+
+// Collections returns the collections of space that p is narrowed to, nil if it is not.
+func (p *Principal) Collections(space string) []string {
+	g, _ := p.find(space)
+	return g.collections
+}
+
+// Filter returns the collections of space that p is shown if it asks for some; none
+// means all, both times. ok is false if p may not see one of those that it asks for:
+// what it would get instead would look like an empty collection.
+func (p *Principal) Filter(space string, asked []string) (shown []string, ok bool) {
+	g, ok := p.find(space)
+	switch {
+	case !ok:
+		return nil, false
+	case g.collections == nil:
+		return asked, true
+	case len(asked) == 0:
+		return g.collections, true
+	}
+	for _, name := range asked {
+		if !slices.Contains(g.collections, name) {
+			return nil, false
+		}
+	}
+	return asked, true
 }
 
 // Spaces returns the spaces that p names exactly, not by a pattern, sorted.
@@ -102,13 +132,37 @@ func newPrincipal(subject string, spaces map[string]string) (*Principal, error) 
 		if !models.ValidSpace(prefix) && !(pattern && prefix == "") {
 			return nil, fmt.Errorf("claim spaces: %q is neither a space nor a pattern like news-*", shorten(name))
 		}
+		access, list, narrowed := strings.Cut(access, ":")
 		if access != "r" && access != "rw" {
-			return nil, fmt.Errorf("claim spaces: the access to %s must be r or rw", name)
+			return nil, fmt.Errorf("claim spaces: the access to %s must be r or rw, or like rw:todos,comments", name)
 		}
-		grants = append(grants, grant{name: prefix, pattern: pattern, write: access == "rw"})
+		g := grant{name: prefix, pattern: pattern, write: access == "rw"}
+		if narrowed {
+			var err error
+			if g.collections, err = readCollections(list); err != nil {
+				return nil, fmt.Errorf("claim spaces: the access to %s: %w", name, err)
+			}
+		}
+		grants = append(grants, g)
 	}
 	slices.SortFunc(grants, moreSpecific)
 	return &Principal{Subject: subject, grants: grants}, nil
+}
+
+// readCollections reads what stands behind the colon. An empty list is an error: it
+// could be meant as nothing or as everything.
+func readCollections(list string) ([]string, error) {
+	names := strings.Split(list, ",")
+	for _, name := range names {
+		if !models.ValidName(name) {
+			return nil, fmt.Errorf("%q is not the name of a collection", shorten(name))
+		}
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) > models.MaxCollections {
+		return nil, fmt.Errorf("more than %d collections", models.MaxCollections)
+	}
+	return names, nil
 }
 
 func moreSpecific(a, b grant) int {

@@ -15,7 +15,10 @@ import (
 	"github.com/tidemark/tidemark/migrations"
 )
 
-const testSecret = "0123456789abcdef0123456789abcdef"
+const (
+	testSecret       = "0123456789abcdef0123456789abcdef"
+	validationSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+)
 
 // tidemark runs a command with an environment of its own. Because the
 // environment is the process's, these tests do not run in parallel.
@@ -68,6 +71,14 @@ func TestSettings_refused(t *testing.T) {
 		{"JWKS file that is not there", nil, []string{"--auth-jwks", "/nonexistent/keys.json"}, "keys.json"},
 		{"audience without auth", nil, []string{"--auth-audience", "x"}, "--auth-audience"},
 		{"lifetime of nothing", nil, []string{"--auth-max-ttl", "0s"}, "--auth-max-ttl"},
+		{"no folder of schemas", nil, []string{"--schemas", "/nonexistent/schemas"}, "--schemas"},
+		{"validation URL without secret", nil, []string{"--validation-url", "https://app.example/v"}, "--validation-secret"},
+		{"validation URL with a short secret", []string{"TIDEMARK_VALIDATION_SECRET=hush"}, []string{"--validation-url", "https://app.example/v"}, "--validation-secret"},
+		{"validation URL that others read along", []string{"TIDEMARK_VALIDATION_SECRET=" + validationSecret}, []string{"--validation-url", "http://app.example/v"}, "--validation-url: it must begin with https://"},
+		{"validation URL with a password", []string{"TIDEMARK_VALIDATION_SECRET=" + validationSecret}, []string{"--validation-url", "https://u:hush@app.example/v"}, "--validation-url"},
+		{"validation secret alone", []string{"TIDEMARK_VALIDATION_SECRET=" + validationSecret}, nil, "--validation-secret"},
+		{"validation within no time", nil, []string{"--validation-timeout", "0s"}, "--validation-timeout"},
+		{"validation within a minute", nil, []string{"--validation-timeout", "1m"}, "--validation-timeout"},
 		{"origin *", nil, []string{"--cors-origins", "*"}, "not an origin"},
 		{"origin pattern", nil, []string{"--cors-origins", "https://*.example.com"}, "not an origin"},
 		{"origin with a path", nil, []string{"--cors-origins", "https://app.example,https://b.example/"}, "https://b.example/"},
@@ -102,6 +113,18 @@ func TestSettings_refused(t *testing.T) {
 	}
 }
 
+func TestSchemas_refused(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "todos.json"), []byte(`{"type": "objekt", "required": 1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"TIDEMARK_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "x.db"), "TIDEMARK_LISTEN=127.0.0.1:0"}
+	code, stdout, stderr := tidemark(t, env, "serve", "--schemas", folder)
+	if code != exitUsage || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "todos.json") || !strings.Contains(stderr, "/type") {
+		t.Errorf("exit code %d, stdout %q, stderr %q; want one line with the file and the place", code, stdout, stderr)
+	}
+}
+
 func TestVariables_ofOthers(t *testing.T) {
 	code, _, stderr := tidemark(t, []string{
 		"TIDEMARK_TEST_ANYTHING=1", "TIDEMARK_BIN=x", "TIDEMARK_URL=x", "TIDEMARK_SEED=1",
@@ -120,12 +143,12 @@ func TestConfig_hidesSecrets(t *testing.T) {
 	code, stdout, stderr := tidemark(t, []string{
 		"TIDEMARK_AUTH_SECRET=" + testSecret,
 		"TIDEMARK_DATABASE_URL=postgres://tidemark:hush@db.example/tidemark?sslpassword=hush&sslmode=disable",
-		"TIDEMARK_LISTEN=0.0.0.0:80",
+		"TIDEMARK_LISTEN=0.0.0.0:80", "TIDEMARK_VALIDATION_URL=https://app.example/v", "TIDEMARK_VALIDATION_SECRET=" + validationSecret,
 	}, "config", "--poll-min", "2s", "--cors-origins", "https://a.example,https://b.example")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	if strings.Contains(stdout, "hush") || strings.Contains(stdout, testSecret) {
+	if strings.Contains(stdout, "hush") || strings.Contains(stdout, testSecret) || strings.Contains(stdout, validationSecret) {
 		t.Errorf("a secret is printed:\n%s", stdout)
 	}
 	lines := strings.Fields(stdout)
@@ -159,7 +182,7 @@ func TestConfig_broker(t *testing.T) {
 
 func TestToken(t *testing.T) {
 	env := []string{"TIDEMARK_AUTH_SECRET=" + testSecret, "TIDEMARK_AUTH_AUDIENCE=tidemark"}
-	code, stdout, stderr := tidemark(t, env, "token", "--space", "team-42=rw", "--space", "news-*=r", "--subject", "alice", "--ttl", "1h")
+	code, stdout, stderr := tidemark(t, env, "token", "--space", "team-42=rw", "--space", "news-*=r", "--space", "shop=rw:carts,orders", "--subject", "alice", "--ttl", "1h")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
@@ -171,12 +194,14 @@ func TestToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Subject != "alice" || !p.CanWrite("team-42") || !p.CanRead("news-today") || p.CanWrite("news-today") {
+	if p.Subject != "alice" || !p.CanWrite("team-42") || !p.CanRead("news-today") || p.CanWrite("news-today") ||
+		!p.CanWrite("shop") || strings.Join(p.Collections("shop"), " ") != "carts orders" {
 		t.Errorf("%+v", p)
 	}
 	for name, args := range map[string][]string{
 		"too long":   {"token", "--space", "a=rw", "--subject", "x", "--ttl", "25h"},
 		"bad access": {"token", "--space", "a=w", "--subject", "x"},
+		"no list":    {"token", "--space", "a=rw:", "--subject", "x"},
 		"bad space":  {"token", "--space", "a b=r", "--subject", "x"},
 		"no space":   {"token", "--subject", "x"},
 		"no subject": {"token", "--space", "a=r"},

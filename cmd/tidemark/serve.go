@@ -43,6 +43,10 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	if err != nil {
 		return err
 	}
+	rules, err := s.rules()
+	if err != nil {
+		return err
+	}
 	var listen net.ListenConfig
 	listener, err := listen.Listen(ctx, "tcp", s.Listen)
 	if err != nil {
@@ -66,7 +70,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	defer func() { _ = closeBroker() }() // nobody is left to hear what it could not send
 
 	registry := presence.New(broker, presence.Options{})
-	engine := newEngine(s, database, broker, registry)
+	engine := newEngine(s, database, broker, registry, rules)
 	defer engine.Close()
 	server, err := newServer(s, engine, registry, verifier, log)
 	if err != nil {
@@ -99,13 +103,15 @@ func tuneCollector(tailMemory int) {
 	}
 }
 
-func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry) *syncer.Engine {
+func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules) *syncer.Engine {
 	return syncer.New(database, broker, syncer.Options{
 		PollMin:    s.PollMin,
 		PollMax:    s.PollMax,
 		Retention:  s.Retention,
 		Committers: committers(s.DatabaseURL),
 		TailMemory: s.TailMemory << 20,
+		Rules:      rules.documents,
+		Validator:  rules.edits,
 		OnPresence: registry.Receive,
 	})
 }

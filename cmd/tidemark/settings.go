@@ -37,6 +37,12 @@ type Settings struct {
 	AuthIssuer   string        `env:"TIDEMARK_AUTH_ISSUER" placeholder:"NAME" help:"Wanted in a token's iss."`
 	AuthMaxTTL   time.Duration `name:"auth-max-ttl" env:"TIDEMARK_AUTH_MAX_TTL" default:"24h" help:"Longest lifetime of a token."`
 
+	// Schemas and ValidationURL are the application's rules; both may be set.
+	Schemas           string        `env:"TIDEMARK_SCHEMAS" placeholder:"DIR" help:"Folder with a JSON Schema for each collection that has rules: <collection>.json."`
+	ValidationURL     string        `name:"validation-url" env:"TIDEMARK_VALIDATION_URL" placeholder:"URL" help:"Asked before edits of clients are applied. While it does not answer, no push is."`
+	ValidationSecret  string        `env:"TIDEMARK_VALIDATION_SECRET" placeholder:"SECRET" help:"Secret that those questions are signed with: whsec_ and base64 of 24 to 64 bytes."`
+	ValidationTimeout time.Duration `env:"TIDEMARK_VALIDATION_TIMEOUT" default:"2s" help:"How long an answer may take."`
+
 	CORSOrigins []string `name:"cors-origins" env:"TIDEMARK_CORS_ORIGINS" placeholder:"ORIGIN" help:"Origins whose pages may call, exactly: https://app.example.com."`
 
 	TrustedProxies []string `env:"TIDEMARK_TRUSTED_PROXIES" placeholder:"ADDRESS|CIDR" help:"Proxies whose X-Forwarded-For is believed: 10.1.2.3, 10.0.0.0/8, fd00::/8."`
@@ -63,7 +69,9 @@ func (s *Settings) development() bool { return s.AuthSecret == "" && s.AuthJWKS 
 
 // check returns what is wrong with the settings, in one sentence.
 func (s *Settings) check() error {
-	for _, check := range []func() error{s.checkListen, s.checkDatabase, s.checkBroker, s.checkAuth, s.checkOrigins, s.checkProxies, s.checkAmounts} {
+	for _, check := range []func() error{
+		s.checkListen, s.checkDatabase, s.checkBroker, s.checkAuth, s.checkRules, s.checkOrigins, s.checkProxies, s.checkAmounts,
+	} {
 		if err := check(); err != nil {
 			return err
 		}

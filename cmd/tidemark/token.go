@@ -10,7 +10,7 @@ import (
 )
 
 type tokenCommand struct {
-	Space   map[string]string `required:"" placeholder:"NAME=r|rw" help:"A space, or a pattern like news-*, and what may be done there. May be repeated."`
+	Space   map[string]string `required:"" placeholder:"NAME=r|rw[:COLLECTION,…]" help:"A space, or a pattern like news-*, and what may be done there, in all collections or in some: home=rw:todos,comments. May be repeated."`
 	Subject string            `required:"" help:"Who the token is for; stands in updated_by."`
 	TTL     time.Duration     `name:"ttl" default:"1h" help:"How long the token is good; at most --auth-max-ttl."`
 }

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +39,7 @@ func TestTour(t *testing.T) {
 		tour(t, recorder, store)
 		development(t, recorder, store)
 		inHaste(t, recorder, store)
+		rules(t, recorder, store)
 		nothingUnseen(t, recorder)
 	})
 }
@@ -151,6 +155,7 @@ func tour(t *testing.T, recorder *Recorder, store harness.Store) {
 	g.client.Token = harness.Token(harness.Claims{"spaces": harness.Claims{"team-42": "r"}})
 	g.readOnly()
 	g.otherSpaces()
+	g.narrowed()
 	g.lastStreams(server)
 }
 
@@ -510,6 +515,23 @@ func (g *guide) readOnly() {
 	}
 }
 
+// narrowed is a token that reaches one collection.
+func (g *guide) narrowed() {
+	wide := g.client.Token
+	defer func() { g.client.Token = wide }()
+	g.client.Token = harness.Token(harness.Claims{"spaces": harness.Claims{"team-42": "rw:todos"}})
+	g.edit("rejected collection_forbidden", `{"edit_id":"f1","op":"put","collection":"notes","id":"n","base_version":0,"data":{}}`)
+	g.ask("403 forbidden", http.MethodPost, pushPath, nil, `{"client_id":"guide","cursor":"","collections":["notes"],"edits":[
+		{"edit_id":"f2","op":"put","collection":"todos","id":"n","base_version":0,"data":{}}]}`)
+	g.get("403 forbidden", pullPath+"?collections=notes")
+	g.get("403 forbidden", "/v1/spaces/team-42/stream?collections=notes")
+	g.get("403 forbidden", "/v1/stream?space=team-42&collections=notes")
+	g.get("404 document_not_found", itemPath+"i1")
+	for method, body := range map[string]string{http.MethodPut: `{}`, http.MethodPatch: `{}`, http.MethodDelete: ""} {
+		g.ask("404 document_not_found", method, itemPath+"i1", headers{"If-Match: *"}, body)
+	}
+}
+
 // otherSpaces are not named by the token.
 func (g *guide) otherSpaces() {
 	const other = "/v1/spaces/other"
@@ -568,6 +590,43 @@ func inHaste(t *testing.T, recorder *Recorder, store harness.Store) {
 		if refused == watched {
 			t.Errorf("%s: refused in haste: %v", op.ID, refused)
 		}
+	}
+}
+
+// rules are what a server with rules of an application answers besides.
+func rules(t *testing.T, recorder *Recorder, store harness.Store) {
+	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct{ Edits []map[string]any }
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			t.Error(err)
+		}
+		rejected := []map[string]any{}
+		for _, e := range asked.Edits {
+			if e["id"] == "closed" {
+				rejected = append(rejected, map[string]any{"edit_id": e["edit_id"], "detail": "it is closed", "pointer": "/id"})
+			}
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"rejected": rejected})
+	}))
+	defer application.Close()
+	schemas := t.TempDir()
+	if err := os.WriteFile(filepath.Join(schemas, "notes.json"), []byte(`{"properties": {"n": {"type": "integer"}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := newGuide(t, recorder, harness.Start(t, harness.Options{
+		Store: store,
+		Args:  []string{"--schemas", schemas, "--validation-url", application.URL},
+		Env:   []string{"TIDEMARK_VALIDATION_SECRET=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
+	}))
+	g.push([]string{"applied", "rejected schema_violation", "rejected validation_failed"}, `{"client_id":"guide","edits":[
+		{"edit_id":"r1","op":"put","collection":"notes","id":"r1","base_version":0,"data":{"n":1}},
+		{"edit_id":"r2","op":"put","collection":"notes","id":"r2","base_version":0,"data":{"n":"1"}},
+		{"edit_id":"r3","op":"put","collection":"notes","id":"closed","base_version":0,"data":{"n":1}}]}`)
+	for method, body := range map[string]string{http.MethodPut: `{"n":1}`, http.MethodPatch: `{"n":1}`, http.MethodDelete: ""} {
+		g.ask("422 validation_failed", method, itemPath+"closed", headers{"If-Match: *"}, body)
+	}
+	for _, method := range []string{http.MethodPut, http.MethodPatch} {
+		g.ask("422 schema_violation", method, itemPath+"r1", headers{"If-Match: *"}, `{"n":1.5}`)
 	}
 }
 

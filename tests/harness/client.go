@@ -83,6 +83,10 @@ type EditError struct {
 	Code    string `json:"code"`
 	Detail  string `json:"detail"`
 	Pointer string `json:"pointer"`
+	Errors  []struct {
+		Pointer string `json:"pointer"`
+		Detail  string `json:"detail"`
+	} `json:"errors"`
 }
 
 // PushAnswer answers a push. Page is its zero value unless a cursor was sent.
@@ -262,8 +266,8 @@ func (c *Client) PullAll(ctx context.Context, space string, first Pull) ([]Chang
 
 // prove compares the digest of the last page with all changes of a pull, where they are
 // all that there is.
-func (first Pull) prove(last Page, changes []Change) error {
-	if first.Cursor != "" || len(first.Collections) > 0 {
+func (p Pull) prove(last Page, changes []Change) error {
+	if p.Cursor != "" || len(p.Collections) > 0 {
 		return nil
 	}
 	held := make(map[[2]string]int64) // live documents

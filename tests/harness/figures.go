@@ -37,10 +37,17 @@ func (f *Figures) Add(more Figures) {
 		to   *int64
 		more int64
 	}{
-		{&f.Operations, more.Operations}, {&f.Faults, more.Faults}, {&f.Kills, more.Kills},
-		{&f.BadInputs, more.BadInputs}, {&f.Lost, more.Lost}, {&f.Doubled, more.Doubled},
-		{&f.Diverged, more.Diverged}, {&f.Stuck, more.Stuck}, {&f.Gaps, more.Gaps},
-		{&f.Panics, more.Panics}, {&f.ServerErrors, more.ServerErrors},
+		{&f.Operations, more.Operations},
+		{&f.Faults, more.Faults},
+		{&f.Kills, more.Kills},
+		{&f.BadInputs, more.BadInputs},
+		{&f.Lost, more.Lost},
+		{&f.Doubled, more.Doubled},
+		{&f.Diverged, more.Diverged},
+		{&f.Stuck, more.Stuck},
+		{&f.Gaps, more.Gaps},
+		{&f.Panics, more.Panics},
+		{&f.ServerErrors, more.ServerErrors},
 	} {
 		*sum.to += sum.more
 	}

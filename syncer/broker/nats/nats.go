@@ -66,7 +66,7 @@ func New(ctx context.Context, url string, opts Options) (*Broker, error) {
 		log:     opts.Logger.With("broker", "nats"),
 		inboxes: make(map[*mailbox.Box]struct{}),
 	}
-	b.conn, err = nats.Connect(strings.Join(servers, ","), b.options()...)
+	b.conn, err = nats.Connect(strings.Join(servers, ","), b.options(context.WithoutCancel(ctx))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -76,7 +76,7 @@ func New(ctx context.Context, url string, opts Options) (*Broker, error) {
 
 // options make the client connect again for ever. It buffers nothing meanwhile:
 // that is the outbox's affair, which merges.
-func (b *Broker) options() []nats.Option {
+func (b *Broker) options(ctx context.Context) []nats.Option {
 	return []nats.Option{
 		nats.Name("tidemark"),
 		nats.RetryOnFailedConnect(true),
@@ -87,19 +87,19 @@ func (b *Broker) options() []nats.Option {
 		nats.PingInterval(pingEvery),
 		nats.MaxPingsOutstanding(1),
 		nats.NoCallbacksAfterClientClose(),
-		nats.ConnectHandler(func(conn *nats.Conn) { b.call(func() { b.connected(conn) }) }),
-		nats.ReconnectHandler(func(conn *nats.Conn) { b.call(func() { b.connected(conn) }) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.call(func() { b.disconnected(err) }) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.call(func() { b.disconnected(err) }) }),
+		nats.ConnectHandler(func(conn *nats.Conn) { b.call(ctx, func() { b.connected(conn) }) }),
+		nats.ReconnectHandler(func(conn *nats.Conn) { b.call(ctx, func() { b.connected(conn) }) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.call(ctx, func() { b.disconnected(err) }) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.call(ctx, func() { b.disconnected(err) }) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			b.call(func() { b.log.Warn("broker refused", "error", err) })
+			b.call(ctx, func() { b.log.WarnContext(ctx, "broker refused", "error", err) })
 		}),
 	}
 }
 
 // call is how the library's goroutines come in here.
-func (b *Broker) call(do func()) {
-	guard.Do(context.Background(), b.log, "a callback of NATS", do)
+func (b *Broker) call(ctx context.Context, do func()) {
+	guard.Do(ctx, b.log, "a callback of NATS", do)
 }
 
 // connected: the client has subscribed again, but what was sent meanwhile is lost.
@@ -139,7 +139,7 @@ func (b *Broker) Run(ctx context.Context, deliver func(syncer.Message)) error {
 	// First of all: a connection that is made from here on pokes it.
 	b.add(in)
 	defer b.remove(in)
-	sub, err := b.conn.Subscribe(b.subject, func(m *nats.Msg) { b.call(func() { b.hear(in, m.Data) }) })
+	sub, err := b.conn.Subscribe(b.subject, func(m *nats.Msg) { b.call(ctx, func() { b.hear(in, m.Data) }) })
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}

@@ -142,12 +142,18 @@ type EditError struct {
 	// - `document_too_deep`: the document is nested deeper than 32
 	// - `push_too_large`: with this edit the documents of the push have more than 4 MiB; send it in another push
 	// - `edit_id_reused`: this client has used the `edit_id` for another edit
+	// - `collection_forbidden`: the token does not reach the collection
+	// - `schema_violation`: the document, or what a patch makes of it, breaks the JSON Schema of its collection; `errors` says where
+	// - `validation_failed`: the application does not allow the edit
 	Code string `json:"code"`
 
 	// Detail What is wrong, for a person.
 	Detail string `json:"detail"`
 
-	// Pointer JSON Pointer (RFC 6901) into the edit. Left out if the edit as a whole is meant.
+	// Errors Of `schema_violation`, what is wrong place by place, at most 10 places; `detail` and `pointer` are those of the first.
+	Errors *[]FieldError `json:"errors,omitempty"`
+
+	// Pointer JSON Pointer (RFC 6901) into the edit; of what a patch makes of a document, into the document behind `/data`. Left out if the edit as a whole is meant.
 	Pointer *string `json:"pointer,omitempty"`
 }
 
@@ -200,7 +206,7 @@ type FieldError struct {
 	// Detail What is wrong with it.
 	Detail string `json:"detail"`
 
-	// Pointer JSON Pointer (RFC 6901) into the body, or the name of a query parameter or header.
+	// Pointer JSON Pointer (RFC 6901) into the body, in a result into the edit, or the name of a query parameter or header.
 	Pointer string `json:"pointer"`
 }
 
@@ -319,10 +325,10 @@ type Problem struct {
 	// - `invalid_collection` (400): the collection in the path does not have the form of a name
 	// - `invalid_space` (400): the space does not have the form of a space's name
 	// - `unauthenticated` (401): there is no token or API key, or it is expired, revoked, forged or lacks what it needs
-	// - `forbidden` (403): the token may read this space but not write it
+	// - `forbidden` (403): the token may read this space but not write it, or it does not reach a collection that was asked for
 	// - `not_found` (404): there is nothing at this path
 	// - `space_not_found` (404): the token does not name this space
-	// - `document_not_found` (404): there is no live document of that name
+	// - `document_not_found` (404): there is no live document of that name, or the token does not reach its collection
 	// - `method_not_allowed` (405): the path exists, but not with this method; `Allow` names those it has
 	// - `request_timeout` (408): the body did not arrive in time; nothing was applied
 	// - `presence_taken` (409): another subject is present with this client_id
@@ -338,6 +344,8 @@ type Problem struct {
 	// - `document_too_deep` (422): the document is nested deeper than 32
 	// - `edit_id_reused` (422): this client has used the `Idempotency-Key` for another write
 	// - `push_too_large` (422): the documents of the request have more than 4 MiB together
+	// - `schema_violation` (422): the document, or what a patch makes of it, breaks the JSON Schema of its collection; `errors` says where
+	// - `validation_failed` (422): the application does not allow the edit
 	// - `precondition_required` (428): the write says neither `If-Match` nor `If-None-Match`
 	// - `space_busy` (429): too many pushes are waiting for the space; try again after `Retry-After`
 	// - `presence_full` (429): as many clients are present in the space as there may be; try again after `Retry-After`
@@ -381,7 +389,7 @@ type PushRequest struct {
 	// ClientId Names the replica (a device, a tab's store). Stable as long as the replica lives; receipts belong to it.
 	ClientId string `json:"client_id"`
 
-	// Collections Filter of the pull, as in `GET …/changes`. Means nothing without `cursor`.
+	// Collections Filter of the pull, as in `GET …/changes`. Means nothing without `cursor`; the edits may be of other collections.
 	Collections *[]string `json:"collections,omitempty"`
 
 	// Cursor Pull from here in the same round trip; an empty string asks for a snapshot. Absent means no pull.
@@ -678,6 +686,7 @@ type PullChangesParams struct {
 
 	// Collections Only documents of these collections. Repeat the parameter; values separated by commas are
 	// accepted too. Order does not matter.
+	// Absent means all that the token reaches.
 	Collections *[]string `form:"collections,omitempty" json:"collections,omitempty"`
 
 	// MinVersion The newest version that a push answered to this client. The answer is not older than that.
@@ -751,6 +760,7 @@ type StreamChangesParams struct {
 
 	// Collections Only documents of these collections. Repeat the parameter; values separated by commas are
 	// accepted too. A cursor belongs to its filter.
+	// Absent means all that the token reaches.
 	Collections *[]string `form:"collections,omitempty" json:"collections,omitempty"`
 
 	// MinVersion The newest version that a push answered to this client. The answer is not older than that.
@@ -773,6 +783,7 @@ type StreamSpacesParams struct {
 
 	// Collections Only documents of these collections. Repeat the parameter; values separated by commas are
 	// accepted too. A cursor belongs to its filter.
+	// Absent means all that the token reaches.
 	Collections *[]string `form:"collections,omitempty" json:"collections,omitempty"`
 
 	// LastEventID The `id` of the last event, where it is newer than the URL. Empty means snapshots.
@@ -3740,6 +3751,11 @@ type PullChangesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// PullChangesResponse403Headers the declared response headers of an HTTP 403 response for PullChanges
+type PullChangesResponse403Headers struct {
+	WWWAuthenticate *string
+}
+
 // PullChangesResponse429Headers the declared response headers of an HTTP 429 response for PullChanges
 type PullChangesResponse429Headers struct {
 	RateLimit       *string
@@ -3761,6 +3777,8 @@ type PullChangesResponse struct {
 	ApplicationproblemJSON400 *BadRequest
 	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationproblemJSON404 *SpaceNotFound
 	// ApplicationproblemJSON410 the response for an HTTP 410 `application/problem+json` response
@@ -3781,6 +3799,8 @@ type PullChangesResponse struct {
 	Headers304 *PullChangesResponse304Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *PullChangesResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *PullChangesResponse403Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *PullChangesResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -3846,7 +3866,7 @@ type DeleteItemResponse struct {
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *SpaceNotFound
+	ApplicationproblemJSON404 *DocumentNotFound
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
 	ApplicationproblemJSON412 *VersionConflict
 	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
@@ -4025,7 +4045,7 @@ type PatchItemResponse struct {
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *SpaceNotFound
+	ApplicationproblemJSON404 *DocumentNotFound
 	// ApplicationproblemJSON408 the response for an HTTP 408 `application/problem+json` response
 	ApplicationproblemJSON408 *RequestTimeout
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
@@ -4136,7 +4156,7 @@ type PutItemResponse struct {
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
-	ApplicationproblemJSON404 *SpaceNotFound
+	ApplicationproblemJSON404 *DocumentNotFound
 	// ApplicationproblemJSON408 the response for an HTTP 408 `application/problem+json` response
 	ApplicationproblemJSON408 *RequestTimeout
 	// ApplicationproblemJSON412 the response for an HTTP 412 `application/problem+json` response
@@ -4527,6 +4547,11 @@ type StreamChangesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// StreamChangesResponse403Headers the declared response headers of an HTTP 403 response for StreamChanges
+type StreamChangesResponse403Headers struct {
+	WWWAuthenticate *string
+}
+
 // StreamChangesResponse429Headers the declared response headers of an HTTP 429 response for StreamChanges
 type StreamChangesResponse429Headers struct {
 	RetryAfter *int32
@@ -4544,6 +4569,8 @@ type StreamChangesResponse struct {
 	ApplicationproblemJSON400 *BadRequest
 	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationproblemJSON404 *SpaceNotFound
 	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
@@ -4560,6 +4587,8 @@ type StreamChangesResponse struct {
 	Headers200 *StreamChangesResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *StreamChangesResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *StreamChangesResponse403Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *StreamChangesResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -4678,6 +4707,11 @@ type StreamSpacesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// StreamSpacesResponse403Headers the declared response headers of an HTTP 403 response for StreamSpaces
+type StreamSpacesResponse403Headers struct {
+	WWWAuthenticate *string
+}
+
 // StreamSpacesResponse429Headers the declared response headers of an HTTP 429 response for StreamSpaces
 type StreamSpacesResponse429Headers struct {
 	RetryAfter *int32
@@ -4695,6 +4729,8 @@ type StreamSpacesResponse struct {
 	ApplicationproblemJSON400 *BadRequest
 	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationproblemJSON404 *SpaceNotFound
 	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
@@ -4711,6 +4747,8 @@ type StreamSpacesResponse struct {
 	Headers200 *StreamSpacesResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *StreamSpacesResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *StreamSpacesResponse403Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *StreamSpacesResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -5840,6 +5878,13 @@ func ParsePullChangesResponse(rsp *http.Response) (*PullChangesResponse, error) 
 		}
 		response.ApplicationproblemJSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest SpaceNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -5936,6 +5981,16 @@ func ParsePullChangesResponse(rsp *http.Response) (*PullChangesResponse, error) 
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers PullChangesResponse403Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers403 = &headers
 	case rsp.StatusCode == 429:
 		var headers PullChangesResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
@@ -6014,7 +6069,7 @@ func ParseDeleteItemResponse(rsp *http.Response) (*DeleteItemResponse, error) {
 		response.ApplicationproblemJSON403 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest SpaceNotFound
+		var dest DocumentNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -6329,7 +6384,7 @@ func ParsePatchItemResponse(rsp *http.Response) (*PatchItemResponse, error) {
 		response.ApplicationproblemJSON403 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest SpaceNotFound
+		var dest DocumentNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -6530,7 +6585,7 @@ func ParsePutItemResponse(rsp *http.Response) (*PutItemResponse, error) {
 		response.ApplicationproblemJSON403 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
-		var dest SpaceNotFound
+		var dest DocumentNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -7317,6 +7372,13 @@ func ParseStreamChangesResponse(rsp *http.Response) (*StreamChangesResponse, err
 		}
 		response.ApplicationproblemJSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest SpaceNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7389,6 +7451,16 @@ func ParseStreamChangesResponse(rsp *http.Response) (*StreamChangesResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers StreamChangesResponse403Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers403 = &headers
 	case rsp.StatusCode == 429:
 		var headers StreamChangesResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -7581,6 +7653,13 @@ func ParseStreamSpacesResponse(rsp *http.Response) (*StreamSpacesResponse, error
 		}
 		response.ApplicationproblemJSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest SpaceNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7653,6 +7732,16 @@ func ParseStreamSpacesResponse(rsp *http.Response) (*StreamSpacesResponse, error
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers StreamSpacesResponse403Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers403 = &headers
 	case rsp.StatusCode == 429:
 		var headers StreamSpacesResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
