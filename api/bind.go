@@ -9,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
 )
 
@@ -40,13 +41,20 @@ func readable(c echo.Context) (string, error) {
 // mayRead looks at the token first: of a space that it does not name nothing is
 // told, not even whether that could be one.
 func mayRead(c echo.Context, space string) error {
+	if r, ok := c.(*request); ok {
+		r.space = space
+	}
 	if !principal(c).CanRead(space) {
-		return models.Errorf(models.CodeSpaceNotFound, "There is no such space, or the token does not name it.")
+		return noSpace()
 	}
 	if !models.ValidSpace(space) {
 		return models.Errorf(models.CodeInvalidSpace, "A space has 1 to 63 letters, digits, dots, underscores and dashes, and begins with a letter or digit.")
 	}
 	return nil
+}
+
+func noSpace() error {
+	return models.Errorf(models.CodeSpaceNotFound, "There is no such space, or the token does not name it.")
 }
 
 // writable returns the space of the request, if its sender may change it.
@@ -66,9 +74,33 @@ func writable(c echo.Context) (string, error) {
 func visible(c echo.Context, space string, asked []string) ([]string, error) {
 	shown, ok := principal(c).Filter(space, asked)
 	if !ok {
-		return nil, models.Errorf(models.CodeForbidden, "The token does not reach all of these collections.")
+		return nil, notReached()
 	}
 	return shown, nil
+}
+
+func notReached() error {
+	return models.Errorf(models.CodeForbidden, "The token does not reach all of these collections.")
+}
+
+// reaches reports whether who may have just what visible once returned.
+func reaches(who *auth.Principal, space string, shown []string) bool {
+	now, ok := who.Filter(space, shown)
+	return ok && len(now) == len(shown)
+}
+
+// mayStillRead is for what has taken time: the sender's rights may be others by now.
+func (s *Server) mayStillRead(c echo.Context, space string, shown []string) error {
+	now, err := s.renew(principal(c))
+	switch {
+	case err != nil:
+		return err
+	case !now.CanRead(space):
+		return noSpace()
+	case !reaches(now, space, shown):
+		return notReached()
+	}
+	return nil
 }
 
 // query reads the query of a request. Parameters that are none of names are

@@ -16,7 +16,7 @@ func (s *Server) changes(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	page, err := s.engine.Pull(c.Request().Context(), space, req)
+	page, err := s.pull(c, space, req)
 	if err != nil {
 		return err
 	}
@@ -34,6 +34,39 @@ func (s *Server) changes(c echo.Context) error {
 		}
 	}
 	return write(c, http.StatusOK, page)
+}
+
+// pull asks the engine. While it waits the rights of whoever asked may change, and
+// what comes then may not be theirs any more.
+func (s *Server) pull(c echo.Context, space string, req syncer.PullRequest) (*models.Page, error) {
+	ctx := c.Request().Context()
+	if req.Wait <= 0 {
+		return s.engine.Pull(ctx, space, req)
+	}
+	for end := time.Now().Add(req.Wait); ; req.Wait = time.Until(end) {
+		rights := s.rightsChanged() // first, or a change before the check would go unseen
+		if err := s.mayStillRead(c, space, req.Collections); err != nil {
+			return nil, err
+		}
+		req.Interrupt = rights
+		page, err := s.engine.Pull(ctx, space, req)
+		if err != nil {
+			return nil, err
+		}
+		if len(page.Changes) > 0 || page.HasMore || time.Until(end) <= 0 || !isClosed(rights) {
+			return page, s.mayStillRead(c, space, req.Collections)
+		}
+		req.Cursor = page.Cursor // the head may have moved without anything to show
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func bindPull(c echo.Context) (space string, req syncer.PullRequest, err error) {

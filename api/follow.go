@@ -40,7 +40,8 @@ type stream struct {
 	follows []follow
 	watch   *syncer.Watch
 	present *presence.Watch
-	out     *connection // since detach
+	rights  <-chan struct{} // closed when the client's rights may be others than at the last check
+	out     *connection     // since detach
 	// first is the page that start has read. It is held until the first look asks
 	// for it again (by then there may be a newer one), so that it is read once.
 	first  *syncer.SharedPage
@@ -166,11 +167,17 @@ func (st *stream) flow(ctx context.Context) (err error) {
 			if err = st.showPresence(); err == nil {
 				continue // this is no sign that pokes arrive, so the silence goes on
 			}
+		case <-st.rights:
+			if err = st.checkRights(); err == nil {
+				continue // neither is this
+			}
 		case <-silence.C:
 			err = st.beat()
 			st.watch.Look() // in case a poke was lost
 		case <-end.C:
-			err = st.bye(st.reasonToEnd(byeMaxAge), spread(0, time.Second))
+			if err = st.checkRights(); err == nil {
+				err = st.bye(byeMaxAge, spread(0, time.Second))
+			}
 		case <-st.server.engine.Draining():
 			err = st.drain()
 		case <-ctx.Done():
@@ -210,39 +217,54 @@ func (st *stream) lifetime() time.Duration {
 	return age
 }
 
-// reasonToEnd reads again whether the client may have what the stream brings.
-// It is asked at every wake-up, and the answer is the reason of a bye, or other.
-func (st *stream) reasonToEnd(other string) string {
+// checkRights ends the stream if its client may no longer have what it brings. It is
+// called at every wake-up, before anything is sent.
+func (st *stream) checkRights() error {
+	switch reason := st.reasonToEnd(); reason {
+	case "":
+		return nil
+	case byeUnavailable:
+		return st.bye(reason, spread(time.Second, 5*time.Second))
+	default:
+		return st.bye(reason, spread(0, time.Second))
+	}
+}
+
+// reasonToEnd returns the reason of a bye if the client's rights, as they are now, are
+// one.
+func (st *stream) reasonToEnd() string {
 	if st.who.Expired(time.Now()) {
 		return byeTokenExpired
 	}
+	st.rights = st.server.rightsChanged() // first, or a change between the two would go unseen
+	now, err := st.server.renew(st.who)
+	switch {
+	case models.CodeOf(err) == models.CodeUnavailable:
+		return byeUnavailable
+	case err != nil:
+		return byeAccessLost
+	}
 	for i := range st.follows {
-		if !st.follows[i].allowed(st.who) {
+		if f := &st.follows[i]; !reaches(now, f.space, f.collections) {
 			return byeAccessLost
 		}
 	}
-	return other
-}
-
-// allowed reports whether who may have just what f shows.
-func (f *follow) allowed(who *auth.Principal) bool {
-	shown, ok := who.Filter(f.space, f.collections)
-	return ok && len(shown) == len(f.collections)
+	return ""
 }
 
 // look sends one page of each space that has news. Where there is more it makes
 // news of that, so that the spaces take turns and whatever ends the stream gets
 // in between.
 func (st *stream) look(ctx context.Context) error {
-	if reason := st.reasonToEnd(""); reason != "" {
-		return st.bye(reason, spread(0, time.Second))
-	}
 	var over error
 	for i := range st.watch.News {
 		select {
 		case <-st.server.engine.Draining():
 			return st.drain() // many spaces may have long pages
 		default:
+		}
+		if err := st.checkRights(); err != nil {
+			return err
 		}
 		page, err := st.pull(ctx, i)
 		switch {
@@ -291,6 +313,9 @@ func (st *stream) show(i int, page *syncer.SharedPage) error {
 
 // beat breaks the silence.
 func (st *stream) beat() error {
+	if err := st.checkRights(); err != nil {
+		return err
+	}
 	sent := false
 	for i := range st.follows {
 		f := &st.follows[i]

@@ -60,8 +60,8 @@ var kinds = map[models.Code]kind{
 
 	models.CodeUnauthenticated: {
 		http.StatusUnauthorized, "Unauthenticated",
-		"There is no token, or it is expired, forged, for somebody else, lives too long, or lacks a claim (sub, exp, spaces). Or a stream's ticket is older than 60 seconds.",
-		"Get a new token and send it as \"Authorization: Bearer <JWT>\"; tokens in URLs are not looked at. For EventSource get a new ticket.",
+		"There is no token or API key, or it is expired, revoked, forged, for somebody else, lives too long, or lacks a claim (sub, exp, spaces). Or a stream's ticket is older than 60 seconds.",
+		"Get a new token and send it as \"Authorization: Bearer <token>\"; tokens in URLs are not looked at. For EventSource get a new ticket.",
 	},
 	models.CodeForbidden: {
 		http.StatusForbidden, "Forbidden",
@@ -228,7 +228,7 @@ var kinds = map[models.Code]kind{
 	},
 	models.CodeUnavailable: {
 		http.StatusServiceUnavailable, "Unavailable",
-		"The server can't do it now: its database is away or busy, the application that it must ask does not answer, or it is shutting down. Nothing was applied.",
+		"The server can't do it now: its database is away or busy, the application that it must ask does not answer, it is shutting down, or it can't read what is revoked, and so lets nobody in. Nothing was applied.",
 		"Send the same again after Retry-After.",
 	},
 	models.CodeOutcomeUnknown: {

@@ -73,6 +73,7 @@ type request struct {
 	id        [1]string // as the header that has it
 	began     time.Time
 	principal *auth.Principal // nil: not found out
+	space     string          // the last one that the sender's rights were asked for
 	// detached: a stream has taken the connection, and logs its own end.
 	detached bool
 }
@@ -320,7 +321,7 @@ func (s *Server) authenticate(c echo.Context) error {
 func bearer(c echo.Context) (string, error) {
 	headers := c.Request().Header.Values(echo.HeaderAuthorization)
 	if len(headers) == 0 {
-		return "", models.Errorf(models.CodeUnauthenticated, "Send a token: Authorization: Bearer <JWT>.")
+		return "", models.Errorf(models.CodeUnauthenticated, "Send a token or an API key: Authorization: Bearer <token>.")
 	}
 	if len(headers) > 1 || strings.Contains(headers[0], ",") {
 		c.Response().Header().Set(echo.HeaderWWWAuthenticate, challenge("invalid_request"))
@@ -328,7 +329,7 @@ func bearer(c echo.Context) (string, error) {
 	}
 	scheme, token, ok := strings.Cut(headers[0], " ")
 	if !ok || !strings.EqualFold(scheme, "bearer") {
-		return "", models.Errorf(models.CodeUnauthenticated, "Send a token: Authorization: Bearer <JWT>.")
+		return "", models.Errorf(models.CodeUnauthenticated, "Send a token or an API key: Authorization: Bearer <token>.")
 	}
 	return token, nil
 }

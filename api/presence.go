@@ -82,8 +82,8 @@ func (s *Server) writePresent(c echo.Context, space string, ttl time.Duration) e
 // showPresence sends who is present where that has changed. The events have no id:
 // a client that comes back is shown all of it anyway.
 func (st *stream) showPresence() error {
-	if reason := st.reasonToEnd(""); reason != "" {
-		return st.bye(reason, spread(0, time.Second))
+	if err := st.checkRights(); err != nil {
+		return err
 	}
 	for _, e := range st.present.Events() {
 		if err := st.out.write(e.Text(presenceFrame)); err != nil {

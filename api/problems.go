@@ -35,6 +35,7 @@ func (s *Server) writeError(err error, c echo.Context) {
 	e := s.asError(err, c)
 	body := problemOf(e, requestID(c))
 	s.logCause(c.Request().Context(), e, requestID(c), c.Request().Method, c.Path())
+	s.auditDenied(c, e)
 	setErrorHeaders(c.Response().Header(), e)
 	writeErr := c.Blob(body.Status, "application/problem+json", body.encode(e.Current))
 	if writeErr != nil {
@@ -107,6 +108,27 @@ func (s *Server) logCause(ctx context.Context, e *models.Error, requestID, metho
 	}
 	s.log.Log(ctx, level, "request failed",
 		"request_id", requestID, "method", method, "route", route, "code", e.Code, "cause", e.Err)
+}
+
+// auditDenied writes down that somebody was refused for want of rights: one line of
+// bounded length beside that of the request. What was sent as a token is not in it, nor
+// what is no name of a space, for that might be one.
+func (s *Server) auditDenied(c echo.Context, e *models.Error) {
+	if e.Code != models.CodeUnauthenticated && e.Code != models.CodeForbidden && e.Code != models.CodeSpaceNotFound {
+		return
+	}
+	space := ""
+	if r, ok := c.(*request); ok && models.ValidSpace(r.space) {
+		space = r.space
+	}
+	s.log.LogAttrs(c.Request().Context(), slog.LevelInfo, "audit",
+		slog.String("action", "request_denied"),
+		slog.String("code", string(e.Code)),
+		slog.String("subject", principal(c).Subject),
+		slog.String("space", space),
+		slog.String("request_id", requestID(c)),
+		slog.String("address", clientAddress(c.Request(), s.opts.TrustedProxies).String()),
+	)
 }
 
 func nothingHere(c echo.Context) *models.Error {

@@ -165,3 +165,21 @@ func (s *Server) HTTPServer() *http.Server {
 
 // development reports whether there are no tokens.
 func (s *Server) development() bool { return s.opts.Verifier == nil }
+
+// renew returns who with the rights that its token or key gives now. Errors:
+// CodeUnauthenticated, CodeUnavailable.
+func (s *Server) renew(who *auth.Principal) (*auth.Principal, error) {
+	if s.development() {
+		return who, nil
+	}
+	return s.opts.Verifier.Renew(who)
+}
+
+// rightsChanged returns a channel that is closed when renew may say something else.
+// Take it before renew is asked.
+func (s *Server) rightsChanged() <-chan struct{} {
+	if s.development() {
+		return nil
+	}
+	return s.opts.Verifier.Changed()
+}

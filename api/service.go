@@ -22,7 +22,11 @@ func (s *Server) health(c echo.Context) error {
 
 // ready answers whether requests should be sent here.
 func (s *Server) ready(c echo.Context) error {
-	if err := s.engine.Ready(c.Request().Context()); err != nil {
+	err := s.engine.Ready(c.Request().Context())
+	if err == nil && !s.development() {
+		err = s.opts.Verifier.Ready()
+	}
+	if err != nil {
 		return &models.Error{Code: models.CodeUnavailable, Detail: "The server is not ready: its database does not answer, or it is shutting down.", Err: err}
 	}
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})

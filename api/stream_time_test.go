@@ -58,6 +58,8 @@ func (d *oneDocument) Heads(_ context.Context, names []string) ([]models.Space, 
 	return heads, d.err
 }
 
+func (*oneDocument) Ping(context.Context) error { return nil }
+
 func (*oneDocument) Inbox(context.Context, syncer.InboxRange) ([]models.Inbox, error) {
 	return nil, nil
 }

@@ -37,6 +37,8 @@ type ticket struct {
 	Within  map[string][]string `json:"within,omitempty"`
 	Expires int64               `json:"exp"`             // the ticket, in seconds of Unix time
 	Until   int64               `json:"until,omitempty"` // the token that it was got for; the stream ends then
+	// Origin is that token. When it is revoked, so is the ticket.
+	auth.Origin
 }
 
 var ticketEncoding = base64.RawURLEncoding.Strict()
@@ -118,7 +120,7 @@ func (s *Server) giveTicket(c echo.Context, spaces []string) error {
 		return err
 	}
 	who := principal(c)
-	t := ticket{Subject: who.Subject, Expires: time.Now().Add(ticketTTL).Unix()}
+	t := ticket{Subject: who.Subject, Expires: time.Now().Add(ticketTTL).Unix(), Origin: who.Origin}
 	t.Spaces, t.Within = reach(who, spaces)
 	if !who.Expires.IsZero() {
 		t.Until = who.Expires.Unix()
@@ -154,7 +156,11 @@ func (s *Server) acceptTickets(c echo.Context) error {
 	case time.Now().Unix() >= t.Expires:
 		return models.Errorf(models.CodeUnauthenticated, "The ticket is expired; get a new one for each stream.")
 	}
-	setPrincipal(c, t.holder())
+	holder := t.holder()
+	if _, err := s.renew(holder); err != nil {
+		return err
+	}
+	setPrincipal(c, holder)
 	return nil
 }
 
@@ -190,5 +196,7 @@ func (t ticket) holder() *auth.Principal {
 			spaces[space] = strings.Split(list, ",")
 		}
 	}
-	return auth.NewReader(t.Subject, spaces, until)
+	p := auth.NewReader(t.Subject, spaces, until)
+	p.Origin = t.Origin
+	return p
 }

@@ -31,6 +31,11 @@
 //     them together.
 //   - group: the pushes that one transaction carries out.
 //   - tail: the newest changes of a space in a node's memory, already encoded.
+//   - subject: who a token or an API key speaks for.
+//   - API key: what a server sends in place of a token; it lasts until it expires or
+//     is revoked.
+//   - revocation: that a token, or all tokens of a subject up to a time, are good no
+//     more though they have not expired.
 //   - poke: "space S is at version V": carries no data, may be lost, doubled or late.
 //   - present: a client is present in a space from its first heartbeat until it
 //     leaves or has sent none for its ttl. Presence is in no database.

@@ -13,6 +13,8 @@ type PullRequest struct {
 	Limit       int           // documents; 0: models.DefaultPageChanges
 	Wait        time.Duration // how long to wait for news if there are none; a snapshot never waits
 	Collections []string      // empty: all
+	// Interrupt, when it is closed, ends the wait with what there is to show. It may be nil.
+	Interrupt <-chan struct{}
 	// MinVersion is the newest version a push answered to this client. A head
 	// below it, with a cursor, means that the acknowledged push is lost.
 	MinVersion int64
@@ -52,6 +54,8 @@ func (e *Engine) pullWaiting(ctx context.Context, space string, c cursor, req Pu
 		case <-wait.C:
 			over = true
 		case <-e.draining:
+			return page, nil
+		case <-req.Interrupt:
 			return page, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()

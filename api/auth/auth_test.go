@@ -111,6 +111,13 @@ func TestVerify_claims(t *testing.T) {
 		{"all spaces", func(c jwt.MapClaims) { c["spaces"] = map[string]any{"*": "r"} }, true},
 		{"star inside", func(c jwt.MapClaims) { c["spaces"] = map[string]any{"a*b": "r"} }, false},
 		{"two stars", func(c jwt.MapClaims) { c["spaces"] = map[string]any{"a**": "r"} }, false},
+		{"jti", func(c jwt.MapClaims) { c["jti"] = strings.Repeat("j", 256) }, true},
+		{"jti too long", func(c jwt.MapClaims) { c["jti"] = strings.Repeat("j", 257) }, false},
+		{"jti of lines", func(c jwt.MapClaims) { c["jti"] = "a\nb" }, false},
+		{"jti a number", func(c jwt.MapClaims) { c["jti"] = 7 }, false},
+		{"aud, and the server has no name", func(c jwt.MapClaims) { c["aud"] = "other" }, false},
+		{"aud of nobody", func(c jwt.MapClaims) { c["aud"] = []string{} }, true},
+		{"a claim like sub", func(c jwt.MapClaims) { c["SUB"] = 7 }, true}, // and not taken for it: TestVerify_namesOfClaims
 		{"space with a slash", func(c jwt.MapClaims) { c["spaces"] = map[string]any{"a/b": "r"} }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -143,6 +150,8 @@ func TestVerify_forged(t *testing.T) {
 	whole := signHS256(t, good())
 	parts := strings.Split(whole, ".")
 	claims := fmt.Sprintf(`{"sub":"alice","exp":%d,"spaces":{"s1":"rw"}}`, noon.Add(time.Hour).Unix())
+	rest := fmt.Sprintf(`"exp":%d,"spaces":{"s1":"rw"}}`, noon.Add(time.Hour).Unix())
+	signed := func(claims string) string { return signText(t, claims) }
 	hs256 := func(header map[string]any) string {
 		return sign(t, jwt.SigningMethodHS256, []byte(testSecret), header, good())
 	}
@@ -165,6 +174,15 @@ func TestVerify_forged(t *testing.T) {
 		"signature with padding": whole + "=",
 		"not base64":             parts[0] + "." + parts[1] + ".!!!",
 		"claims no JSON":         parts[0] + "." + segment("{") + "." + parts[2],
+		"two subs":               signed(`{"sub":"alice","sub":"bob",` + rest),
+		"a space twice":          signed(`{"sub":"alice","spaces":{"a":"r","a":"rw"},` + rest),
+		"no UTF-8":               signed("{\"sub\":\"al\xffice\"," + rest),
+		"half a character":       signed(`{"sub":"al\ud800ice",` + rest),
+		"of a logout":            hs256(map[string]any{"typ": "logout+jwt"}),
+		"of an event":            hs256(map[string]any{"typ": "application/secevent+jwt"}),
+		"of a proof":             hs256(map[string]any{"typ": "dpop+jwt"}),
+		"of no type":             hs256(map[string]any{"typ": ""}),
+		"type a number":          hs256(map[string]any{"typ": 7}),
 		"header jku":             hs256(map[string]any{"jku": "http://evil.example/keys"}),
 		"header x5u":             hs256(map[string]any{"x5u": "http://evil.example/cert"}),
 		"header jwk":             hs256(map[string]any{"jwk": map[string]string{"kty": "oct", "k": "AAAA"}}),
@@ -179,6 +197,50 @@ func TestVerify_forged(t *testing.T) {
 			_, err := newVerifier(t).Verify(t.Context(), token)
 			wantVerdict(t, err, false)
 		})
+	}
+}
+
+// signText signs claims as they are written.
+func signText(t *testing.T, claims string) string {
+	t.Helper()
+	segment := base64.RawURLEncoding.EncodeToString
+	text := segment([]byte(`{"alg":"HS256"}`)) + "." + segment([]byte(claims))
+	sum, err := jwt.SigningMethodHS256.Sign(text, []byte(testSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text + "." + segment(sum)
+}
+
+// RFC 8725, section 3.11: what else an issuer signs is no token, if it says so.
+func TestVerify_types(t *testing.T) {
+	t.Parallel()
+	for _, typ := range []string{"JWT", "jwt", "at+jwt", "AT+JWT", "application/jwt", "application/at+jwt"} {
+		token := sign(t, jwt.SigningMethodHS256, []byte(testSecret), map[string]any{"typ": typ}, good())
+		if _, err := newVerifier(t).Verify(t.Context(), token); err != nil {
+			t.Errorf("%s: %v", typ, err)
+		}
+	}
+	text := fmt.Sprintf(`{"sub":"alice","exp":%d,"spaces":{}}`, noon.Add(time.Hour).Unix())
+	if _, err := newVerifier(t).Verify(t.Context(), signText(t, text)); err != nil {
+		t.Errorf("none: %v", err)
+	}
+}
+
+// An issuer may let its users choose claims with names of their own. They must not
+// pass for others.
+func TestVerify_namesOfClaims(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"SUB", "Sub", "ſub"} {
+		for _, form := range []string{`{"sub":"alice","%s":"root","exp":%d,"spaces":{"a":"r"},"Spaces":{"*":"rw"}}`, `{"%s":"root","sub":"alice","exp":%d,"Spaces":{"*":"rw"},"spaces":{"a":"r"}}`} {
+			p, err := newVerifier(t).Verify(t.Context(), signText(t, fmt.Sprintf(form, name, noon.Add(time.Hour).Unix())))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Subject != "alice" || p.CanRead("b") || p.CanWrite("a") {
+				t.Errorf("with %s: %+v", name, p)
+			}
+		}
 	}
 }
 
@@ -284,6 +346,13 @@ func TestMint(t *testing.T) {
 			token, err := Mint(t.Context(), opts, test.grant)
 			if (err == nil) != test.ok {
 				t.Fatalf("got %q, %v", token, err)
+			}
+			if !test.ok {
+				return
+			}
+			p, err := newVerifier(t, func(o *Options) { *o = opts }).Verify(t.Context(), token)
+			if err != nil || len(p.Origin.TokenID) < 22 || p.Origin.Issued != noon.UnixMilli() {
+				t.Errorf("a token without jti and iat: %+v, %v", p, err)
 			}
 		})
 	}

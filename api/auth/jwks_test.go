@@ -140,6 +140,69 @@ func TestJWKS_publicKeyIsNoSecret(t *testing.T) {
 	}
 }
 
+// RFC 8725, section 3.1: a key is for one use and one algorithm, with a kid and
+// without; and RFC 7518, section 3.3: those of RSA are long.
+func TestJWKS_keysForSomethingElse(t *testing.T) {
+	t.Parallel()
+	signers := newSigners(t)
+	short, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	brief := signer{"brief", jwt.SigningMethodRS256, short}
+	for _, test := range []struct {
+		name   string
+		signer signer
+		say    jwkset.JWKMetadataOptions
+		alg    jwkset.ALG
+		ok     bool
+	}{
+		{"says nothing", signers[0], jwkset.JWKMetadataOptions{}, "", true},
+		{"for signatures", signers[0], jwkset.JWKMetadataOptions{USE: jwkset.UseSig}, jwkset.AlgRS256, true},
+		{"to verify", signers[1], jwkset.JWKMetadataOptions{KEYOPS: []jwkset.KEYOPS{jwkset.KeyOpsVerify}}, "", true},
+		{"for encryption", signers[0], jwkset.JWKMetadataOptions{USE: jwkset.UseEnc}, "", false},
+		{"to encrypt", signers[0], jwkset.JWKMetadataOptions{KEYOPS: []jwkset.KEYOPS{jwkset.KeyOpsEncrypt}}, "", false},
+		{"for another algorithm", signers[0], jwkset.JWKMetadataOptions{}, jwkset.AlgPS256, false},
+		{"too short", brief, jwkset.JWKMetadataOptions{}, "", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.say.KID, test.say.ALG = test.signer.kid, test.alg
+			jwk, err := jwkset.NewJWKFromKey(test.signer.key.Public(), jwkset.JWKOptions{Metadata: test.say})
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := json.Marshal(jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{jwk.Marshal()}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := newVerifier(t, func(o *Options) { o.Secret, o.JWKS = "", newIssuer(t, text).URL })
+			for _, header := range []map[string]any{{"kid": test.signer.kid}, nil} {
+				_, err := v.Verify(t.Context(), sign(t, test.signer.method, test.signer.key, header, good()))
+				wantVerdict(t, err, test.ok)
+			}
+		})
+	}
+}
+
+// A file that holds private keys by mistake works, as its public keys would.
+func TestJWKS_privateKeys(t *testing.T) {
+	t.Parallel()
+	s := newSigners(t)[1]
+	jwk, err := jwkset.NewJWKFromKey(s.key, jwkset.JWKOptions{Marshal: jwkset.JWKMarshalOptions{Private: true}, Metadata: jwkset.JWKMetadataOptions{KID: s.kid}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{jwk.Marshal()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newVerifier(t, func(o *Options) { o.Secret, o.JWKS = "", newIssuer(t, text).URL })
+	if _, err := v.Verify(t.Context(), s.token(t)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestJWKS_badFiles(t *testing.T) {
 	t.Parallel()
 	for i, text := range []string{"", "{", `{"keys":[]}`, `[]`} {

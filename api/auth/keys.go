@@ -2,14 +2,18 @@ package auth
 
 import (
 	"context"
+	"crypto"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
@@ -26,6 +30,8 @@ const (
 	refreshDeadline = 2 * time.Second
 
 	maxJWKSBytes = 1 << 20
+
+	minRSABits = 2048
 )
 
 // errNoKeys: a JWK Set has not been fetched yet, so nothing is known about any token.
@@ -74,7 +80,48 @@ func (k jwks) find(ctx context.Context, t *jwt.Token) (any, error) {
 			return nil, fmt.Errorf("%w: %w", errNoKeys, err)
 		}
 	}
-	return k.KeyfuncCtx(ctx)(t)
+	var known []jwkset.JWK
+	if id, named := t.Header["kid"]; named {
+		text, _ := id.(string)
+		one, err := k.Storage().KeyRead(ctx, text)
+		if err != nil {
+			return nil, fmt.Errorf("find key %.64v: %w", id, err)
+		}
+		known = append(known, one)
+	} else {
+		var err error
+		if known, err = k.Storage().KeyReadAll(ctx); err != nil {
+			return nil, fmt.Errorf("find a key: %w", err)
+		}
+	}
+	var fit jwt.VerificationKeySet
+	for _, jwk := range known {
+		key := jwk.Key()
+		if pair, ok := key.(interface{ Public() crypto.PublicKey }); ok {
+			key = pair.Public() // somebody has put private keys into the set
+		}
+		if fits(jwk.Marshal(), key, t.Method.Alg()) {
+			fit.Keys = append(fit.Keys, key)
+		}
+	}
+	if len(fit.Keys) == 0 {
+		return nil, fmt.Errorf("no key is there for %s", t.Method.Alg())
+	}
+	return fit, nil
+}
+
+// fits reports whether a key is there to check signatures of this algorithm: a key is
+// for one use and one algorithm (RFC 8725, section 3.1), and those of RSA have at least
+// 2,048 bits (RFC 7518, section 3.3).
+func fits(said jwkset.JWKMarshal, key any, algorithm string) bool {
+	if said.USE != "" && said.USE != jwkset.UseSig || said.ALG != "" && said.ALG.String() != algorithm {
+		return false
+	}
+	if len(said.KEYOPS) > 0 && !slices.Contains(said.KEYOPS, jwkset.KeyOpsVerify) {
+		return false
+	}
+	public, isRSA := key.(*rsa.PublicKey)
+	return !isRSA || public.N.BitLen() >= minRSABits
 }
 
 func (k jwks) empty(ctx context.Context) bool {

@@ -1,7 +1,9 @@
 package auth
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 
 // Grant is what a new token says.
 type Grant struct {
+	ID      string // `jti`, by which the token can be revoked; "": one is made up
 	Subject string
 	Spaces  map[string]string // a space or a pattern to "r" or "rw", or "rw:todos,comments"
 	TTL     time.Duration
@@ -25,6 +28,7 @@ func Mint(ctx context.Context, opts Options, g Grant) (string, error) {
 	now := v.now()
 	c := &claims{
 		RegisteredClaims: jwt.RegisteredClaims{
+			ID:        cmp.Or(g.ID, rand.Text()),
 			Subject:   g.Subject,
 			Issuer:    opts.Issuer,
 			IssuedAt:  jwt.NewNumericDate(now),

@@ -16,8 +16,18 @@ type Principal struct {
 	// Expires is when the token is no longer good, zero if that is never. What
 	// goes on for long, a stream, must end then.
 	Expires time.Time
+	// Origin is what this rests on.
+	Origin Origin
 
 	grants []grant // the most specific first
+}
+
+// Origin names the token or the API key that a Principal comes from, by which its
+// rights can be taken back. It is a part of tickets.
+type Origin struct {
+	TokenID string `json:"jti,omitempty"` // "": the token has none
+	Issued  int64  `json:"iat,omitempty"` // milliseconds of Unix time; 0: the token doesn't say
+	KeyID   string `json:"key,omitempty"` // "": it is a token
 }
 
 // grant is one entry of the claim `spaces`.

@@ -192,6 +192,16 @@ func BenchmarkVerify(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	source := &kept{revocations: []models.Revocation{{Kind: models.RevokedSubject, Name: "bob"}, {Kind: models.RevokedToken, Name: "j1"}}}
+	directory, err := OpenDirectory(b.Context(), source, DirectoryOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, end := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- directory.Run(ctx) }() // so that what is known stays fresh
+	defer func() { end(); <-done }()
+	v.Consult(directory)
 	token, err := Mint(b.Context(), Options{Secret: testSecret}, Grant{Subject: "alice", Spaces: map[string]string{"team-42": "rw", "news-*": "r"}, TTL: time.Hour})
 	if err != nil {
 		b.Fatal(err)

@@ -29,7 +29,7 @@ func (epochRotate) Run(s *Settings, known variables, out output) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := store.RotateEpoch(ctx, s.DatabaseURL); err != nil {
+	if err := store.RotateEpoch(ctx, s.DatabaseURL, actor()); err != nil {
 		return err
 	}
 	fmt.Fprintln(out.stdout, "each space begins a new epoch with its next push")

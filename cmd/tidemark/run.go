@@ -22,6 +22,9 @@ type commands struct {
 	Serve       serveCommand       `cmd:"" help:"Start the server."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema to a version."`
 	Epoch       epochCommand       `cmd:"" help:"Tell the database that it was put back."`
+	Key         keyCommand         `cmd:"" help:"API keys for servers: make, list and revoke them."`
+	Revoke      revokeCommand      `cmd:"" help:"Take back tokens before they expire; every node knows within 5 seconds."`
+	Audit       auditCommand       `cmd:"" help:"Print who has made or revoked what, the newest first."`
 	Verify      verifyCommand      `cmd:"" help:"Prove spaces by their rows: digests, versions, receipts. Exit code 1: there are faults."`
 	Gc          gcCommand          `cmd:"" help:"Forget now what is past its retention, as servers do every hour."`
 	Space       spaceCommand       `cmd:"" help:"Set what belongs to one space."`

@@ -58,6 +58,10 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 		return err
 	}
 	defer closeDatabase()
+	directory, err := openDirectory(ctx, s, database, verifier, log)
+	if err != nil {
+		return err
+	}
 
 	broker, closeBroker, err := openBroker(ctx, s, log)
 	if err != nil {
@@ -74,7 +78,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	}
 	defer server.Wait() // for streams, which end when the engine drains
 	greet(out.stdout, s, "http://"+listener.Addr().String())
-	n := node{engine: engine, registry: registry, server: server.HTTPServer(), listener: api.Listener(listener), log: log}
+	n := node{engine: engine, registry: registry, directory: directory, server: server.HTTPServer(), listener: api.Listener(listener), log: log}
 	return n.run(ctx, stop)
 }
 
@@ -110,6 +114,18 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 		Validator:  rules.edits,
 		OnPresence: registry.Receive,
 	})
+}
+
+// openDirectory returns what knows API keys and revocations, nil in development.
+func openDirectory(ctx context.Context, s *Settings, database *store.Store, verifier *auth.Verifier, log *slog.Logger) (*auth.Directory, error) {
+	if verifier == nil {
+		return nil, nil
+	}
+	directory, err := auth.OpenDirectory(ctx, database, auth.DirectoryOptions{MaxTTL: s.AuthMaxTTL, Logger: log})
+	if err == nil {
+		verifier.Consult(directory)
+	}
+	return directory, err
 }
 
 func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, log *slog.Logger) (*api.Server, error) {
@@ -171,11 +187,12 @@ func migrate(ctx context.Context, databaseURL string) error {
 
 // node is what runs.
 type node struct {
-	engine   *syncer.Engine
-	registry *presence.Registry
-	server   *http.Server
-	listener net.Listener
-	log      *slog.Logger
+	engine    *syncer.Engine
+	registry  *presence.Registry
+	directory *auth.Directory // nil in development
+	server    *http.Server
+	listener  net.Listener
+	log       *slog.Logger
 }
 
 // run runs until ctx ends or a part of the node fails, then lets what is running
@@ -187,12 +204,16 @@ func (n *node) run(ctx context.Context, stop func()) error {
 	var parts sync.WaitGroup
 	defer parts.Wait() // the engine may be in a commit, and its database is closed next
 	defer end()
-	failed := make(chan error, 3)
-	for _, part := range []func() error{
+	all := []func() error{
 		func() error { return n.engine.Run(running) },
 		func() error { return n.registry.Run(running) },
 		func() error { return n.server.Serve(n.listener) },
-	} {
+	}
+	if n.directory != nil {
+		all = append(all, func() error { return n.directory.Run(running) })
+	}
+	failed := make(chan error, len(all))
+	for _, part := range all {
 		parts.Go(func() { failed <- guard.Call(part) }) // a part that can't go on ends the node, in order
 	}
 

@@ -33,7 +33,7 @@ type Settings struct {
 	// AuthSecret or AuthJWKS turns authentication on.
 	AuthSecret   string        `env:"TIDEMARK_AUTH_SECRET" placeholder:"SECRET" help:"Secret that tokens are signed with (HS256), at least 32 bytes."`
 	AuthJWKS     string        `name:"auth-jwks" env:"TIDEMARK_AUTH_JWKS" placeholder:"URL|FILE" help:"JWK Set that tokens are signed with (RS256, ES256, EdDSA)."`
-	AuthAudience string        `env:"TIDEMARK_AUTH_AUDIENCE" placeholder:"NAME" help:"Wanted in a token's aud."`
+	AuthAudience string        `env:"TIDEMARK_AUTH_AUDIENCE" placeholder:"NAME" help:"Wanted in a token's aud. Without it a token that has one is refused."`
 	AuthIssuer   string        `env:"TIDEMARK_AUTH_ISSUER" placeholder:"NAME" help:"Wanted in a token's iss."`
 	AuthMaxTTL   time.Duration `name:"auth-max-ttl" env:"TIDEMARK_AUTH_MAX_TTL" default:"24h" help:"Longest lifetime of a token."`
 

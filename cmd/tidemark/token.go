@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 
@@ -22,10 +23,12 @@ func (c *tokenCommand) Run(s *Settings, out output) error {
 	if err := s.checkAuth(); err != nil {
 		return err
 	}
-	token, err := auth.Mint(context.Background(), s.authOptions(), auth.Grant{Subject: c.Subject, Spaces: c.Space, TTL: c.TTL})
+	id := rand.Text()
+	token, err := auth.Mint(context.Background(), s.authOptions(), auth.Grant{ID: id, Subject: c.Subject, Spaces: c.Space, TTL: c.TTL})
 	if err != nil {
 		return usageError{err}
 	}
 	fmt.Fprintln(out.stdout, token)
+	fmt.Fprintln(out.stderr, "to take it back: tidemark revoke --jti", id)
 	return nil
 }

@@ -6,8 +6,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -28,9 +30,13 @@ WHERE NOT EXISTS (
 ON CONFLICT (name) DO UPDATE
 SET value = excluded.value`
 
+const auditRotation = `
+INSERT INTO audit_log (at, actor, action, target, detail)
+VALUES ($1, $2, 'epoch_rotate', '', '')`
+
 // RotateEpoch makes a PostgreSQL another one, as far as epochs go: after it was put back
 // in a way that it can't notice. Error: ErrServersRun.
-func RotateEpoch(ctx context.Context, databaseURL string) error {
+func RotateEpoch(ctx context.Context, databaseURL, actor string) error {
 	config, err := pgxpool.ParseConfig(databaseURL) // which knows what is for a pool
 	if err != nil {
 		return fmt.Errorf("database URL: %w", err)
@@ -43,12 +49,22 @@ func RotateEpoch(ctx context.Context, databaseURL string) error {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	defer func() { _ = conn.Close(ctx) }() // it has done its work, or failed
-	done, err := conn.Exec(ctx, rotateEpoch, []byte(rand.Text()), servers)
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, rotateEpoch, []byte(rand.Text()), servers)
+		if err == nil && done.RowsAffected() == 0 {
+			return ErrServersRun
+		}
+		if err == nil {
+			_, err = tx.Exec(ctx, auditRotation, time.Now().UnixMilli(), actor)
+		}
+		return err
+	})
+	var answer *pgconn.PgError
 	switch {
-	case err != nil:
+	case errors.As(err, &answer) && answer.Code == "42P01": // undefined_table
+		return fmt.Errorf("the schema is older than this program: run tidemark migrate up first: %w", err)
+	case err != nil && !errors.Is(err, ErrServersRun):
 		return fmt.Errorf("rotate the epoch: %w", err)
-	case done.RowsAffected() == 0:
-		return ErrServersRun
 	}
-	return nil
+	return err
 }

@@ -232,6 +232,9 @@ func TestEpoch_rotate(t *testing.T) {
 		stdout, _, err := command.Run(t.Context(), "epoch", "rotate")
 		return err == nil && strings.Contains(stdout, "new epoch")
 	})
+	if log, stderr, err := command.Run(t.Context(), "audit"); err != nil || strings.Count(log, "epoch_rotate") != 1 {
+		t.Errorf("who has rotated the epoch is not in the audit log once: %v\n%s%s", err, log, stderr)
+	}
 	server.Restart()
 	for i := range 4 {
 		r.patch("room", "kept", fmt.Sprintf(`{"a":%d}`, 10+i))

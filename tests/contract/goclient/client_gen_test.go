@@ -85,7 +85,7 @@ type Change struct {
 	// UpdatedAt When the version was made, by the server's clock, in UTC with milliseconds. Orders nothing; versions do.
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// UpdatedBy Who made it, the `sub` of the token; `inbox` for what was written in SQL.
+	// UpdatedBy Who made it, the `sub` of the token or the subject of the API key; `inbox` for what was written in SQL.
 	UpdatedBy string `json:"updated_by"`
 
 	// Version The document's version; its ETag and its place in the feed.
@@ -324,7 +324,7 @@ type Problem struct {
 	// - `invalid_id` (400): the id in the path does not have the form of a name
 	// - `invalid_collection` (400): the collection in the path does not have the form of a name
 	// - `invalid_space` (400): the space does not have the form of a space's name
-	// - `unauthenticated` (401): there is no token, or it is expired, forged or lacks what it needs
+	// - `unauthenticated` (401): there is no token or API key, or it is expired, revoked, forged or lacks what it needs
 	// - `forbidden` (403): the token may read this space but not write it, or it does not reach a collection that was asked for
 	// - `not_found` (404): there is nothing at this path
 	// - `space_not_found` (404): the token does not name this space
@@ -1200,8 +1200,8 @@ type ClientInterface interface {
 	// - `shutdown`: the server ends; another may answer
 	// - `max_age`: streams are renewed after about 15 minutes
 	// - `token_expired`: get a new token first
-	// - `access_lost`: the caller may no longer read the space. Reserved: a token's rights last until it expires
-	// - `unavailable`: the database does not answer
+	// - `access_lost`: the caller may no longer read the space: its token or API key was revoked, or gives other rights now
+	// - `unavailable`: the database does not answer, or what is revoked can't be read
 	//
 	// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
 	// connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
@@ -1761,8 +1761,8 @@ func (c *Client) PushEdits(ctx context.Context, space SpacePath, body PushEditsJ
 // - `shutdown`: the server ends; another may answer
 // - `max_age`: streams are renewed after about 15 minutes
 // - `token_expired`: get a new token first
-// - `access_lost`: the caller may no longer read the space. Reserved: a token's rights last until it expires
-// - `unavailable`: the database does not answer
+// - `access_lost`: the caller may no longer read the space: its token or API key was revoked, or gives other rights now
+// - `unavailable`: the database does not answer, or what is revoked can't be read
 //
 // A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
 // connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
@@ -3395,8 +3395,8 @@ type ClientWithResponsesInterface interface {
 	// - `shutdown`: the server ends; another may answer
 	// - `max_age`: streams are renewed after about 15 minutes
 	// - `token_expired`: get a new token first
-	// - `access_lost`: the caller may no longer read the space. Reserved: a token's rights last until it expires
-	// - `unavailable`: the database does not answer
+	// - `access_lost`: the caller may no longer read the space: its token or API key was revoked, or gives other rights now
+	// - `unavailable`: the database does not answer, or what is revoked can't be read
 	//
 	// A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
 	// connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
@@ -5305,8 +5305,8 @@ func (c *ClientWithResponses) PushEditsWithResponse(ctx context.Context, space S
 // - `shutdown`: the server ends; another may answer
 // - `max_age`: streams are renewed after about 15 minutes
 // - `token_expired`: get a new token first
-// - `access_lost`: the caller may no longer read the space. Reserved: a token's rights last until it expires
-// - `unavailable`: the database does not answer
+// - `access_lost`: the caller may no longer read the space: its token or API key was revoked, or gives other rights now
+// - `unavailable`: the database does not answer, or what is revoked can't be read
 //
 // A comment comes every 15 seconds of silence: who hears nothing for 45 seconds has lost the
 // connection. Every stream tells with `retry` how long to wait before connecting again. Nothing is lost by its end, nor by a
