@@ -37,7 +37,7 @@ func TestNetwork_answerToCommitLost(t *testing.T) {
 	t.Parallel()
 	server, network := behindNetwork(t)
 	for how, ending := range map[string]dbproxy.Ending{"reset": dbproxy.Reset, "silent": dbproxy.Silent} {
-		for round := range harness.Size(1, 20) {
+		for round := range harness.Rounds(t, 1, 20) {
 			const clients = 6
 			space := func(i int) string { return fmt.Sprintf("%s-%d-%d", how, round, i%3) }
 			for i := range clients {
