@@ -28,7 +28,7 @@ type Migrator struct {
 // Open takes. On SQLite the caller holds Lock.
 func OpenMigrator(databaseURL string) (*Migrator, error) {
 	// golang-migrate closes the pool it is given, so it gets its own.
-	db, err := OpenSQL(databaseURL)
+	db, err := openSQL(databaseURL, migrationSettings)
 	if err != nil {
 		return nil, err
 	}
@@ -37,6 +37,14 @@ func OpenMigrator(databaseURL string) (*Migrator, error) {
 		return nil, errors.Join(fmt.Errorf("open the database for migrations: %w", err), db.Close())
 	}
 	return m, nil
+}
+
+// migrationSettings are set on the connections that migrate. A statement may take as
+// long as it needs; a node that is gone or frozen must not hold the locks of tables.
+var migrationSettings = map[string]string{
+	"application_name":                    "tidemark-migrate",
+	"idle_in_transaction_session_timeout": "30s",
+	"tcp_user_timeout":                    "30s",
 }
 
 func (m *Migrator) open() error {

@@ -42,6 +42,11 @@ var sessionSettings = map[string]string{
 	"statement_timeout":                   "5s",
 	"lock_timeout":                        "2s",
 	"idle_in_transaction_session_timeout": "3s",
+	// So does one on which an answer can't be delivered: nothing else ends a send.
+	"tcp_user_timeout":        "5s",
+	"tcp_keepalives_idle":     "15",
+	"tcp_keepalives_interval": "5",
+	"tcp_keepalives_count":    "3",
 	// Plans made for one set of parameters are bad ones on tables that grow.
 	"plan_cache_mode": "force_generic_plan",
 }
@@ -51,18 +56,22 @@ var sessionSettings = map[string]string{
 // one; few, because the database has to serve several nodes.
 const connections = 16
 
+// connectTimeout bounds an attempt to connect; a shorter one in the URL counts. The
+// pool goes on with one that nobody waits for any more, by itself for two minutes: so
+// long would a node be without a database that is back.
+const connectTimeout = 3 * time.Second
+
 func openPostgres(ctx context.Context, url string, opts Options) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
-	for name, value := range sessionSettings {
-		if _, set := config.ConnConfig.RuntimeParams[name]; !set {
-			config.ConnConfig.RuntimeParams[name] = value
-		}
-	}
+	addSettings(config.ConnConfig, sessionSettings)
 	if !strings.Contains(url, "pool_max_conns=") {
 		config.MaxConns = connections
+	}
+	if t := config.ConnConfig.ConnectTimeout; t <= 0 || t > connectTimeout {
+		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	if config.ConnConfig.ValidateConnect == nil {
 		// A push must never meet a standby that was promoted without us knowing.
@@ -95,6 +104,15 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		reader:  g,
 		closers: []func() error{closeAll},
 	}, nil
+}
+
+// addSettings sets what the URL doesn't.
+func addSettings(config *pgx.ConnConfig, settings map[string]string) {
+	for name, value := range settings {
+		if _, set := config.RuntimeParams[name]; !set {
+			config.RuntimeParams[name] = value
+		}
+	}
 }
 
 // checkDurability refuses a database that acknowledges a commit before it is on

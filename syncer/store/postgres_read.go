@@ -311,7 +311,28 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS s ON true`
 
-var errStandby = errors.New("the database has become a standby")
+// mayWrite tells whether the database takes what is pushed, and is the newest there is.
+const mayWrite = `
+SELECT NOT pg_is_in_recovery() AND NOT CAST(current_setting('transaction_read_only') AS boolean)`
+
+var errStandby = errors.New("the database has become a standby, or takes no writes")
+
+func (d *postgresDialect) ping(ctx context.Context) error {
+	conn, err := d.pool.Acquire(ctx) // with more patience than a push: a busy node is ready
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	var writable bool
+	if err := conn.QueryRow(ctx, mayWrite).Scan(&writable); err != nil {
+		return err
+	}
+	if !writable {
+		_ = conn.Conn().Close(ctx) // the next connection goes to the primary
+		return errStandby
+	}
+	return nil
+}
 
 func (d *postgresDialect) heads(ctx context.Context, names []string, into []models.Space) error {
 	conn, err := d.acquire(ctx)

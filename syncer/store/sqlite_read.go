@@ -106,6 +106,12 @@ func cut(rows *sql.Rows, space models.Space, want syncer.Range) (syncer.Run, err
 	return page.Run(space, space.Head, false), rows.Err()
 }
 
+// ping reads from the file: a SELECT of nothing would not notice that it is gone.
+func (r *sqliteReader) ping(ctx context.Context) error {
+	var settings int64
+	return r.db.QueryRowContext(ctx, "SELECT count(*) FROM settings").Scan(&settings)
+}
+
 func (r *sqliteReader) heads(ctx context.Context, names []string, into []models.Space) error {
 	tx, err := r.db.BeginTx(ctx, nil)
 	if err != nil {

@@ -65,6 +65,9 @@ type dialect interface {
 	changes(ctx context.Context, space string, r syncer.Range) (syncer.Run, error)
 	// heads reads the rows of the spaces called names into a list of zero values.
 	heads(ctx context.Context, names []string, into []models.Space) error
+	// ping reports whether the database can answer, and take what is pushed as far as
+	// that can be told without writing. A full disk can't: reads go on.
+	ping(ctx context.Context) error
 	// inbox reads rows of the inbox.
 	inbox(ctx context.Context, want syncer.InboxRange) ([]models.Inbox, error)
 	// rejectInbox moves rows of the inbox that are there to the rejected ones, and
@@ -125,7 +128,11 @@ func IsPostgres(url string) bool {
 
 // OpenSQL opens the database that url names as a plain connection pool, for
 // migrations. The caller closes it.
-func OpenSQL(url string) (*sql.DB, error) {
+func OpenSQL(url string) (*sql.DB, error) { return openSQL(url, nil) }
+
+// openSQL is OpenSQL with settings of PostgreSQL that are in force unless the URL sets
+// them itself.
+func openSQL(url string, settings map[string]string) (*sql.DB, error) {
 	if path, ok := SQLitePath(url); ok {
 		if err := makeFolder(path); err != nil {
 			return nil, err
@@ -141,6 +148,7 @@ func OpenSQL(url string) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
+	addSettings(config.ConnConfig, settings)
 	return stdlib.OpenDB(*config.ConnConfig), nil
 }
 
@@ -158,7 +166,7 @@ func (s *Store) Close() error {
 func (s *Store) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return s.failure(ctx, "ping", s.reader.WithContext(ctx).Exec("SELECT 1").Error)
+	return s.failure(ctx, "ping", s.dialect.ping(ctx))
 }
 
 // failure gives err the code that callers act on. Whose context was canceled

@@ -262,6 +262,9 @@ func TestPostgres_standby(t *testing.T) {
 			t.Errorf("%q: %v, %v; want %s", names, heads, err, models.CodeUnavailable)
 		}
 	}
+	if err := s.Ping(t.Context()); models.CodeOf(err) != models.CodeUnavailable {
+		t.Errorf("ready on a standby: %v, want %s", err, models.CodeUnavailable)
+	}
 }
 
 func TestPostgres_durability(t *testing.T) {

@@ -3,6 +3,7 @@ package blackbox_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -23,15 +24,18 @@ func TestServe_killedWhilePushing(t *testing.T) {
 	t.Parallel()
 	seed := harness.Seed(t)
 	harness.Each(t, func(t *testing.T, store harness.Store) {
+		tally := harness.Count(t, "T6", seed)
 		server := harness.Start(t, harness.Options{Store: store})
 		random := harness.Random(seed, string(store))
 		w := startWriters(t, 8, func(i int) *counter {
 			return &counter{client: server.Client(""), name: fmt.Sprintf("w%d", i), space: fmt.Sprintf("space-%d", i%3)}
 		})
-		for range harness.Size(3, 100) {
+		w.tally = tally
+		for range harness.Rounds(t, 3, 100) {
 			w.await(t, 1+random.IntN(60))
 			server.Kill()
 			server.Restart()
+			tally.Add(harness.Figures{Kills: 1})
 		}
 		w.end(t)
 		if store == harness.SQLite {
@@ -49,6 +53,7 @@ type writers struct {
 	answered chan struct{}            // gets a value after each answer, unless it is full
 	stop     chan struct{}
 	group    *errgroup.Group
+	tally    *harness.Tally // gets what they have done and what was wrong; nil: nobody counts
 }
 
 func startWriters(t *testing.T, n int, writer func(i int) *counter) *writers {
@@ -99,16 +104,27 @@ func (w *writers) await(t *testing.T, n int) {
 func (w *writers) end(t *testing.T) {
 	t.Helper()
 	close(w.stop)
-	if err := w.group.Wait(); err != nil {
+	err := w.group.Wait()
+	figures, retried := harness.Figures{}, 0
+	for _, c := range w.counters {
+		figures.Operations += int64(len(c.acks))
+		retried += c.retried
+		if err == nil {
+			figures.Add(c.check(t))
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		figures.Stuck++
+	} else if err != nil {
+		figures.Doubled++ // what a writer alone writes was not as it had left it
+	}
+	if w.tally != nil {
+		w.tally.Add(figures)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	written, retried := 0, 0
-	for _, c := range w.counters {
-		c.check(t)
-		written += len(c.acks)
-		retried += c.retried
-	}
-	t.Logf("%d pushes, %d of them had to be sent again", written, retried)
+	t.Logf("%d pushes, %d of them had to be sent again", figures.Operations, retried)
 }
 
 // counter is a writer. Each of its pushes creates a document and counts one up
@@ -153,21 +169,32 @@ func (c *counter) write(ctx context.Context, heard func(string, harness.PushAnsw
 	}
 }
 
-func (c *counter) check(t *testing.T) {
+// check holds what is there against what was acknowledged, and counts what is wrong.
+func (c *counter) check(t *testing.T) (wrong harness.Figures) {
 	t.Helper()
 	// A client that knows what it wrote says so, and no node may show it less.
 	found := pullAll(t, c.client, c.space, c.acks[len(c.acks)-1])
 	for n, version := range c.acks {
-		if got := found[fmt.Sprintf("%s-%d", c.name, n)].Version; got != version {
-			t.Errorf("%s: document %d was acknowledged at version %d and is at %d", c.name, n, version, got)
+		got := found[fmt.Sprintf("%s-%d", c.name, n)].Version
+		switch {
+		case got < version:
+			wrong.Lost++
+		case got > version:
+			wrong.Doubled++
+		default:
+			continue
 		}
+		t.Errorf("%s: document %d was acknowledged at version %d and is at %d", c.name, n, version, got)
 	}
 	if extra, ok := found[fmt.Sprintf("%s-%d", c.name, len(c.acks))]; ok {
 		t.Errorf("%s: %s was never acknowledged", c.name, extra.ID)
+		wrong.Doubled++
 	}
 	if got, want := string(found[c.name+"-count"].Data), fmt.Sprintf(`{"n":%d}`, len(c.acks)); got != want {
 		t.Errorf("%s counted to %s, want %s", c.name, got, want)
+		wrong.Lost++
 	}
+	return wrong
 }
 
 func wantIntegrity(t *testing.T, file string) {

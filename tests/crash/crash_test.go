@@ -64,7 +64,7 @@ func TestPush_crashedAtAnyPoint(t *testing.T) {
 		tally := harness.Count(t, "T3", seed)
 		server := harness.New(t, harness.Options{Store: store, Crashing: true})
 		server.Restart()
-		for round := range harness.Size(1, 20) {
+		for round := range harness.Rounds(t, 1, 20) {
 			for point, want := range pushPoints[store] {
 				crashPush(t, server, fmt.Sprintf("%s-%d", point, round), point, want)
 				tally.Add(harness.Figures{Operations: 4, Kills: 1})

@@ -46,3 +46,21 @@ func Size[T any](small, soak T) T {
 	}
 	return small
 }
+
+// EnvRounds names the variable that says how many rounds of faults or crashes there
+// are, in place of what Size would choose.
+const EnvRounds = "TIDEMARK_TEST_ROUNDS"
+
+// Rounds is Size for rounds.
+func Rounds(t testing.TB, small, soak int) int {
+	t.Helper()
+	given := os.Getenv(EnvRounds)
+	if given == "" {
+		return Size(small, soak)
+	}
+	rounds, err := strconv.Atoi(given)
+	if err != nil || rounds < 1 {
+		t.Fatalf("%s=%q is no number of rounds", EnvRounds, given)
+	}
+	return rounds
+}

@@ -254,11 +254,19 @@ func (s *Server) AwaitCrash() {
 	s.process = nil
 }
 
-// RestartToCrash starts an armed server that ends itself before it is ready.
+// RestartToCrash starts an armed server and waits until it has ended itself, which it
+// may do before it is ready.
 func (s *Server) RestartToCrash() {
 	s.t.Helper()
 	s.mu.Lock()
 	err := s.begin()
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+		if url, err := s.process.Address(ctx); err == nil { // else it has ended before that
+			s.url.Store(url)
+		}
+		cancel()
+	}
 	s.mu.Unlock()
 	if err != nil {
 		s.t.Fatalf("start tidemark: %v", err)

@@ -902,7 +902,8 @@ type ClientInterface interface {
 
 	// GetReadiness Can the process do its work
 	//
-	// Asks the database. A load balancer sends requests only to servers that answer 200.
+	// Asks the database whether it answers and takes writes. A load balancer sends requests only to servers that
+	// answer 200. A full disk is not seen here: reads go on.
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1293,7 +1294,8 @@ func (c *Client) GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) 
 
 // GetReadiness Can the process do its work
 //
-// Asks the database. A load balancer sends requests only to servers that answer 200.
+// Asks the database whether it answers and takes writes. A load balancer sends requests only to servers that
+// answer 200. A full disk is not seen here: reads go on.
 //
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3081,7 +3083,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetReadinessWithResponse Can the process do its work
 	//
-	// Asks the database. A load balancer sends requests only to servers that answer 200.
+	// Asks the database whether it answers and takes writes. A load balancer sends requests only to servers that
+	// answer 200. A full disk is not seen here: reads go on.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4889,7 +4892,8 @@ func (c *ClientWithResponses) GetMetricsWithResponse(ctx context.Context, reqEdi
 
 // GetReadinessWithResponse Can the process do its work
 //
-// Asks the database. A load balancer sends requests only to servers that answer 200.
+// Asks the database whether it answers and takes writes. A load balancer sends requests only to servers that
+// answer 200. A full disk is not seen here: reads go on.
 //
 // Returns a wrapper object for the known response body format(s).
 //
