@@ -4,8 +4,12 @@ import (
 	"database/sql"
 	"encoding/json"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -182,6 +186,50 @@ func wantDocuments(t *testing.T, server *harness.Server, space string, want map[
 		case <-tick.C:
 		case <-deadline:
 			t.Fatalf("documents of %s (-want +got):\n%s", space, diff)
+		}
+	}
+}
+
+var (
+	namedTest = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*)(_?…)?`")
+	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+)
+
+// TestDocs_namedTests: a test that the documents name as a proof is there.
+func TestDocs_namedTests(t *testing.T) {
+	t.Parallel()
+	var all []string
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && d.Name() == "node_modules" {
+			return fs.SkipDir
+		}
+		if strings.HasSuffix(path, "_test.go") {
+			text, err := os.ReadFile(path)
+			for _, found := range testFunc.FindAllStringSubmatch(string(text), -1) {
+				all = append(all, found[1])
+			}
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"README.md", "SECURITY.md", "tests/TRACK_RECORD.md"} {
+		named := namedTest.FindAllStringSubmatch(readFile(t, name), -1)
+		if len(named) == 0 {
+			t.Errorf("%s names no test", name)
+		}
+		for _, n := range named {
+			there := slices.ContainsFunc(all, func(test string) bool {
+				return test == n[1] || n[2] != "" && strings.HasPrefix(test, n[1])
+			})
+			if !there {
+				t.Errorf("%s names %s, which is not there", name, n[0])
+			}
 		}
 	}
 }
