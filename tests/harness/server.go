@@ -56,6 +56,8 @@ type Options struct {
 	Secret string
 	// DatabaseURL is used in place of a fresh database of Store.
 	DatabaseURL string
+	// Nodes is how many there are on PostgreSQL, if EnvNodes doesn't ask for more; 0 is 1.
+	Nodes int
 	// Crashing takes a binary that Arm works on.
 	Crashing bool
 	// Args and Env ("TIDEMARK_…=…") are added to what the harness passes.
@@ -89,7 +91,7 @@ type Server struct {
 // Start starts a server and waits until it is ready. It ends with the test.
 func Start(t testing.TB, options Options) *Server {
 	t.Helper()
-	if nodes := Nodes(); nodes > 1 && options.Store == Postgres {
+	if nodes := max(Nodes(), options.Nodes); nodes > 1 && options.Store == Postgres {
 		return startMany(t, options, nodes)
 	}
 	s := New(t, options)
@@ -138,6 +140,9 @@ func (s *Server) SQLiteFile() string { return filepath.Join(s.dir, "tidemark.db"
 
 // DatabaseURL is what the server was given as its database.
 func (s *Server) DatabaseURL() string { return s.databaseURL }
+
+// Nodes is how many nodes the server stands for.
+func (s *Server) Nodes() int { return len(s.all()) }
 
 // Use gives the server another database from the next Restart on.
 func (s *Server) Use(databaseURL string) {

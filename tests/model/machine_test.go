@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -37,11 +38,12 @@ func TestModel(t *testing.T) {
 	}
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		figures := harness.Count(t, "T1", seed)
-		server := harness.Start(t, harness.Options{Store: store, Secret: harness.Secret})
+		server := harness.Start(t, harness.Options{Store: store, Secret: harness.Secret, Nodes: 2})
+		backup := newBackup(store, filepath.Join(t.TempDir(), "backup.db"))
 		met := tally{}
 		t.Cleanup(func() { figures.Add(met.figures()) })
 		rapid.Check(t, func(r *rapid.T) {
-			m := newMachine(r, server, met)
+			m := newMachine(r, server, backup, met)
 			r.Repeat(map[string]func(*rapid.T){"step": m.step})
 			m.followToTheEnd()
 		})
@@ -56,8 +58,12 @@ type tally map[string]int
 var mustMeet = []string{
 	"applied", "conflict", "rejected", "skipped", "merged", "replayed", "replayed merged",
 	"conflict of fields", "conflict with a tombstone", "conflict with nothing", "loose base", "blocked",
-	"changed nothing", "atomic taken back", "page of several versions", "page with more", "tombstone shown", "tombstone hidden", "restarted",
+	"changed nothing", "atomic taken back", "page of several versions", "page with more", "tombstone shown", "tombstone hidden",
+	"hung up", "restarted", "restored", "purged", "cursor expired by epoch",
 }
+
+// mustMeetAtLength is what a short run may be without.
+var mustMeetAtLength = []string{"hung up and done", "cursor expired by retention"}
 
 func (m tally) push(push harness.Push, fates []fate, changed bool) {
 	failed := false
@@ -102,12 +108,15 @@ func (m tally) page(page harness.Page, hidden bool) {
 
 // figures is what the machine has done.
 func (m tally) figures() harness.Figures {
-	return harness.Figures{Operations: int64(m["action"]), Kills: int64(m["killed"])}
+	return harness.Figures{
+		Operations: int64(m["action"]), Kills: int64(m["killed"]),
+		Faults: int64(m["hung up"] + m["restored"] + m["purged"]),
+	}
 }
 
 func (m tally) check(t *testing.T) {
 	t.Logf("met %v", m)
-	for _, name := range mustMeet {
+	for _, name := range append(mustMeet, harness.Size(nil, mustMeetAtLength)...) {
 		if m[name] == 0 && !t.Failed() {
 			t.Errorf("the machine never met %q", name)
 		}
@@ -133,6 +142,8 @@ type machine struct {
 	clients map[string]*harness.Client // by subject
 	spaces  []*space
 	edits   int // gives out edit_ids
+	backup  backup
+	kept    []*oracle // of each space, when it was taken; nil: it was not
 	met     tally
 }
 
@@ -144,10 +155,11 @@ type space struct {
 	history map[key][]int64 // versions a document has had
 	// follower is a client that pulls now and then and keeps what it is shown.
 	follower struct {
-		cursor string
-		docs   map[key]harness.Change
+		handed
+		docs map[key]harness.Change
 	}
 	seenAt map[int64]time.Time // updated_at of a version, once seen
+	ever   int64               // the newest version that was given out, in any history
 }
 
 // sent is a push as it was sent.
@@ -162,24 +174,52 @@ type handed struct {
 	position
 	collections []string
 	more        bool
+	seen        int64 // the head that its page was read at
+	lost        bool  // that head is of a history that was lost
 }
 
-func newMachine(t *rapid.T, server *harness.Server, met tally) *machine {
+// expired is the cause for which the cursor must be refused, "" if it must not.
+func (s *space) expired(c *handed) string {
+	from := c.at
+	if c.began > c.at {
+		from = c.began // what was deleted before that, a snapshot doesn't need
+	}
+	switch {
+	case c.cursor == "":
+		return ""
+	case c.lost:
+		return "epoch"
+	case from < s.floor:
+		return "retention"
+	default:
+		return ""
+	}
+}
+
+// wantExpired expects that the cursor was refused, if it must be.
+func (m *machine) wantExpired(t *rapid.T, s *space, from *handed, err error) (expired bool) {
+	cause := s.expired(from)
+	if cause == "" {
+		return false
+	}
+	m.wantProblem(t, err, http.StatusGone, "cursor_expired", cause)
+	m.met["cursor expired by "+cause]++
+	return true
+}
+
+func newMachine(t *rapid.T, server *harness.Server, backup backup, met tally) *machine {
 	world := worlds.Add(1)
-	m := &machine{t: t, server: server, met: met, clients: map[string]*harness.Client{}}
+	m := &machine{t: t, server: server, backup: backup, met: met, clients: map[string]*harness.Client{}}
 	for _, name := range []string{fmt.Sprintf("w%d-a", world), fmt.Sprintf("w%d-b", world)} {
 		s := &space{oracle: newOracle(), name: name, history: map[key][]int64{}, seenAt: map[int64]time.Time{}}
 		s.follower.docs = map[key]harness.Change{}
 		m.spaces = append(m.spaces, s)
 	}
-	for _, by := range writers {
-		if m.clients[by.subject] != nil {
-			continue
-		}
+	for _, subject := range []string{"alice", "bob", "carol"} {
 		rights := harness.Claims{m.spaces[0].name: "rw", m.spaces[1].name: "rw"}
-		client := server.LooseClient(harness.Token(harness.Claims{"sub": by.subject, "spaces": rights}))
+		client := server.LooseClient(harness.Token(harness.Claims{"sub": subject, "spaces": rights}))
 		t.Cleanup(client.HTTP.CloseIdleConnections)
-		m.clients[by.subject] = client
+		m.clients[subject] = client
 	}
 	return m
 }
@@ -201,6 +241,8 @@ func (m *machine) step(t *rapid.T) {
 		{"misuse a cursor", 1, m.misuseCursor},
 		{"read a document", 1, m.readDocument},
 		{"heads", 1, m.heads},
+		{"hang up", 1, m.hangUp},
+		{"grant or revoke", 1, m.grant},
 		{"restart", 1, m.restart},
 	}
 	total := 0
@@ -233,12 +275,17 @@ func (m *machine) space(t *rapid.T) *space {
 func (m *machine) push(t *rapid.T) {
 	s := m.space(t)
 	by := sample(t, writers, "writer")
+	m.send(t, s, by, m.newPush(t, s, by), m.cursorToSend(t, s))
+}
+
+// newPush makes a push of new edits.
+func (m *machine) newPush(t *rapid.T, s *space, by writer) harness.Push {
 	push := harness.Push{ClientID: by.clientID, Atomic: draw(t, 4, "atomic") == 0}
 	count := sample(t, []int{1, 1, 1, 2, 2, 3, 5}, "edits")
 	for range count {
 		push.Edits = append(push.Edits, m.edit(t, s, by, push.Edits))
 	}
-	m.send(t, s, by, push, m.cursorToSend(t, s))
+	return push
 }
 
 // cursorToSend is now and then one of the cursors, for a pull in the same round trip.
@@ -436,36 +483,15 @@ func (m *machine) send(t *rapid.T, s *space, by writer, push harness.Push, from 
 	} else {
 		push.Cursor, push.Collections, push.Limit = nil, nil, 0
 	}
-	s.pushes = append(s.pushes, sent{by, push})
 	answer, err := m.clients[by.subject].Push(t.Context(), s.name, push)
+	if from != nil && m.wantExpired(t, s, from, err) {
+		return // and it did nothing
+	}
 	if err != nil {
 		t.Fatalf("push %s: %v", show(push), err)
 	}
-	head := s.head
-	candidate := max(answer.Version, head+1)
-	fates, changed := s.oracle.push(by, push, candidate)
-	m.met.push(push, fates, changed)
-	if changed && answer.Version <= head || !changed && answer.Version != head {
-		t.Fatalf("push %s: version %d after %d, changed: %v", show(push), answer.Version, head, changed)
-	}
-	if answer.Version >= 1<<53 {
-		t.Fatalf("version %d is not below 2^53", answer.Version)
-	}
-	if len(answer.Results) != len(fates) {
-		t.Fatalf("push %s: %d results for %d edits", show(push), len(answer.Results), len(fates))
-	}
-	for i, want := range fates {
-		if err := want.equals(keyOf(push.Edits[i]), answer.Results[i]); err != nil {
-			t.Fatalf("push %s by %s: %v", show(push), by.subject, err)
-		}
-	}
-	if changed {
-		for at, doc := range s.docs {
-			if doc.version == s.head {
-				s.history[at] = append(s.history[at], s.head)
-			}
-		}
-	}
+	s.pushes = append(s.pushes, sent{by, push})
+	m.answered(t, s, by, push, answer)
 	if from == nil {
 		if answer.Changes != nil || answer.Cursor != "" || answer.HasMore {
 			t.Fatalf("push %s without a cursor was answered with a page: %s", show(push), show(answer))
@@ -473,6 +499,52 @@ func (m *machine) send(t *rapid.T, s *space, by writer, push harness.Push, from 
 		return
 	}
 	m.take(t, s, answer.Page, *from, limit)
+}
+
+// answered holds the answer to a push against the oracle, and lets the oracle go on.
+func (m *machine) answered(t *rapid.T, s *space, by writer, push harness.Push, answer harness.PushAnswer) {
+	next := s.oracle.clone()
+	if err := m.judge(s, next, by, push, answer); err != nil {
+		t.Fatalf("push %s by %s: %v", show(push), by.subject, err)
+	}
+	s.advance(next)
+}
+
+// judge says whether a push that comes to next may be answered so, and takes it in there.
+func (m *machine) judge(s *space, next *oracle, by writer, push harness.Push, answer harness.PushAnswer) error {
+	head := next.head
+	fates, changed := next.push(by, push, max(answer.Version, head+1))
+	if changed && answer.Version <= s.ever || !changed && answer.Version != head {
+		return fmt.Errorf("version %d after %d and %d, changed: %v", answer.Version, head, s.ever, changed)
+	}
+	if answer.Version >= 1<<53 {
+		return fmt.Errorf("version %d is not below 2^53", answer.Version)
+	}
+	if len(answer.Results) != len(fates) {
+		return fmt.Errorf("%d results for %d edits", len(answer.Results), len(fates))
+	}
+	for i, want := range fates {
+		if err := want.equals(keyOf(push.Edits[i]), answer.Results[i]); err != nil {
+			return err
+		}
+	}
+	m.met.push(push, fates, changed)
+	return nil
+}
+
+// advance takes what a push has come to.
+func (s *space) advance(next *oracle) {
+	changed := next.head != s.head
+	s.oracle = next
+	if !changed {
+		return
+	}
+	s.ever = max(s.ever, s.head)
+	for at, doc := range s.docs {
+		if doc.version == s.head {
+			s.history[at] = append(s.history[at], s.head)
+		}
+	}
 }
 
 // pull continues from any cursor ever handed out, with a preference for new ones.
@@ -491,6 +563,11 @@ func (m *machine) pull(t *rapid.T) {
 	pull := harness.Pull{Cursor: from.cursor, Collections: from.collections, Limit: limit}
 	if draw(t, 4, "min_version") == 0 {
 		pull.MinVersion = s.head
+	}
+	if s.expired(&from) != "" {
+		_, err := m.reader().Pull(t.Context(), s.name, pull)
+		m.wantExpired(t, s, &from, err)
+		return
 	}
 	page := m.mustPull(t, s, pull)
 	next := m.take(t, s, page, from, limit)
@@ -530,9 +607,21 @@ func (m *machine) take(t *rapid.T, s *space, page harness.Page, from handed, lim
 		}
 		s.seenAt[change.Version] = change.UpdatedAt
 	}
-	next := handed{cursor: page.Cursor, position: at, collections: from.collections, more: page.HasMore}
+	m.prove(t, s, page, from.collections)
+	next := handed{cursor: page.Cursor, position: at, collections: from.collections, more: page.HasMore, seen: s.head}
 	s.cursors = append(s.cursors, next)
 	return next
+}
+
+// prove holds the digest of a page against the oracle's documents.
+func (m *machine) prove(t *rapid.T, s *space, page harness.Page, collections []string) {
+	digest, count := s.digest()
+	if page.HasMore || len(collections) > 0 {
+		digest, count = "", 0
+	}
+	if page.Digest != digest || page.Count != count {
+		t.Fatalf("a page has digest %q and count %d, want %q and %d: %s", page.Digest, page.Count, digest, count, show(page))
+	}
 }
 
 // follow lets the follower pull one page.
@@ -550,7 +639,21 @@ func (m *machine) followToTheEnd() {
 // followOnce reports whether there is more. Where there is not, the follower
 // must hold exactly what is live.
 func (m *machine) followOnce(t *rapid.T, s *space, limit int) (more bool) {
-	page := m.mustPull(t, s, harness.Pull{Cursor: s.follower.cursor, Limit: limit})
+	from := s.follower.handed
+	if s.expired(&from) != "" {
+		_, err := m.reader().Pull(t.Context(), s.name, harness.Pull{Cursor: from.cursor, Limit: limit})
+		m.wantExpired(t, s, &from, err)
+		s.follower.handed, s.follower.docs = handed{}, map[key]harness.Change{}
+		return true
+	}
+	if from.cursor == "" {
+		from.began = s.head
+	}
+	page := m.mustPull(t, s, harness.Pull{Cursor: from.cursor, Limit: limit})
+	at, err := s.page(page, from.position, nil, limit)
+	if err != nil {
+		t.Fatalf("a follower's page after %+v: %v\n%s", from, err, show(page))
+	}
 	for _, change := range page.Changes {
 		at := key{change.Collection, change.ID}
 		if s.follower.docs[at].Version > change.Version {
@@ -562,7 +665,8 @@ func (m *machine) followOnce(t *rapid.T, s *space, limit int) (more bool) {
 			s.follower.docs[at] = change
 		}
 	}
-	s.follower.cursor = page.Cursor
+	m.prove(t, s, page, nil)
+	s.follower.handed = handed{cursor: page.Cursor, position: at, more: page.HasMore, seen: s.head}
 	if page.HasMore {
 		return true
 	}
@@ -587,6 +691,9 @@ func (m *machine) misuseCursor(t *rapid.T) {
 		t.Skip("no cursor yet")
 	}
 	c := sample(t, s.cursors, "cursor")
+	if s.expired(&c) != "" {
+		t.Skip("it is no good anyway")
+	}
 	pull := harness.Pull{Cursor: c.cursor, Collections: c.collections, Limit: 7}
 	in, status, code, cause := s, http.StatusBadRequest, "invalid_cursor", ""
 	switch draw(t, 4, "misuse") {
@@ -655,7 +762,7 @@ func (m *machine) readDocument(t *rapid.T) {
 
 func (m *machine) heads(t *rapid.T) {
 	path := "/v1/heads?space=" + m.spaces[0].name + "&space=" + m.spaces[1].name
-	if known := max(m.spaces[0].head, m.spaces[1].head); draw(t, 2, "min_version") == 0 || harness.Nodes() > 1 {
+	if known := max(m.spaces[0].head, m.spaces[1].head); draw(t, 2, "min_version") == 0 || m.server.Nodes() > 1 {
 		path += fmt.Sprint("&min_version=", known) // another node may be behind
 	}
 	answer, err := m.reader().Do(t.Context(), http.MethodGet, path, nil, nil)
@@ -680,21 +787,4 @@ func (m *machine) heads(t *rapid.T) {
 			t.Fatalf("heads: %s is at %d, want %d", s.name, head, s.head)
 		}
 	}
-}
-
-// restart ends the server, mostly without warning, and starts it on the same
-// data. It takes as long as a hundred other steps, so it is done seldom.
-func (m *machine) restart(t *rapid.T) {
-	switch draw(t, 8, "restart") {
-	case 0:
-		m.server.Kill()
-		m.met["killed"]++
-	case 1:
-		m.server.Stop()
-	default:
-		m.pull(t)
-		return
-	}
-	m.server.Restart()
-	m.met["restarted"]++
 }

@@ -22,6 +22,40 @@ type oracle struct {
 	head     int64
 	docs     map[key]*document
 	receipts map[writer][]receipt
+	floor    int64 // tombstones up to here may be gone
+	gaps     []gap
+}
+
+// gap is versions that were given out in a history that was lost: above after and
+// below before, which is 0 until there is a newer version.
+type gap struct{ after, before int64 }
+
+// lost reports whether a version is of a lost history. version is that of the push.
+func (o *oracle) lost(base, version int64) bool {
+	return base != version && slices.ContainsFunc(o.gaps, func(g gap) bool {
+		return base > g.after && (g.before == 0 || base < g.before)
+	})
+}
+
+// clone returns an oracle that goes its own way.
+func (o *oracle) clone() *oracle {
+	c := &oracle{head: o.head, docs: maps.Clone(o.docs), receipts: map[writer][]receipt{}, floor: o.floor, gaps: slices.Clone(o.gaps)}
+	for by, receipts := range o.receipts {
+		c.receipts[by] = slices.Clone(receipts)
+	}
+	return c
+}
+
+// digest is the sum of the hashes of what is live, and how much that is.
+func (o *oracle) digest() (digest string, count int64) {
+	var sum uint64
+	for at, doc := range o.docs {
+		if doc.live {
+			sum += harness.DocumentHash(at.collection, at.id, doc.version)
+			count++
+		}
+	}
+	return fmt.Sprintf("%016x", sum), count
 }
 
 type key struct{ collection, id string }
@@ -102,6 +136,11 @@ func (o *oracle) push(by writer, push harness.Push, version int64) (fates []fate
 	}
 	if changed {
 		o.docs, o.head = after, version
+		for i := range o.gaps {
+			if o.gaps[i].before == 0 {
+				o.gaps[i].before = version
+			}
+		}
 	}
 	return fates, changed
 }
@@ -144,7 +183,7 @@ func (o *oracle) decide(by writer, edit harness.Edit, docs map[key]*document, de
 		}
 		return f
 	}
-	on, refusal := o.baseOf(by, edit, decided)
+	on, refusal := o.baseOf(by, edit, decided, version)
 	if refusal != nil {
 		return *refusal
 	}
@@ -210,18 +249,19 @@ func (o *oracle) receiptOf(by writer, editID string) (receipt, bool) {
 // base is what an edit was made on.
 type base struct {
 	version int64
+	lost    bool // the version is of a lost history
 	// loose: on an own edit that was merged or forced. own are the versions of the
 	// client's edits that changed something: fields last changed there do not count.
 	loose bool
 	own   []int64
 }
 
-func (o *oracle) baseOf(by writer, edit harness.Edit, decided map[string]*fate) (base, *fate) {
+func (o *oracle) baseOf(by writer, edit harness.Edit, decided map[string]*fate, version int64) (base, *fate) {
 	if edit.Force {
 		return base{}, nil
 	}
 	if edit.BaseVersion != nil {
-		return base{version: *edit.BaseVersion}, nil
+		return base{version: *edit.BaseVersion, lost: o.lost(*edit.BaseVersion, version)}, nil
 	}
 	r, known := o.receiptOf(by, edit.BaseEditID)
 	if earlier, here := decided[edit.BaseEditID]; here {
@@ -309,7 +349,7 @@ func put(edit harness.Edit, version int64) *document {
 func applyPatch(edit harness.Edit, on base, doc *document, version int64) (*document, verdict, []string) {
 	patch := parse(edit.Data)
 	if !edit.Force {
-		if !on.loose && (on.version == 0 || on.version > doc.version) {
+		if on.lost || !on.loose && (on.version == 0 || on.version > doc.version) {
 			return nil, conflicts, nil
 		}
 		if names := changedSince(doc, patch, on); len(names) > 0 {
