@@ -82,14 +82,14 @@ test-cluster: $(GOTESTSUM) ## the black-box tests on three nodes, with each brok
 			$$race -timeout $(TIMEOUT) $(if $(RUN),-run '$(RUN)') $(BLACK_BOX) || exit 1; \
 	done
 
-# SEEDS=1-10 PART=T2 runs a part with those seeds; CHECKS, STEPS, CLIENTS, LENGTH and
-# FUZZTIME change the sizes.
+# SEEDS=1-10 PART=T2 runs a part with those seeds; CHECKS, STEPS, CLIENTS, LENGTH, ROUNDS
+# and FUZZTIME change the sizes.
 .PHONY: soak
 soak: ## the tests of the guarantees for hours, summed up as the table in README (PART=T2 SEEDS=1-10; PUBLISH=1 writes it)
 	@$(BUILD) -o bin/soak ./tests/soak
 	@$(if $(PUBLISH),,$(WITH_POSTGRES)) bin/soak $(if $(PUBLISH),--publish) $(if $(PART),--part '$(PART)') $(if $(SEEDS),--seeds '$(SEEDS)') \
 		$(if $(CHECKS),--checks '$(CHECKS)') $(if $(STEPS),--steps '$(STEPS)') $(if $(CLIENTS),--clients '$(CLIENTS)') \
-		$(if $(LENGTH),--length '$(LENGTH)') $(if $(filter command environment,$(firstword $(origin FUZZTIME))),--fuzztime '$(FUZZTIME)') $(ARGS)
+		$(if $(LENGTH),--length '$(LENGTH)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(filter command environment,$(firstword $(origin FUZZTIME))),--fuzztime '$(FUZZTIME)') $(ARGS)
 
 .PHONY: lint
 lint: lint-go lint-spec lint-files lint-vuln ## formatting, go vet and the linters, openapi.yaml, scripts, workflow, compose file, known vulnerabilities

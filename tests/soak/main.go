@@ -32,6 +32,7 @@ type Settings struct {
 	Steps    int           `help:"T1: actions of a sequence, on average." default:"200"`
 	Clients  int           `help:"T2: clients." default:"50"`
 	Length   time.Duration `help:"T2: how long they edit." default:"5m"`
+	Rounds   int           `help:"T6, T7: rounds of faults; 0: as many as the tests make in a soak."`
 	FuzzTime time.Duration `help:"T10: how long each fuzz target is run." default:"10m" name:"fuzztime"`
 }
 

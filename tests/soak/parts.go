@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidemark/tidemark/tests/harness"
 )
 
 // part is one test of the plan: what `go test` is told to run, once per seed.
@@ -53,6 +55,15 @@ func parts(s *Settings) []part {
 			packages: []string{blackbox}, tests: "TestFeed_followersSeeEveryVersion.*",
 		},
 		{
+			name: "T6", what: "nodes and database killed, frozen and cut off under load", seeds: "1", about: time.Hour,
+			packages: []string{blackbox}, tests: "TestServe_killedWhilePushing|TestServe_faultsUnderLoad|TestCluster_faultsUnderLoad",
+			env: rounds(s),
+		},
+		{
+			name: "T7", what: "a bad network between nodes and database", seeds: "1", about: 30 * time.Minute,
+			packages: []string{blackbox}, tests: "TestNetwork_.*", env: rounds(s),
+		},
+		{
 			name: "T8", what: "pokes lost, doubled, late; the broker comes and goes", seeds: "1-3", about: 10 * time.Minute,
 			packages: []string{blackbox}, tests: "TestFeed_whateverTheBrokerDoes|TestFeed_brokerComesAndGoes",
 		},
@@ -69,6 +80,14 @@ func parts(s *Settings) []part {
 			packages: []string{blackbox}, tests: "TestServe_moreClientsThanConnections|TestServe_foreignLockOnOneSpace|TestServe_diskFull.*",
 		},
 	}
+}
+
+// rounds tells T6 and T7 how many rounds to make, unless they are to choose.
+func rounds(s *Settings) []string {
+	if s.Rounds == 0 {
+		return nil
+	}
+	return []string{harness.EnvRounds + "=" + strconv.Itoa(s.Rounds)}
 }
 
 // plannedRun is one run that is to be done.
