@@ -180,10 +180,7 @@ type handed struct {
 
 // expired is the cause for which the cursor must be refused, "" if it must not.
 func (s *space) expired(c *handed) string {
-	from := c.at
-	if c.began > c.at {
-		from = c.began // what was deleted before that, a snapshot doesn't need
-	}
+	from := max(c.at, c.began) // what was deleted before it began, a snapshot doesn't need
 	switch {
 	case c.cursor == "":
 		return ""
