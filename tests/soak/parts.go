@@ -42,7 +42,7 @@ func parts(s *Settings) []part {
 		{
 			name: "T3", what: "a connection cut after any byte, a crash at any point", seeds: "1", about: 10 * time.Minute,
 			packages: []string{"./tests/crash", blackbox},
-			tests:    "TestPush_crashedAtAnyPoint|TestInbox_crashedAtAnyPoint|TestMigration_crashedAtAnyPoint|TestPush_cutAtAnyByte|TestPush_sentAtTheSameMoment",
+			tests:    "TestPush_crashedAtAnyPoint|TestInbox_crashedAtAnyPoint|TestMigration_crashedAtAnyPoint|TestPurge_crashedAtAnyPoint|TestPush_cutAtAnyByte|TestPush_sentAtTheSameMoment",
 		},
 		{
 			name: "T4", what: "compare-and-set on three nodes is linearizable", seeds: "1", about: 10 * time.Minute,
@@ -51,6 +51,14 @@ func parts(s *Settings) []part {
 		{
 			name: "T5", what: "64 writers, followers right behind them", seeds: "1-3", about: 5 * time.Minute,
 			packages: []string{blackbox}, tests: "TestFeed_followersSeeEveryVersion.*",
+		},
+		{
+			name: "T6", what: "kills, freezes and crashes of nodes and database, under load", seeds: "1", about: 3 * time.Hour,
+			packages: []string{blackbox}, tests: "TestServe_faultsUnderLoad|TestCluster_faultsUnderLoad|TestServe_killedWhilePushing",
+		},
+		{
+			name: "T7", what: "the network between a node and its database", seeds: "1", about: time.Hour,
+			packages: []string{blackbox}, tests: "TestNetwork_.*",
 		},
 		{
 			name: "T8", what: "pokes lost, doubled, late; the broker comes and goes", seeds: "1-3", about: 10 * time.Minute,
