@@ -196,7 +196,7 @@ func (w *world) disturb(ctx context.Context) {
 		if w.random.IntN(3) > 0 {
 			node.Kill()
 			w.kills++
-			node.Restart()
+			node.Restart() //nolint:contextcheck // it bounds its own start
 			continue
 		}
 		node.Pause()

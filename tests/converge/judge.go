@@ -101,7 +101,6 @@ func (t *token) unsure() bool { return t.open || t.applied != nil && !t.applied.
 type document struct {
 	at       map[int64]*content
 	versions []int64
-	newest   int64 // that was shown
 }
 
 type content struct {

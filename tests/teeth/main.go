@@ -133,7 +133,7 @@ func copyTree(ctx context.Context, root, tree string) error {
 			err = os.MkdirAll(filepath.Dir(to), 0o700)
 		}
 		if err == nil {
-			err = os.WriteFile(to, text, 0o600) //nolint:gosec // the names are git's
+			err = os.WriteFile(to, text, 0o600)
 		}
 		if err != nil {
 			return err
