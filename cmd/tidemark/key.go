@@ -22,7 +22,7 @@ type (
 	keyCreate struct {
 		Name    string            `required:"" help:"What people call the key."`
 		Subject string            `required:"" help:"Whom it lets in; stands in updated_by."`
-		Space   map[string]string `required:"" aliases:"spaces" placeholder:"NAME=r|rw" help:"A space, or a pattern like board-*, and what may be done there. May be repeated."`
+		Space   map[string]string `required:"" aliases:"spaces" placeholder:"NAME=r|rw[:COLLECTION,…]" help:"A space, or a pattern like board-*, and what may be done there, as for token. May be repeated."`
 		Expires time.Duration     `placeholder:"DURATION" help:"How long the key is good. Default: until it is revoked."`
 	}
 	keyList   struct{}
