@@ -46,7 +46,7 @@ func (c *keyCreate) Run(s *Settings, known variables, out output) error {
 			return err
 		}
 		fmt.Fprintln(out.stdout, key)
-		fmt.Fprintln(out.stderr, "to take it back: tidemark key revoke", row.ID)
+		fmt.Fprintln(out.stderr, "running servers take it within 2 seconds; to take it back: tidemark key revoke", row.ID)
 		return nil
 	})
 }
