@@ -91,6 +91,11 @@ soak: ## the tests of the guarantees for hours, summed up as the table in README
 		$(if $(CHECKS),--checks '$(CHECKS)') $(if $(STEPS),--steps '$(STEPS)') $(if $(CLIENTS),--clients '$(CLIENTS)') \
 		$(if $(LENGTH),--length '$(LENGTH)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(filter command environment,$(firstword $(origin FUZZTIME))),--fuzztime '$(FUZZTIME)') $(ARGS)
 
+.PHONY: teeth
+teeth: ## plants 21 bugs in copies of the tree, each of which a test must catch (NAME=receipts for some)
+	@$(BUILD) -o bin/teeth ./tests/teeth
+	@$(WITH_POSTGRES) bin/teeth $(NAME)
+
 .PHONY: lint
 lint: lint-go lint-spec lint-files lint-vuln ## formatting, go vet and the linters, openapi.yaml, scripts, workflow, compose file, known vulnerabilities
 

@@ -323,8 +323,17 @@ func TestModels_areTheColumns(t *testing.T) {
 			t.Fatal(err)
 		}
 		var want []column
-		for _, model := range []any{models.Space{}, models.Document{}, models.Client{}, models.Setting{}, models.Inbox{}, models.InboxRejected{},
-			models.APIKey{}, models.Revocation{}, models.AuditEntry{}} {
+		for _, model := range []any{
+			models.Space{},
+			models.Document{},
+			models.Client{},
+			models.Setting{},
+			models.Inbox{},
+			models.InboxRejected{},
+			models.APIKey{},
+			models.Revocation{},
+			models.AuditEntry{},
+		} {
 			want = append(want, d.seenByGorm(t, model)...)
 		}
 		got := d.inDatabase(t, openSQL(t, url))

@@ -22,7 +22,7 @@ type (
 	keyCreate struct {
 		Name    string            `required:"" help:"What people call the key."`
 		Subject string            `required:"" help:"Whom it lets in; stands in updated_by."`
-		Space   map[string]string `required:"" aliases:"spaces" placeholder:"NAME=r|rw" help:"A space, or a pattern like board-*, and what may be done there. May be repeated."`
+		Space   map[string]string `required:"" aliases:"spaces" placeholder:"NAME=r|rw[:COLLECTION,…]" help:"A space, or a pattern like board-*, and what may be done there, as for token. May be repeated."`
 		Expires time.Duration     `placeholder:"DURATION" help:"How long the key is good. Default: until it is revoked."`
 	}
 	keyList   struct{}
@@ -46,7 +46,7 @@ func (c *keyCreate) Run(s *Settings, known variables, out output) error {
 			return err
 		}
 		fmt.Fprintln(out.stdout, key)
-		fmt.Fprintln(out.stderr, "to take it back: tidemark key revoke", row.ID)
+		fmt.Fprintln(out.stderr, "running servers take it within 2 seconds; to take it back: tidemark key revoke", row.ID)
 		return nil
 	})
 }

@@ -33,9 +33,16 @@ const (
 	MigrationCommitted = "migration.committed" // the next one may follow
 )
 
+// The points of a purge.
+const (
+	PurgeFloor   = "purge.floor"   // within its transaction: the floor has risen, the tombstones are there
+	PurgeDeleted = "purge.deleted" // they are not, and nothing is committed
+)
+
 // Points are all of them.
 var Points = []string{
 	PushParsed, PushLocked, PushDocumentsWritten, PushClientsWritten, PushBeforeCommit,
 	PushFlushed, PushCommitted, PushBeforePoke, PushAnswered,
 	MigrationBegun, MigrationApplied, MigrationCommitted,
+	PurgeFloor, PurgeDeleted,
 }

@@ -263,3 +263,42 @@ func TestPostgres_unreadableRow(t *testing.T) {
 		}
 	}
 }
+
+// Where the database refuses a client's receipts there are no documents either: a retry
+// would have a second effect.
+func TestCommit_receiptsRefused(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		url    func(testing.TB) string
+		refuse []string
+	}{
+		"sqlite": {sqliteURL, []string{
+			`CREATE TRIGGER refuse BEFORE INSERT ON clients BEGIN SELECT RAISE(ABORT, 'refused'); END`,
+		}},
+		"postgres": {pgtest.URL, []string{
+			`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''refused''; END'`,
+			`CREATE TRIGGER refuse BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION refuse()`,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			database := test.url(t)
+			migrate(t, database)
+			db := openSQL(t, database)
+			for _, statement := range test.refuse {
+				if _, err := db.ExecContext(t.Context(), statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			engine := syncer.New(open(t, database, store.Options{}), memory.New(), syncer.Options{})
+			defer engine.Close()
+			if _, err := engine.Push(t.Context(), "s1", "alice", &models.PushRequest{ClientID: "c1", Edits: edits("t1")}); err == nil {
+				t.Error("the push was acknowledged")
+			}
+			page, err := engine.Pull(t.Context(), "s1", syncer.PullRequest{})
+			if err != nil || len(page.Changes) > 0 {
+				t.Errorf("after it there are %d documents, %v", len(page.Changes), err)
+			}
+		})
+	}
+}

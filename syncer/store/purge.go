@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/fault"
 )
 
 // Now implements syncer.Store.
@@ -119,7 +120,9 @@ FROM (
 	if err := tx.Exec(`UPDATE spaces SET floor = ? WHERE id = ? AND floor < ?`, floor, space, floor).Error; err != nil {
 		return 0, err
 	}
+	fault.Point(fault.PurgeFloor)
 	gone := tx.Exec(`DELETE FROM documents WHERE space_id = ? AND deleted AND version <= ?`, space, floor)
+	fault.Point(fault.PurgeDeleted)
 	return int(gone.RowsAffected), gone.Error
 }
 

@@ -55,9 +55,9 @@ func (n *network) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		return nil, errors.Join(errLost, err)
 	case fate < 16 && push:
-		n.deliver(request, 0) //nolint:contextcheck // beside the one that is answered, which it may outlast
+		n.deliver(request, 0) //nolint:contextcheck // beside the one that is answered, and on its own
 	case fate < 20 && push:
-		n.deliver(request, time.Duration(n.draw(1500))*time.Millisecond) //nolint:contextcheck // after it
+		n.deliver(request, time.Duration(n.draw(1500))*time.Millisecond) //nolint:contextcheck // it outlives the request
 		return n.lose(request)
 	case fate < 30:
 		if err := wait(request.Context(), time.Duration(n.draw(100))*time.Millisecond); err != nil {

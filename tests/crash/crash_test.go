@@ -40,10 +40,12 @@ var pushPoints = map[harness.Store]map[string]fate{
 
 var migrationPoints = []string{fault.MigrationBegun, fault.MigrationApplied, fault.MigrationCommitted}
 
+var purgePoints = []string{fault.PurgeFloor, fault.PurgeDeleted}
+
 // TestPoints_all: no point is left out.
 func TestPoints_all(t *testing.T) {
 	t.Parallel()
-	tested := slices.Clone(migrationPoints)
+	tested := slices.Concat(migrationPoints, purgePoints)
 	for _, points := range pushPoints {
 		for point := range points {
 			tested = append(tested, point)
@@ -279,6 +281,52 @@ func TestMigration_crashedAtAnyPoint(t *testing.T) {
 			stdout, stderr, err := server.Run(t.Context(), "migrate", "version")
 			if want := fmt.Sprintf("schema version %d\n", len(files)); err != nil || !strings.HasSuffix(stdout, want) {
 				t.Errorf("crashed at %s: %s%s%v, want %s", point, stdout, stderr, err, want)
+			}
+		}
+	})
+}
+
+// TestPurge_crashedAtAnyPoint: what is purged by half is not purged. Beside it a server
+// runs, whose clients go on.
+func TestPurge_crashedAtAnyPoint(t *testing.T) {
+	t.Parallel()
+	seed := harness.Seed(t)
+	harness.Each(t, func(t *testing.T, store harness.Store) {
+		tally := harness.Count(t, "T3", seed)
+		server := harness.New(t, harness.Options{Store: store, Crashing: true})
+		server.Restart()
+		client := server.Client("")
+		for _, point := range purgePoints {
+			space := strings.ReplaceAll(point, ".", "-")
+			edits := []harness.Edit{put("e1", "kept", `{}`), put("e2", "doomed", `{}`)}
+			if _, err := client.Push(t.Context(), space, harness.Push{ClientID: "c1", Edits: edits}); err != nil {
+				t.Fatal(err)
+			}
+			_, cursor, err := client.PullAll(t.Context(), space, harness.Pull{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			doomed := []harness.Edit{{EditID: "e3", Op: "delete", Collection: "c", ID: "doomed", Force: true}}
+			if _, err := client.Push(t.Context(), space, harness.Push{ClientID: "c1", Edits: doomed}); err != nil {
+				t.Fatal(err)
+			}
+
+			server.Arm(point, 1)
+			if out, _, err := server.Run(t.Context(), "gc", "--retention", "1ms"); err == nil {
+				t.Fatalf("gc outlived %s: %s", point, out)
+			}
+			server.Disarm()
+			tally.Add(harness.Figures{Operations: 2, Kills: 1})
+			if out, errs, err := server.Run(t.Context(), "verify"); err != nil {
+				t.Errorf("crashed at %s: verify: %v\n%s%s", point, err, out, errs)
+			}
+			page, err := client.Pull(t.Context(), space, harness.Pull{Cursor: cursor})
+			if err != nil || len(page.Changes) != 1 || !page.Changes[0].Deleted {
+				t.Errorf("crashed at %s: who had not seen the deletion gets %+v, %v", point, page.Changes, err)
+			}
+			out, errs, err := server.Run(t.Context(), "gc", "--retention", "1ms")
+			if want := space + ": 1 tombstones"; err != nil || !strings.Contains(out, want) {
+				t.Errorf("crashed at %s: gc then: %v, %q, want %q\n%s", point, err, out, want, errs)
 			}
 		}
 	})

@@ -239,6 +239,9 @@ func (s *Server) Restart() {
 // package fault for the n-th time. Later ones don't, unless they are armed again.
 func (s *Server) Arm(point string, n int) { s.armed = fmt.Sprintf("%s:%d", point, n) }
 
+// Disarm takes that back.
+func (s *Server) Disarm() { s.armed = "" }
+
 // AwaitCrash waits until an armed process has ended itself.
 func (s *Server) AwaitCrash() {
 	s.t.Helper()

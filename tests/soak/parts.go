@@ -44,7 +44,7 @@ func parts(s *Settings) []part {
 		{
 			name: "T3", what: "a connection cut after any byte, a crash at any point", seeds: "1", about: 10 * time.Minute,
 			packages: []string{"./tests/crash", blackbox},
-			tests:    "TestPush_crashedAtAnyPoint|TestInbox_crashedAtAnyPoint|TestMigration_crashedAtAnyPoint|TestPush_cutAtAnyByte|TestPush_sentAtTheSameMoment",
+			tests:    "TestPush_crashedAtAnyPoint|TestInbox_crashedAtAnyPoint|TestMigration_crashedAtAnyPoint|TestPurge_crashedAtAnyPoint|TestPush_cutAtAnyByte|TestPush_sentAtTheSameMoment",
 		},
 		{
 			name: "T4", what: "compare-and-set on three nodes is linearizable", seeds: "1", about: 10 * time.Minute,
@@ -55,12 +55,12 @@ func parts(s *Settings) []part {
 			packages: []string{blackbox}, tests: "TestFeed_followersSeeEveryVersion.*",
 		},
 		{
-			name: "T6", what: "nodes and database killed, frozen and cut off under load", seeds: "1", about: time.Hour,
-			packages: []string{blackbox}, tests: "TestServe_killedWhilePushing|TestServe_faultsUnderLoad|TestCluster_faultsUnderLoad",
+			name: "T6", what: "kills, freezes and crashes of nodes and database, under load", seeds: "1", about: 3 * time.Hour,
+			packages: []string{blackbox}, tests: "TestServe_faultsUnderLoad|TestCluster_faultsUnderLoad|TestServe_killedWhilePushing",
 			env: rounds(s),
 		},
 		{
-			name: "T7", what: "a bad network between nodes and database", seeds: "1", about: 30 * time.Minute,
+			name: "T7", what: "the network between a node and its database", seeds: "1", about: time.Hour,
 			packages: []string{blackbox}, tests: "TestNetwork_.*", env: rounds(s),
 		},
 		{

@@ -20,7 +20,6 @@ var commitRequirements = []requirement{
 	{"knows its database", commitIdentity},
 	{"calls decide once", commitCallsDecideOnce},
 	{"writes nothing when decide fails", commitDecideFails},
-	{"writes nothing if the database refuses the receipts", commitReceiptsRefused},
 	{"writes nothing when there is nothing to write", commitNothingToWrite},
 	{"writes receipts without documents", commitReceiptsAlone},
 	{"leaves receipts alone that are not given", commitKeepsReceipts},
@@ -193,24 +192,6 @@ func commitDecideFails(t *testing.T, w *world) {
 	w.write(t, row(1, "todos/t1", `{"a":1}`))
 	if err := commit(t.Context(), w.store, w.touch(), fail); !errors.Is(err, errChanged) {
 		t.Errorf("error %v, want decide's", err)
-	}
-	w.unchanged(t)
-}
-
-// Documents without the receipts of those who made them would let a retry have a second
-// effect: either both are there or none.
-func commitReceiptsRefused(t *testing.T, w *world) {
-	if !w.db.LocksSpaces {
-		return // SQLite takes anything for receipts
-	}
-	w.write(t, row(1, "todos/t1", `{"a":1}`))
-	err := commit(t.Context(), w.store, w.touch(), func(locked syncer.Locked) (syncer.Writes, error) {
-		wr := writes(locked, row(9, "todos/t1", `{"a":2}`), row(9, "todos/t2", `{}`))
-		wr.Receipts = map[syncer.Client]syncer.Receipts{{Subject: "alice", ID: "c1"}: {Newest: nil}} // not NULL
-		return wr, nil
-	})
-	if !refused(err) {
-		t.Errorf("error %v, want a refusal", err)
 	}
 	w.unchanged(t)
 }
