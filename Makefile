@@ -92,9 +92,9 @@ soak: ## the tests of the guarantees for hours, summed up as the table in README
 		$(if $(LENGTH),--length '$(LENGTH)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(filter command environment,$(firstword $(origin FUZZTIME))),--fuzztime '$(FUZZTIME)') $(ARGS)
 
 .PHONY: teeth
-teeth: ## plants 21 bugs in copies of the tree, each of which a test must catch (NAME=receipts for some)
+teeth: ## plants 21 bugs in copies of the tree, each of which a test must catch (NAME=receipts for some; ARGS=-v)
 	@$(BUILD) -o bin/teeth ./tests/teeth
-	@$(WITH_POSTGRES) bin/teeth $(NAME)
+	@$(WITH_POSTGRES) bin/teeth $(ARGS) $(NAME)
 
 .PHONY: lint
 lint: lint-go lint-spec lint-files lint-vuln ## formatting, go vet and the linters, openapi.yaml, scripts, workflow, compose file, known vulnerabilities

@@ -2,17 +2,19 @@
 // the tree, each kept as a patch beside this file, and expects the test that the patch
 // names to fail. `make teeth` runs it.
 //
-//	go run ./tests/teeth [NAME...]
+//	go run ./tests/teeth [-v] [NAME...]
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -22,20 +24,22 @@ import (
 // folder is where the patches are, from the top of the tree.
 const folder = "tests/teeth"
 
-// testTimeout bounds one run of a test.
-const testTimeout = 3 * time.Minute
+const (
+	testTimeout  = 2 * time.Minute // of a test, which then ends itself
+	buildTimeout = 5 * time.Minute // of everything that go does at once, a test included
+)
 
 // tooth is a planted bug.
 type tooth struct {
 	name  string
 	patch string // its file
 	what  string // is planted
-	// pkg and run say which test must fail.
-	pkg, run string
+	// pkg and run say which test must fail, and store what it runs on.
+	pkg, run, store string
 }
 
 // teeth reads the patches. What stands before the diff says what is planted, in its
-// first line, and in a line of its own which test catches it.
+// first line, and in lines of their own which test catches it and on which store.
 func teeth(root string) ([]tooth, error) {
 	files, err := filepath.Glob(filepath.Join(root, folder, "*.patch"))
 	if err != nil {
@@ -50,19 +54,27 @@ func teeth(root string) ([]tooth, error) {
 		t := tooth{name: strings.TrimSuffix(filepath.Base(file), ".patch"), patch: file}
 		head, _, _ := strings.Cut(string(text), "\ndiff ")
 		t.what, _, _ = strings.Cut(head, "\n")
-		_, caughtBy, _ := strings.Cut(head, "\ncaught-by: ")
-		caughtBy, _, _ = strings.Cut(caughtBy, "\n")
-		if t.pkg, t.run, _ = strings.Cut(caughtBy, " -run "); t.what == "" || t.pkg == "" || t.run == "" {
-			return nil, fmt.Errorf("%s does not begin with what is planted, and which test catches it", file)
+		t.pkg, t.run, _ = strings.Cut(headerLine(head, "caught-by"), " -run ")
+		t.store = headerLine(head, "store")
+		if t.what == "" || t.pkg == "" || t.run == "" || t.store == "" {
+			return nil, fmt.Errorf("%s does not begin with what is planted, which test catches it and on which store", file)
 		}
 		list[i] = t
 	}
 	return list, nil
 }
 
+func headerLine(head, name string) string {
+	_, rest, _ := strings.Cut(head, "\n"+name+": ")
+	line, _, _ := strings.Cut(rest, "\n")
+	return line
+}
+
 func main() {
+	verbose := flag.Bool("v", false, "tell what is planted, and how the test fails")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
+	err := run(ctx, flag.Args(), *verbose)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "teeth:", err)
@@ -70,7 +82,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, names []string) error {
+func run(ctx context.Context, names []string, verbose bool) error {
 	root, err := os.Getwd()
 	if err != nil {
 		return err
@@ -87,18 +99,17 @@ func run(ctx context.Context, names []string) error {
 	if len(all) == 0 {
 		return errors.New("there is no such patch")
 	}
-	tree, err := os.MkdirTemp("", "tidemark-teeth-")
+	temp, err := os.MkdirTemp("", "tidemark-teeth-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tree)
-	if err := copyTree(ctx, root, tree); err != nil {
-		return err
-	}
+	defer os.RemoveAll(temp)
+	// All copies are made at one place: go's cache knows what it has built there.
+	m := mouth{root: root, tree: filepath.Join(temp, "tree"), sound: make(map[string]error)}
 	caught := 0
 	for _, t := range all {
 		begun := time.Now()
-		err := t.bite(ctx, tree)
+		text, err := m.bite(ctx, t)
 		if ctx.Err() != nil {
 			return errors.New("interrupted")
 		}
@@ -108,7 +119,10 @@ func run(ctx context.Context, names []string) error {
 		} else {
 			caught++
 		}
-		fmt.Printf("%-30s %s (%s -run '%s', %.0f s)\n", t.name, verdict, t.pkg, t.run, time.Since(begun).Seconds())
+		fmt.Printf("%-30s %s (%s -run '%s', on %s, %.0f s)\n", t.name, verdict, t.pkg, t.run, t.store, time.Since(begun).Seconds())
+		if verbose {
+			fmt.Printf("\n%s\n\n%s\n", t.what, text)
+		}
 	}
 	fmt.Printf("caught %d/%d\n", caught, len(all))
 	if caught < len(all) {
@@ -117,9 +131,12 @@ func run(ctx context.Context, names []string) error {
 	return nil
 }
 
-// copyTree copies what git knows, as it is now.
+// copyTree makes tree a copy of the files that git tracks, as they are now.
 func copyTree(ctx context.Context, root, tree string) error {
-	list, err := output(ctx, root, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	if err := os.RemoveAll(tree); err != nil {
+		return err
+	}
+	list, err := output(ctx, root, "git", "ls-files", "-z")
 	if err != nil {
 		return err
 	}
@@ -142,46 +159,77 @@ func copyTree(ctx context.Context, root, tree string) error {
 	return nil
 }
 
-// bite plants the bug in tree, and takes it out again. Error: why it is not caught.
-func (t tooth) bite(ctx context.Context, tree string) error {
-	if text, passes, err := t.test(ctx, tree); err != nil || !passes {
-		return errors.Join(err, fmt.Errorf("the test fails without the bug:\n%s", text))
-	}
-	if text, err := output(ctx, tree, "git", "apply", t.patch); err != nil {
-		return fmt.Errorf("the patch does not apply: %w\n%s", err, text)
-	}
-	defer func() { _, _ = output(context.WithoutCancel(ctx), tree, "git", "apply", "--reverse", t.patch) }()
-	if text, err := output(ctx, tree, "go", "vet", t.pkg); err != nil {
-		return fmt.Errorf("the patched tree does not compile: %w\n%s", err, text)
-	}
-	switch _, passes, err := t.test(ctx, tree); {
-	case err != nil:
-		return err
-	case passes:
-		return errors.New("the test passes with the bug")
-	}
-	return nil
+// mouth has the copies in which bugs are planted.
+type mouth struct {
+	root, tree string
+	sound      map[string]error // tests that have run without any bug: nil if they pass
 }
 
-// test runs the named test. That no test has this name is an error.
+// bite plants the bug in a copy of the tree. Text: how the test failed. Error: why it is
+// not caught.
+func (m *mouth) bite(ctx context.Context, t tooth) (text string, err error) {
+	if err := copyTree(ctx, m.root, m.tree); err != nil {
+		return "", err
+	}
+	if err := m.passes(ctx, t); err != nil {
+		return "", err
+	}
+	if text, err := output(ctx, m.tree, "git", "apply", t.patch); err != nil {
+		return "", fmt.Errorf("%s does not apply: %w\n%s", t.patch, err, text)
+	}
+	// Without cmd and tests: their programs would be linked, which takes longer than the rest.
+	if text, err := output(ctx, m.tree, "go", "build", ".", "./api/...", "./models/...", "./syncer/..."); err != nil {
+		return "", fmt.Errorf("the patched tree does not compile: %w\n%s", err, text)
+	}
+	text, passes, err := t.test(ctx, m.tree)
+	if err == nil && passes {
+		err = errors.New("the test passes with the bug")
+	}
+	return text, err
+}
+
+// passes runs the test of t on the tree as it is, once for all patches that name it.
+func (m *mouth) passes(ctx context.Context, t tooth) error {
+	test := t.pkg + " " + t.run
+	if err, known := m.sound[test]; known {
+		return err
+	}
+	text, passes, err := t.test(ctx, m.tree)
+	if err == nil && !passes {
+		err = fmt.Errorf("the test fails without the bug:\n%s", text)
+	}
+	m.sound[test] = err
+	return err
+}
+
+// asserted is the line of a test that says what is wrong. A build that fails, a panic and
+// a test without an end have none.
+var asserted = regexp.MustCompile(`(?m)^\s+\w+\.go:\d+: `)
+
+// test runs the named test. That no test has this name is an error, and that it fails
+// otherwise than by saying so.
 func (t tooth) test(ctx context.Context, tree string) (text string, passes bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, testTimeout)
-	defer cancel()
-	text, err = output(ctx, tree, "go", "test", "-count=1", t.pkg, "-run", t.run)
+	text, err = output(ctx, tree, "go", "test", "-count=1", "-timeout", testTimeout.String(), t.pkg, "-run", t.run)
 	switch {
-	case ctx.Err() != nil:
-		return text, false, fmt.Errorf("no end within %s", testTimeout)
 	case strings.Contains(text, "no tests to run"):
 		return text, false, errors.New("there is no such test")
-	case err != nil && !strings.Contains(text, "--- FAIL: "):
-		return text, false, fmt.Errorf("it fails by itself: %w\n%s", err, text)
+	case err == nil:
+		return text, true, nil
+	case strings.Contains(text, "panic: test timed out"):
+		return text, false, fmt.Errorf("no end within %s", testTimeout)
+	case !strings.Contains(text, "--- FAIL: ") || !asserted.MatchString(text):
+		return text, false, fmt.Errorf("it fails, but not by an assertion: %w\n%s", err, text)
 	}
-	return text, err == nil, nil
+	return text, false, nil
 }
 
+// output runs a program in dir, for buildTimeout at most.
 func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
+	cmd.WaitDelay = 10 * time.Second // what it has started may hold the pipe
 	text, err := cmd.CombinedOutput()
 	return string(text), err
 }
