@@ -55,6 +55,9 @@ func teeth(root string) ([]tooth, error) {
 		if t.pkg, t.run, _ = strings.Cut(caughtBy, " -run "); t.what == "" || t.pkg == "" || t.run == "" {
 			return nil, fmt.Errorf("%s does not begin with what is planted, and which test catches it", file)
 		}
+		if strings.Contains(t.run, "|") {
+			return nil, fmt.Errorf("%s names several tests: one that fails would hide one that passes", file)
+		}
 		list[i] = t
 	}
 	return list, nil
@@ -143,14 +146,19 @@ func copyTree(ctx context.Context, root, tree string) error {
 }
 
 // bite plants the bug in tree, and takes it out again. Error: why it is not caught.
-func (t tooth) bite(ctx context.Context, tree string) error {
+func (t tooth) bite(ctx context.Context, tree string) (err error) {
 	if text, passes, err := t.test(ctx, tree); err != nil || !passes {
 		return errors.Join(err, fmt.Errorf("the test fails without the bug:\n%s", text))
 	}
 	if text, err := output(ctx, tree, "git", "apply", t.patch); err != nil {
 		return fmt.Errorf("the patch does not apply: %w\n%s", err, text)
 	}
-	defer func() { _, _ = output(context.WithoutCancel(ctx), tree, "git", "apply", "--reverse", t.patch) }()
+	defer func() {
+		// Left in, this bug would be what the tests of the next ones find.
+		if text, undo := output(context.WithoutCancel(ctx), tree, "git", "apply", "--reverse", t.patch); undo != nil {
+			err = errors.Join(err, fmt.Errorf("the patch does not come out again: %w\n%s", undo, text))
+		}
+	}()
 	if text, err := output(ctx, tree, "go", "vet", t.pkg); err != nil {
 		return fmt.Errorf("the patched tree does not compile: %w\n%s", err, text)
 	}
