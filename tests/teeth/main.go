@@ -59,6 +59,9 @@ func teeth(root string) ([]tooth, error) {
 		if t.what == "" || t.pkg == "" || t.run == "" || t.store == "" {
 			return nil, fmt.Errorf("%s does not begin with what is planted, which test catches it and on which store", file)
 		}
+		if strings.Contains(t.run, "|") {
+			return nil, fmt.Errorf("%s names several tests: one that fails would hide one that passes", file)
+		}
 		list[i] = t
 	}
 	return list, nil
