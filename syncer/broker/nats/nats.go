@@ -42,9 +42,10 @@ type Broker struct {
 	conn    *nats.Conn
 	out     *mailbox.Outbox
 
-	mu      sync.Mutex
-	inboxes map[*mailbox.Box]struct{} // one for each Run
-	away    bool                      // and log has been told
+	boxes mailbox.Boxes
+
+	mu   sync.Mutex
+	away bool // and log has been told
 }
 
 var _ syncer.Broker = (*Broker)(nil)
@@ -64,7 +65,6 @@ func New(ctx context.Context, url string, opts Options) (*Broker, error) {
 	b := &Broker{
 		subject: subject,
 		log:     opts.Logger.With("broker", "nats"),
-		inboxes: make(map[*mailbox.Box]struct{}),
 	}
 	b.conn, err = nats.Connect(strings.Join(servers, ","), b.options(context.WithoutCancel(ctx))...)
 	if err != nil {
@@ -114,9 +114,7 @@ func (b *Broker) connected(conn *nats.Conn) {
 		b.log.Info("broker hears again")
 	}
 	b.away = false
-	for in := range b.inboxes {
-		in.Put(syncer.Message{})
-	}
+	b.boxes.Put(syncer.Message{})
 }
 
 func (b *Broker) disconnected(err error) {
@@ -135,10 +133,8 @@ func (b *Broker) Publish(ctx context.Context, m syncer.Message) error {
 
 // Run implements syncer.Broker. Error: the Broker is closed.
 func (b *Broker) Run(ctx context.Context, deliver func(syncer.Message)) error {
-	in := mailbox.New()
-	// First of all: a connection that is made from here on pokes it.
-	b.add(in)
-	defer b.remove(in)
+	in := b.boxes.Open() // first of all: a connection that is made from here on pokes it
+	defer b.boxes.Close(in)
 	sub, err := b.conn.Subscribe(b.subject, func(m *nats.Msg) { b.call(ctx, func() { b.hear(in, m.Data) }) })
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
@@ -161,18 +157,6 @@ func (b *Broker) hear(in *mailbox.Box, text []byte) {
 		return
 	}
 	in.Put(m)
-}
-
-func (b *Broker) add(in *mailbox.Box) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.inboxes[in] = struct{}{}
-}
-
-func (b *Broker) remove(in *mailbox.Box) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.inboxes, in)
 }
 
 // Close sends what is left, for at most a second, and closes the connection. What
