@@ -164,6 +164,8 @@ type questionEdit struct {
 	Collection  string          `json:"collection"`
 	ID          string          `json:"id"`
 	BaseVersion *int64          `json:"base_version,omitempty"`
+	BaseEditID  string          `json:"base_edit_id,omitempty"`
+	Force       bool            `json:"force,omitempty"`
 	Data        json.RawMessage `json:"data,omitempty"`
 }
 
@@ -171,7 +173,7 @@ type questionEdit struct {
 func (h *Hook) request(ctx context.Context, p syncer.Proposal) (*http.Request, error) {
 	q := question{Space: p.Space, Subject: p.Subject, ClientID: p.ClientID, Edits: make([]questionEdit, len(p.Edits))}
 	for i, e := range p.Edits {
-		q.Edits[i] = questionEdit{e.EditID, e.Op, e.Collection, e.ID, e.BaseVersion, e.Data}
+		q.Edits[i] = questionEdit{e.EditID, e.Op, e.Collection, e.ID, e.BaseVersion, e.BaseEditID, e.Force, e.Data}
 	}
 	body, err := json.Marshal(q)
 	if err != nil {

@@ -68,7 +68,7 @@ func TestValidate(t *testing.T) {
 	}
 	const wantBody = `{"space":"home","subject":"alice","client_id":"laptop","edits":[` +
 		`{"edit_id":"e1","op":"put","collection":"todos","id":"t1","base_version":7,"data":{"a":1.50}},` +
-		`{"edit_id":"e2","op":"delete","collection":"todos","id":"t2"}]}`
+		`{"edit_id":"e2","op":"delete","collection":"todos","id":"t2","force":true}]}`
 	if body != wantBody || method != http.MethodPost || path != "/validate" || header.Get("Content-Type") != "application/json" {
 		t.Errorf("asked %s %s %v\n%s\nwant\n%s", method, path, header, body, wantBody)
 	}
