@@ -113,7 +113,7 @@ func (c spaceRetention) Run(s *Settings, known variables, out output) error {
 		}
 	}
 	return withStore(s, known, func(ctx context.Context, db *store.Store) error {
-		if err := db.SetRetention(ctx, c.Space, retention); err != nil {
+		if err := db.SetRetention(ctx, actor(), c.Space, retention); err != nil {
 			return err
 		}
 		fmt.Fprintf(out.stdout, "%s: %s\n", c.Space, c.Retention)

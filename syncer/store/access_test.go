@@ -177,6 +177,12 @@ func TestAccess_auditedOrNotAtAll(t *testing.T) {
 		if _, err := s.Revoke(t.Context(), "root", models.Revocation{Kind: "subject", Name: "x"}); err == nil {
 			t.Error("without a log a subject is revoked")
 		}
+		if err := s.SetRetention(t.Context(), "root", "s1", time.Hour); err == nil {
+			t.Error("without a log a retention is set")
+		}
+		if spaces, err := s.Spaces(t.Context(), "", 9); err != nil || len(spaces) > 0 {
+			t.Errorf("there is a space: %+v, %v", spaces, err)
+		}
 		wantAccess(t, s, nil, nil)
 	})
 }

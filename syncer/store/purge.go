@@ -21,33 +21,6 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	return now, s.failure(ctx, "read the clock", err)
 }
 
-// Spaces implements syncer.Store. Primary key.
-func (s *Store) Spaces(ctx context.Context, after string, n int) ([]models.Space, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	var spaces []models.Space
-	err := s.reader.WithContext(ctx).Where("id > ?", after).Order("id").Limit(n).Find(&spaces).Error
-	return spaces, s.failure(ctx, "list spaces", err)
-}
-
-// AnySpace implements syncer.Store. It counts along the primary key, which is for once
-// in a while.
-func (s *Store) AnySpace(ctx context.Context, way float64) (models.Space, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	var n int64
-	var spaces []models.Space
-	db := s.reader.WithContext(ctx)
-	err := db.Model(&models.Space{}).Count(&n).Error
-	if err == nil && n > 0 {
-		err = db.Order("id").Offset(int(way * float64(n))).Limit(1).Find(&spaces).Error
-	}
-	if err != nil || len(spaces) == 0 {
-		return models.Space{}, s.failure(ctx, "choose a space", err)
-	}
-	return spaces[0], nil
-}
-
 // errPurging says that another node is purging. It rolls back.
 var errPurging = errors.New("another node is purging")
 
@@ -141,17 +114,19 @@ WHERE space_id = ?
 	return int(gone.RowsAffected), gone.Error
 }
 
-// SetRetention implements the command of that name: how long a space remembers what was
-// deleted, 0 for as long as the server is set to. It makes the space if there is none.
-func (s *Store) SetRetention(ctx context.Context, space string, retention time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	now, err := s.dialect.clock(ctx)
-	if err == nil {
-		err = s.writer.WithContext(ctx).Clauses(clause.OnConflict{
+// SetRetention sets how long a space remembers what was deleted, 0 for as long as the
+// server is set to. It makes the space if there is none.
+func (s *Store) SetRetention(ctx context.Context, actor, space string, retention time.Duration) error {
+	now, err := s.Now(ctx)
+	if err != nil {
+		return err
+	}
+	row := models.Space{ID: space, PastEpochs: "[]", CreatedAt: now.UnixMilli(), RetentionMS: retention.Milliseconds()}
+	entry := models.AuditEntry{At: now.UnixMilli(), Actor: actor, Action: "space_retention", Target: space}
+	return s.audited(ctx, entry, map[string]any{"retention_ms": row.RetentionMS}, func(tx *gorm.DB) (bool, error) {
+		return true, tx.Clauses(clause.OnConflict{
 			Columns:   []clause.Column{{Name: "id"}},
 			DoUpdates: clause.AssignmentColumns([]string{"retention_ms"}),
-		}).Create(&models.Space{ID: space, PastEpochs: "[]", CreatedAt: now.UnixMilli(), RetentionMS: retention.Milliseconds()}).Error
-	}
-	return s.failure(ctx, "set the retention", err)
+		}).Create(&row).Error
+	})
 }

@@ -13,6 +13,33 @@ import (
 // statements meets no timeout, however large the space is.
 const rowsAtOnce = 5000
 
+// Spaces implements syncer.Store. Primary key.
+func (s *Store) Spaces(ctx context.Context, after string, n int) ([]models.Space, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var spaces []models.Space
+	err := s.reader.WithContext(ctx).Where("id > ?", after).Order("id").Limit(n).Find(&spaces).Error
+	return spaces, s.failure(ctx, "list spaces", err)
+}
+
+// AnySpace implements syncer.Store. It counts along the primary key, which is for once
+// in a while.
+func (s *Store) AnySpace(ctx context.Context, way float64) (models.Space, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var n int64
+	var spaces []models.Space
+	db := s.reader.WithContext(ctx)
+	err := db.Model(&models.Space{}).Count(&n).Error
+	if err == nil && n > 0 {
+		err = db.Order("id").Offset(int(way * float64(n))).Limit(1).Find(&spaces).Error
+	}
+	if err != nil || len(spaces) == 0 {
+		return models.Space{}, s.failure(ctx, "choose a space", err)
+	}
+	return spaces[0], nil
+}
+
 // Rows implements syncer.Store.
 func (s *Store) Rows(ctx context.Context, space string, to syncer.RowReader) error {
 	err := s.reader.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
