@@ -129,17 +129,17 @@ func (s *spaceGroup) handOver(to func(space string, jobs []*job)) {
 // answerAfterPanic answers what a bug has left without an answer. It may have struck
 // after the commit.
 func (e *Engine) answerAfterPanic(ctx context.Context, bug *guard.Panic, left []*job) {
+	e.opts.Logger.ErrorContext(ctx, "commit panicked", "error", bug)
 	failure := &models.Error{
 		Code: models.CodeOutcomeUnknown, RetryAfter: time.Second,
 		Detail: "Something went wrong here while the edits were committed. Send the same request again to find out.",
-		Err:    bug,
+		Err:    bug.Told(),
 	}
 	for _, j := range left {
 		if !j.answered {
 			j.finish(answer{err: failure})
 		}
 	}
-	e.opts.Logger.ErrorContext(ctx, "commit panicked", "error", bug)
 }
 
 // split carries out a group that the database refused. One push is to blame, and it

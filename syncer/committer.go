@@ -258,6 +258,7 @@ func (c *committer) runs(j *job) bool {
 func (c *committer) follow(space string, jobs []*job) {
 	c.mu.Lock()
 	defer c.unlock()
+	c.slow[space] = jobs // first of all, where sendAway finds them
 	for _, j := range jobs {
 		j.state.Store(queued)
 		c.enqueue(j)
@@ -266,11 +267,10 @@ func (c *committer) follow(space string, jobs []*job) {
 		if j.push.space != space {
 			return false
 		}
-		jobs = append(jobs, j)
+		c.slow[space] = append(c.slow[space], j)
 		return true
 	})
 	c.countReady()
-	c.slow[space] = jobs
 	c.engine.committing.Go(func() {
 		for more := true; more; {
 			c.do("a slow space", func() { more = c.commitSlow(space) })

@@ -165,11 +165,9 @@ func (c *collector) occupied() (names []string, room int) {
 func (c *collector) start(ctx context.Context, rows []models.Inbox) {
 	rows, hopeless := c.occupy(rows)
 	c.carrying.Go(func() {
-		ended := false
-		guard.Do(ctx, c.engine.opts.Logger, "the inbox", func() {
+		ended := guard.Do(ctx, c.engine.opts.Logger, "the inbox", func() {
 			done, err := c.carry(ctx, rows, hopeless)
 			c.end(ctx, rows, done, err)
-			ended = true
 		})
 		if !ended {
 			c.forget(rows[0].Space)

@@ -101,12 +101,7 @@ func (e *Engine) compareHeads(ctx context.Context, all []*tail) {
 // that panics the space is to blame, and the others must not suffer: it is left without
 // a tail, until adopt begins anew.
 func (e *Engine) advance(ctx context.Context, t *tail) {
-	advanced := false
-	guard.Do(ctx, e.opts.Logger, "a tail", func() {
-		e.readOn(ctx, t)
-		advanced = true
-	})
-	if !advanced {
+	if !guard.Do(ctx, e.opts.Logger, "a tail", func() { e.readOn(ctx, t) }) {
 		e.tails.drop(t)
 	}
 }

@@ -28,8 +28,16 @@ type Panic struct {
 	stack []byte
 }
 
-// Error says what the panic said, and where.
-func (p *Panic) Error() string { return fmt.Sprintf("panic: %v\n%s", p.value, p.stack) }
+// Error says what the panic said, and where unless that has been told.
+func (p *Panic) Error() string {
+	if p.stack == nil {
+		return fmt.Sprintf("panic: %v", p.value)
+	}
+	return fmt.Sprintf("panic: %v\n%s", p.value, p.stack)
+}
+
+// Told returns p without its stack, for those who hear of it after the log has.
+func (p *Panic) Told() *Panic { return &Panic{value: p.value} }
 
 // Is reports whether err is, or wraps, a Panic.
 func Is(err error) bool { return errors.As(err, new(*Panic)) }
@@ -51,11 +59,14 @@ func Call(do func() error) (err error) {
 	return do()
 }
 
-// Do does something once. What goes on in it is called name in the log.
-func Do(ctx context.Context, log *slog.Logger, name string, do func()) {
-	if err := Call(func() error { do(); return nil }); err != nil {
+// Do does something once, and reports whether it came to its end. What goes on in it
+// is called name in the log.
+func Do(ctx context.Context, log *slog.Logger, name string, do func()) (ended bool) {
+	err := Call(func() error { do(); return nil })
+	if err != nil {
 		tell(ctx, log, name, err)
 	}
+	return err == nil
 }
 
 // The pauses of Keep, after a panic and after many.
