@@ -104,7 +104,7 @@ func New(opts Options) (*Server, error) {
 		files:    files,
 		echo:     echo.New(),
 		access:   make(map[string]access),
-		gauges:   newMetrics(append(audits(opts.Engine), rates.refused)...),
+		gauges:   newMetrics(append(verified(opts.Engine), rates.refused)...),
 		rates:    rates,
 		streams:  newStreams(opts.Engine.Draining()),
 	}

@@ -44,14 +44,14 @@ func newMetrics(counters ...prometheus.Collector) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true})
 }
 
-// audits exports what the engine has counted while it proved spaces.
-func audits(engine *syncer.Engine) []prometheus.Collector {
+// verified exports what the engine has counted while it verified spaces.
+func verified(engine *syncer.Engine) []prometheus.Collector {
 	counter := func(name, help string, count func() int64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(count()) })
 	}
 	return []prometheus.Collector{
-		counter("tidemark_audits_total", "Spaces proven by their rows.", func() int64 { n, _ := engine.Audits(); return n }),
-		counter("tidemark_audits_faulty_total", "Spaces that were not as they should be.", func() int64 { _, n := engine.Audits(); return n }),
+		counter("tidemark_verified_total", "Spaces verified by their rows.", func() int64 { n, _ := engine.Verified(); return n }),
+		counter("tidemark_verified_faulty_total", "Spaces that were not as they should be.", func() int64 { _, n := engine.Verified(); return n }),
 	}
 }
 

@@ -55,7 +55,7 @@
 //   - G12, provable: a page that ends at the head and leaves nothing out has the
 //     digest of the space ([models.Digest]): the sum of a hash of each live document's
 //     name and version. It is kept in the space's row by every push, so it costs
-//     a subtraction and an addition for each document. [Engine.Audit] proves that and
+//     a subtraction and an addition for each document. [Engine.Verify] proves that and
 //     everything else that the rows of a space say of each other.
 //
 // # A push

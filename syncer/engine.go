@@ -72,7 +72,7 @@ type Engine struct {
 	collector  *collector
 	slowly     chan struct{} // held by who waits for a slow space
 
-	audits, auditFaults atomic.Int64
+	verified, faulty atomic.Int64 // spaces
 
 	drainOnce sync.Once
 	draining  chan struct{}
@@ -126,7 +126,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	running.Go(func() { e.keep(ctx, "the refresher", e.refresh) })
 	running.Go(func() { e.keep(ctx, "the collector", e.collector.run) })
 	running.Go(func() { e.keep(ctx, "purging", e.purgeNowAndThen) })
-	running.Go(func() { e.keep(ctx, "auditing", e.auditNowAndThen) })
+	running.Go(func() { e.keep(ctx, "verifying", e.verifyNowAndThen) })
 	err := guard.Keep(ctx, e.opts.Logger, "the broker", func(ctx context.Context) error {
 		return e.broker.Run(ctx, func(m Message) {
 			// One that is not delivered is one that was lost, as brokers may lose any.

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -54,23 +55,41 @@ func (e *Engine) Purge(ctx context.Context, tell func(space string, done Purged)
 		return false, err
 	}
 	failures := 0
+	err = e.EachSpace(ctx, func(s *models.Space) error {
+		done, err := e.purgeSpace(ctx, s, now)
+		if err == nil {
+			failures = 0
+		} else if failures++; failures >= maxPurgeFailures || models.CodeOf(err) != models.CodeUnavailable {
+			return err
+		}
+		if done.Tombstones > 0 || done.Clients > 0 {
+			tell(s.ID, done)
+		}
+		if done.Elsewhere {
+			return errElsewhere
+		}
+		return nil
+	})
+	if errors.Is(err, errElsewhere) {
+		return true, nil
+	}
+	return false, err
+}
+
+// errElsewhere ends a pass.
+var errElsewhere = errors.New("another node is purging")
+
+// EachSpace calls do with each space, by name, until it returns an error. Errors: that
+// one, and those of Store.
+func (e *Engine) EachSpace(ctx context.Context, do func(*models.Space) error) error {
 	for after := ""; ; {
 		spaces, err := e.store.Spaces(ctx, after, spacesAtOnce)
 		if err != nil || len(spaces) == 0 {
-			return false, err
+			return err
 		}
 		for i := range spaces {
-			done, err := e.purgeSpace(ctx, &spaces[i], now)
-			if err == nil {
-				failures = 0
-			} else if failures++; failures >= maxPurgeFailures || models.CodeOf(err) != models.CodeUnavailable {
-				return false, err
-			}
-			if done.Tombstones > 0 || done.Clients > 0 {
-				tell(spaces[i].ID, done)
-			}
-			if done.Elsewhere {
-				return true, nil
+			if err := do(&spaces[i]); err != nil {
+				return err
 			}
 		}
 		after = spaces[len(spaces)-1].ID

@@ -44,14 +44,19 @@ type verifyCommand struct {
 	Spaces []string `arg:"" optional:"" name:"space" help:"Only these spaces. Default: all."`
 }
 
-// Run proves spaces by their rows.
+// Run verifies spaces by their rows.
 func (c verifyCommand) Run(s *Settings, known variables, out output) error {
+	for _, space := range c.Spaces {
+		if !models.ValidSpace(space) {
+			return usagef("%q is no name of a space", space)
+		}
+	}
 	return withStore(s, known, func(ctx context.Context, db *store.Store) error {
 		engine, spaces, faulty := offline(s, db), 0, 0
-		verify := func(space string) error {
-			faults, err := engine.Audit(ctx, space)
+		verify := func(space *models.Space) error {
+			faults, err := engine.Verify(ctx, space.ID)
 			for _, fault := range faults {
-				fmt.Fprintf(out.stdout, "%s: %s\n", space, fault)
+				fmt.Fprintf(out.stdout, "%s: %s\n", space.ID, fault)
 			}
 			spaces++
 			if len(faults) > 0 {
@@ -59,7 +64,7 @@ func (c verifyCommand) Run(s *Settings, known variables, out output) error {
 			}
 			return err
 		}
-		err := each(ctx, db, c.Spaces, verify)
+		err := each(ctx, db, engine, c.Spaces, verify)
 		fmt.Fprintf(out.stdout, "%d spaces verified, %d with faults\n", spaces, faulty)
 		if err == nil && faulty > 0 {
 			err = errors.New("there are faults")
@@ -68,24 +73,23 @@ func (c verifyCommand) Run(s *Settings, known variables, out output) error {
 	})
 }
 
-// each calls do with names, or with all spaces if there are none.
-func each(ctx context.Context, db *store.Store, names []string, do func(space string) error) error {
-	for _, name := range names {
-		if err := do(name); err != nil {
-			return err
-		}
+// each calls do with the spaces of these names, which must be there, or with all spaces
+// if there are no names.
+func each(ctx context.Context, db *store.Store, engine *syncer.Engine, names []string, do func(*models.Space) error) error {
+	if len(names) == 0 {
+		return engine.EachSpace(ctx, do)
 	}
-	for after := ""; len(names) == 0; {
-		spaces, err := db.Spaces(ctx, after, 500)
-		if err != nil || len(spaces) == 0 {
+	spaces, err := db.Heads(ctx, names)
+	if err != nil {
+		return err
+	}
+	for i := range spaces {
+		if spaces[i].ID == "" {
+			return fmt.Errorf("there is no space %s", names[i])
+		}
+		if err := do(&spaces[i]); err != nil {
 			return err
 		}
-		for i := range spaces {
-			if err := do(spaces[i].ID); err != nil {
-				return err
-			}
-		}
-		after = spaces[len(spaces)-1].ID
 	}
 	return nil
 }
@@ -138,12 +142,12 @@ func withStore(s *Settings, known variables, do func(context.Context, *store.Sto
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if err := store.CheckSchema(ctx, s.DatabaseURL); err != nil {
+		return err // before Open, whose statements are those of the newest
+	}
 	db, err := store.Open(ctx, s.DatabaseURL, store.Options{UnsafeDurability: true}) // no edit is acknowledged here
 	if err != nil {
 		return err
 	}
-	if err = db.CheckSchema(ctx); err == nil {
-		err = do(ctx, db)
-	}
-	return errors.Join(err, db.Close())
+	return errors.Join(do(ctx, db), db.Close())
 }

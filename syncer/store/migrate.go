@@ -103,20 +103,24 @@ func (m *Migrator) Close() error {
 	return errors.Join(source, target)
 }
 
-// CheckSchema returns an error unless the schema is the one that this program knows.
-func (s *Store) CheckSchema(ctx context.Context) error {
+// CheckSchema returns an error unless the schema of the database that url names is the
+// one that this program knows.
+func CheckSchema(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	var is struct {
-		Version uint
-		Dirty   bool
+	db, err := OpenSQL(url)
+	if err != nil {
+		return err
 	}
-	if err := s.reader.WithContext(ctx).Raw("SELECT version, dirty FROM schema_migrations").Scan(&is).Error; err != nil {
+	var is uint
+	var dirty bool
+	err = db.QueryRowContext(ctx, "SELECT version, dirty FROM schema_migrations").Scan(&is, &dirty)
+	if err = errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("read the schema's version: %w", err)
 	}
 	want, err := newestMigration()
-	if err == nil && (is.Version != want || is.Dirty) {
-		err = fmt.Errorf("the schema has version %d, this program needs %d: run tidemark migrate up, or start the server", is.Version, want)
+	if err == nil && (is != want || dirty) {
+		err = fmt.Errorf("the schema has version %d, this program needs %d: run tidemark migrate up, or start the server", is, want)
 	}
 	return err
 }

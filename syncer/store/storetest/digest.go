@@ -66,7 +66,7 @@ func (w *world) checkDigest(t testing.TB, space string) {
 		t.Errorf("the space has digest %x, %d live documents, head %d; its documents have %x, %d, %d",
 			uint64(got.Digest), got.LiveCount, got.Head, sum, count, head)
 	}
-	w.audited(t, space)
+	w.verified(t, space)
 	filtered := read(t, w.store, space, syncer.Range{Limit: models.MaxPageChanges, Collections: []string{"todos"}}).Space
 	heads, err := w.store.Heads(t.Context(), []string{space})
 	if err != nil {

@@ -74,7 +74,7 @@ func Run(t *testing.T, db Database) {
 		{"Digest", digestRequirements},
 		{"Collect", collectRequirements},
 		{"Purge", purgeRequirements},
-		{"Audit", auditRequirements},
+		{"Verify", verifyRequirements},
 	}
 	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {

@@ -10,37 +10,37 @@ import (
 	"github.com/tidemark/tidemark/syncer"
 )
 
-var auditRequirements = []requirement{
-	{"finds nothing in what was pushed and purged", auditSound},
-	{"finds what somebody has done to the rows", auditFaults},
-	{"reads all rows, of one moment", auditRows},
-	{"any space can be the one to audit", auditAnySpace},
+var verifyRequirements = []requirement{
+	{"finds nothing in what was pushed and purged", verifySound},
+	{"finds what somebody has done to the rows", verifyFaults},
+	{"reads all rows, of one moment", verifyRows},
+	{"any space can be the one to verify", verifyAnySpace},
 }
 
-// audited fails the test where a space is not as it should be.
-func (w *world) audited(t testing.TB, space string) {
+// verified fails the test where a space is not as it should be.
+func (w *world) verified(t testing.TB, space string) {
 	t.Helper()
-	faults, err := w.engine.Audit(t.Context(), space)
+	faults, err := w.engine.Verify(t.Context(), space)
 	if err != nil || len(faults) > 0 {
-		t.Errorf("audit of %s: %q, %v", space, faults, err)
+		t.Errorf("verification of %s: %q, %v", space, faults, err)
 	}
 }
 
-func auditSound(t *testing.T, w *world) {
-	w.audited(t, w.space) // never written
+func verifySound(t *testing.T, w *world) {
+	w.verified(t, w.space) // never written
 	w.fill(t, 4)
 	w.alice.must(t, patch("a1", "todos/t1", on(1), `{"a":1}`), patch("a2", "todos/t2", on(2), `{"b":2}`))
 	w.bob.must(t, patch("b1", "todos/t1", on(1), `{"b":2}`))
 	w.bob.must(t, remove("b2", "todos/t3", on(3)), put("b3", "todos/t4", force, `{}`))
-	w.audited(t, w.space)
+	w.verified(t, w.space)
 	w.purge(t, 4)
-	w.audited(t, w.space)
+	w.verified(t, w.space)
 	w.bob.must(t, remove("b4", "todos/t1", on(6)), remove("b5", "todos/t2", on(5)), remove("b6", "todos/t4", on(7)))
 	w.purge(t, 100)
-	w.audited(t, w.space) // nothing is left
+	w.verified(t, w.space) // nothing is left
 }
 
-func auditFaults(t *testing.T, w *world) {
+func verifyFaults(t *testing.T, w *world) {
 	for name, fault := range map[string]struct{ statement, want string }{
 		"a document is lost":       {`DELETE FROM documents WHERE space_id = $1 AND id = 't2'`, "digest"},
 		"a document went back":     {`UPDATE documents SET version = 1 WHERE space_id = $1 AND id = 't2'`, "has a receipt for version 2 of a document that is at 1"},
@@ -67,9 +67,9 @@ func auditFaults(t *testing.T, w *world) {
 			broken.fill(t, 3)
 			broken.alice.must(t, patch("a1", "todos/t1", on(1), `{"a":1}`))
 			broken.alice.must(t, remove("a2", "todos/t3", on(3)))
-			broken.audited(t, broken.space)
+			broken.verified(t, broken.space)
 			broken.exec(t, fault.statement, broken.space)
-			faults, err := broken.engine.Audit(t.Context(), broken.space)
+			faults, err := broken.engine.Verify(t.Context(), broken.space)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +80,7 @@ func auditFaults(t *testing.T, w *world) {
 	}
 }
 
-func auditRows(t *testing.T, w *world) {
+func verifyRows(t *testing.T, w *world) {
 	const n = 5003 // more than are read at once
 	list := make([]models.Document, n)
 	for i := range list {
@@ -108,7 +108,7 @@ func auditRows(t *testing.T, w *world) {
 	same(t, "each once", len(slices.Compact(documents)), n)
 }
 
-func auditAnySpace(t *testing.T, w *world) {
+func verifyAnySpace(t *testing.T, w *world) {
 	w.fill(t, 1)
 	for _, way := range []float64{0, 0.5, 0.999999} {
 		got, err := w.store.AnySpace(t.Context(), way)

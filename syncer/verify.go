@@ -1,0 +1,162 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+const (
+	// verifyEvery is how often a node verifies one space, chosen by chance.
+	verifyEvery = time.Minute
+
+	// verifyDocuments is how large a space may be that is verified so. Larger ones are for
+	// the command `verify`, which somebody waits for.
+	verifyDocuments = 200_000
+
+	// maxFaults bounds what is told of one space.
+	maxFaults = 20
+)
+
+// verifyNowAndThen verifies a space a minute until ctx ends. What it finds is a bug here,
+// or a hand in the tables: it is logged and counted, and mends nothing.
+func (e *Engine) verifyNowAndThen(ctx context.Context) {
+	next := time.NewTicker(verifyEvery)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		if err := e.verifyAny(ctx); err != nil && ctx.Err() == nil {
+			e.opts.Logger.DebugContext(ctx, "no space verified", "error", err)
+		}
+	}
+}
+
+// verifyAny verifies a space that is chosen by chance.
+func (e *Engine) verifyAny(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, verifyEvery)
+	defer cancel()
+	space, err := e.store.AnySpace(ctx, rand.Float64())
+	if err != nil || space.ID == "" || space.LiveCount > verifyDocuments {
+		return err
+	}
+	faults, err := e.Verify(ctx, space.ID)
+	if err != nil {
+		return err
+	}
+	e.verified.Add(1)
+	if len(faults) > 0 {
+		e.faulty.Add(1)
+		e.opts.Logger.ErrorContext(ctx, "a space is not as it should be", "space", space.ID, "faults", faults)
+	}
+	return nil
+}
+
+// Verified returns how many spaces Run has verified so far, and how many were faulty.
+func (e *Engine) Verified() (spaces, faulty int64) { return e.verified.Load(), e.faulty.Load() }
+
+// Verify proves a space by its rows, all read from one snapshot: digest and count, that
+// no version is above the head or in a history that was lost, that no tombstone is below
+// the floor, and that every document is as new as the receipts of those who changed it
+// say. It returns what is wrong, a sentence each, twenty at most. Errors: those of Store.
+func (e *Engine) Verify(ctx context.Context, space string) (faults []string, err error) {
+	v := verification{newest: make(map[uint32]int64)}
+	err = e.store.Rows(ctx, space, RowReader{Space: v.open, Document: v.document, Client: v.client})
+	if err != nil {
+		return nil, err
+	}
+	v.close()
+	return v.faults, nil
+}
+
+// verification is what the rows of a space have told so far: its own, then those of its
+// documents, then those of its clients.
+type verification struct {
+	space  models.Space
+	past   pastEpochs
+	sum    models.Space     // digest and count, counted again
+	head   int64            // the newest version of a document
+	newest map[uint32]int64 // of the documents, by the hash of their names
+	faults []string
+}
+
+func (v *verification) fault(format string, args ...any) {
+	if len(v.faults) < maxFaults {
+		v.faults = append(v.faults, fmt.Sprintf(format, args...))
+	}
+}
+
+func (v *verification) open(s *models.Space) {
+	v.space = *s
+	var err error
+	if v.past, err = parseEpochs(s.PastEpochs); err != nil {
+		v.fault("its past epochs can't be read: %v", err)
+	}
+	for i, p := range v.past {
+		if p.head >= p.first || p.first > s.Head || i > 0 && p.head < v.past[i-1].first {
+			v.fault("past epoch %d, up to %d and then from %d, does not fit between the others and head %d", p.epoch, p.head, p.first, s.Head)
+		}
+	}
+	switch {
+	case s.Floor < 0 || s.Floor > s.Head:
+		v.fault("floor %d is not between 0 and head %d", s.Floor, s.Head)
+	case s.Head > 0 && s.Epoch == 0:
+		v.fault("it was written and has no epoch")
+	}
+}
+
+func (v *verification) document(d *models.Document) {
+	name := d.Collection + "/" + d.ID
+	switch {
+	case d.Version <= 0 || d.Version > v.space.Head:
+		v.fault("%s has version %d, head is %d", name, d.Version, v.space.Head)
+	case v.past.lost(d.Version):
+		v.fault("%s has version %d, which is of a history that was lost", name, d.Version)
+	case d.Deleted && d.Version <= v.space.Floor:
+		v.fault("the tombstone of %s, version %d, is not above floor %d", name, d.Version, v.space.Floor)
+	}
+	if f, err := parseFields(d.FieldVersions, d.Version); err != nil {
+		v.fault("the field versions of %s can't be read: %v", name, err)
+	} else if newest := f.newest(); newest > d.Version {
+		v.fault("a field of %s has changed at %d, the document at %d", name, newest, d.Version)
+	}
+	account(&v.sum, nil, d)
+	v.head = max(v.head, d.Version)
+	key := hash32(d.Collection, d.ID)
+	v.newest[key] = max(v.newest[key], d.Version)
+}
+
+// client compares receipts with the documents: an edit that was acknowledged is there,
+// or something newer is, or it was a deletion that is forgotten by now.
+func (v *verification) client(c *models.Client) {
+	ring, err := openRing(Receipts{Newest: c.Receipts, Older: c.OlderReceipts, OlderTag: c.OlderTag})
+	if err != nil {
+		v.fault("the receipts of client %s of %s can't be read: %v", c.ClientID, c.Subject, err)
+		return
+	}
+	for record := range ring.records {
+		r := readReceipt(record)
+		switch {
+		case r.version > v.space.Head:
+			v.fault("client %s of %s has a receipt for version %d, head is %d", c.ClientID, c.Subject, r.version, v.space.Head)
+		case !r.unchanged && r.version > v.newest[r.key] && r.version > v.space.Floor:
+			v.fault("client %s of %s has a receipt for version %d of a document that is at %d", c.ClientID, c.Subject, r.version, v.newest[r.key])
+		}
+	}
+}
+
+func (v *verification) close() {
+	if v.sum.Digest != v.space.Digest || v.sum.LiveCount != v.space.LiveCount {
+		v.fault("digest %016x and count %d; its documents have %016x and %d",
+			uint64(v.space.Digest), v.space.LiveCount, uint64(v.sum.Digest), v.sum.LiveCount)
+	}
+	if v.head < v.space.Head && v.space.Floor < v.space.Head {
+		v.fault("head is %d, but no document has that version; the newest has %d", v.space.Head, v.head)
+	}
+}
