@@ -112,7 +112,7 @@ func query(c echo.Context, names ...string) (url.Values, error) {
 	}
 	for name := range values {
 		if !slices.Contains(names, name) {
-			return nil, invalid(cut(name, 64), "is not a parameter of this operation")
+			return nil, invalid(models.Cut(name, 64), "is not a parameter of this operation")
 		}
 	}
 	return values, nil

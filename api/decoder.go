@@ -97,7 +97,7 @@ func (d *decoder) wrong(code models.Code, detail string) {
 		d.code = code
 	}
 	if len(d.fields) < maxFieldErrors {
-		pointer := cut(string(d.tokens.StackPointer()), 256)
+		pointer := models.Cut(string(d.tokens.StackPointer()), 256)
 		d.fields = append(d.fields, models.FieldError{Pointer: pointer, Detail: detail})
 	}
 }

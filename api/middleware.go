@@ -74,6 +74,7 @@ type request struct {
 	began     time.Time
 	principal *auth.Principal // nil: not found out
 	space     string          // the last one that the sender's rights were asked for
+	server    *Server
 	// detached: a stream has taken the connection, and logs its own end.
 	detached bool
 }
@@ -82,7 +83,7 @@ type request struct {
 // wrong, and logs.
 func (s *Server) enclose(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		r := &request{Context: c, id: [1]string{newRequestID(c.Request())}, began: time.Now()}
+		r := &request{Context: c, server: s, id: [1]string{newRequestID(c.Request())}, began: time.Now()}
 		setHeaders(r)
 		if err := run(next, r); err != nil {
 			s.writeError(err, r) // now, so that the line has the status
@@ -157,7 +158,7 @@ type logLine struct {
 
 func (s *Server) lineOf(r *request) logLine {
 	return logLine{
-		id: r.id[0], method: r.Request().Method, route: r.Path(), path: cut(r.Request().URL.Path, 256),
+		id: r.id[0], method: r.Request().Method, route: r.Path(), path: models.Cut(r.Request().URL.Path, 256),
 		subject: principal(r).Subject, address: clientAddress(r.Request(), s.opts.TrustedProxies), began: r.began,
 	}
 }
@@ -260,7 +261,7 @@ func (s *Server) knownPagesOnly(c echo.Context) error {
 	origins := h.Values(echo.HeaderOrigin)
 	for _, origin := range origins {
 		if !s.knows(origin) {
-			return models.Errorf(models.CodeForbidden, "Without auth the server answers only pages of localhost and of --cors-origins, not of %s.", cut(origin, 128))
+			return models.Errorf(models.CodeForbidden, "Without auth the server answers only pages of localhost and of --cors-origins, not of %s.", models.Cut(origin, 128))
 		}
 	}
 	// A GET without CORS has no Origin: an image, a script. A link may be followed.

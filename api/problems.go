@@ -132,7 +132,7 @@ func (s *Server) auditDenied(c echo.Context, e *models.Error) {
 }
 
 func nothingHere(c echo.Context) *models.Error {
-	return models.Errorf(models.CodeNotFound, "There is nothing at %s.", cut(c.Request().URL.Path, 128))
+	return models.Errorf(models.CodeNotFound, "There is nothing at %s.", models.Cut(c.Request().URL.Path, 128))
 }
 
 // encode returns b with current as a further member. It is put together by
@@ -179,7 +179,7 @@ func (s *Server) problem(c echo.Context) error {
 	code := models.Code(param(c, "code"))
 	k, ok := kinds[code]
 	if !ok {
-		return models.Errorf(models.CodeNotFound, "There is no error code %q.", cut(string(code), 64))
+		return models.Errorf(models.CodeNotFound, "There is no error code %q.", models.Cut(string(code), 64))
 	}
 	where := "of one edit, in a push's result"
 	if k.status != 0 {
@@ -187,12 +187,4 @@ func (s *Server) problem(c echo.Context) error {
 	}
 	text := fmt.Sprintf("%s (%s)\n\n%s\n\n%s\n", code, where, k.meaning, k.remedy)
 	return c.Blob(http.StatusOK, echo.MIMETextPlainCharsetUTF8, []byte(text))
-}
-
-// cut bounds what of a request is repeated in an answer.
-func cut(s string, most int) string {
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
 }

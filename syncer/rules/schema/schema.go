@@ -17,7 +17,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -85,7 +84,7 @@ func report(e *jsonschema.ValidationError) []models.FieldError {
 	all = all[:min(len(all), maxViolations)]
 	list := make([]models.FieldError, len(all))
 	for i, v := range all {
-		list[i] = models.FieldError{Pointer: v.pointer, Detail: cut(v.kind.LocalizedString(english))}
+		list[i] = models.FieldError{Pointer: v.pointer, Detail: models.Cut(v.kind.LocalizedString(english), maxDetailBytes)}
 	}
 	return list
 }
@@ -121,17 +120,6 @@ func pointerTo(tokens []string) string {
 }
 
 var escapes = strings.NewReplacer("~", "~0", "/", "~1")
-
-func cut(text string) string {
-	if len(text) <= maxDetailBytes {
-		return text
-	}
-	end := maxDetailBytes
-	for !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + "…"
-}
 
 // compilePattern makes Go's regular expressions out of patterns.
 func compilePattern(text string) (jsonschema.Regexp, error) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 
@@ -46,22 +45,11 @@ func readAnswer(text []byte, edits []models.Edit) (map[string]*models.EditError,
 		case r.Pointer != "" && r.Pointer[0] != '/' || len(r.Pointer) > models.MaxKeyBytes:
 			return nil, fmt.Errorf("rejected[%d].pointer is no JSON Pointer of at most %d bytes", i, models.MaxKeyBytes)
 		}
-		detail := cut(strings.TrimSpace(r.Detail))
+		detail := models.Cut(strings.TrimSpace(r.Detail), maxDetailBytes)
 		if detail == "" {
 			detail = "the application does not allow this edit"
 		}
 		refused[r.EditID] = &models.EditError{Code: models.CodeValidationFailed, Detail: detail, Pointer: r.Pointer}
 	}
 	return refused, nil
-}
-
-func cut(text string) string {
-	if len(text) <= maxDetailBytes {
-		return text
-	}
-	end := maxDetailBytes
-	for !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + "…"
 }
