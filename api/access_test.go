@@ -243,20 +243,82 @@ func TestRights_longPoll(t *testing.T) {
 	})
 }
 
-// A poll that sees news and a revocation at a time must not bring the news.
-func TestRights_newsAndRevocationTogether(t *testing.T) {
+// The rights are lost, and that is seen, while the page is read that was theirs before.
+func TestRights_lostWhileAPageIsRead(t *testing.T) {
+	t.Parallel()
+	eachLoss(t, func(g *guarded, who string, lose func(), bye string, code models.Code) {
+		poll := g.as(who, "/v1/spaces/s1/changes?wait=25&cursor="+g.cursor)
+		f := g.as(who, streamPath).readHead()
+		f.wantPage("d1")
+		synctest.Wait()
+		var once sync.Once
+		g.store.during(func() {
+			once.Do(lose)
+			<-time.After(seenWithin)
+		})
+		g.change(2)
+		f.wantBye(bye)
+		want := cmp.Or(code, models.CodeForbidden)
+		if got := poll.readHead().answer().want(kinds[want].status, want); strings.Contains(got.body, `"d2"`) {
+			g.t.Errorf("the poll brought %s", got.body)
+		}
+	})
+}
+
+// The rights are lost while the body is on its way: nothing is changed (there is no
+// Commit here that could).
+func TestRights_lostWhileABodyIsSent(t *testing.T) {
+	t.Parallel()
+	push := `{"client_id":"c1","edits":[{"edit_id":"e1","op":"put","collection":"c","id":"d9","base_version":0,"data":{}}]}`
+	eachLoss(t, func(g *guarded, who string, lose func(), _ string, code models.Code) {
+		for _, r := range []struct{ method, target, headers, body string }{
+			{http.MethodPost, "/v1/spaces/s1/push", "", push},
+			{http.MethodPut, "/v1/spaces/s1/documents/todos/d9", "If-None-Match: *\r\n", `{"n":1}`},
+			{http.MethodPatch, "/v1/spaces/s1/documents/todos/d9", "If-Match: *\r\n", `{"n":1}`},
+			{http.MethodPut, "/v1/spaces/s1/presence/c9", "", `{"state":{}}`},
+		} {
+			media := "application/json"
+			if r.method == http.MethodPatch {
+				media = "application/merge-patch+json"
+			}
+			g.token = who
+			slow := g.connection()
+			send(g.t, slow.conn, "%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\n%sContent-Length: %d\r\n\r\n%s",
+				r.method, r.target, who, media, r.headers, len(r.body), r.body[:1])
+			synctest.Wait()
+			lose()
+			<-time.After(seenWithin)
+			send(g.t, slow.conn, "%s", r.body[1:])
+			if code == "" {
+				continue // it is left with what it asks for, or its edits are refused one by one
+			}
+			slow.readHead().answer().want(kinds[code].status, code)
+		}
+	})
+}
+
+// A stream of a key ends when the key does, also if it was opened by a ticket.
+func TestRights_keyExpires(t *testing.T) {
 	t.Parallel()
 	inGuardedBubble(t, func(g *guarded) {
-		poll := g.as(g.alice, "/v1/spaces/s1/changes?wait=25&cursor="+g.cursor)
-		g.register.revoke("token", "j1")
-		<-time.After(2*time.Second - time.Nanosecond) // the directory looks every two seconds
-		g.change(2)
-		<-time.After(time.Nanosecond)
-		got := poll.readHead().answer()
-		if got.status == http.StatusOK && !strings.Contains(got.body, `"d2"`) || got.status != http.StatusOK && got.status != http.StatusUnauthorized {
-			g.t.Errorf("%d %s", got.status, got.body)
+		const good = seenWithin + 3*time.Second
+		expires := time.Now().Add(good).UnixMilli()
+		g.register.change(func() { g.register.keys[0].ExpiresAt = &expires })
+		<-time.After(seenWithin)
+		g.token = g.key
+		ticket := g.post("/v1/spaces/s1/stream-tickets").text("ticket")
+		byKey := g.as(g.key, streamPath).readHead()
+		byTicket := g.as("", streamPath+"?ticket="+ticket).readHead()
+		byKey.wantPage("d1")
+		byTicket.wantPage("d1")
+		for _, f := range []*raw{byKey, byTicket} {
+			f.wantBye("token_expired")
+			if f.after() > good-seenWithin {
+				t.Errorf("it ended after %v", f.after())
+			}
 		}
-		g.as(g.alice, "/v1/spaces/s1/changes").readHead().answer().want(http.StatusUnauthorized, models.CodeUnauthenticated)
+		g.as("", streamPath+"?ticket="+ticket).readHead().answer().want(http.StatusUnauthorized, models.CodeUnauthenticated)
+		g.as(g.key, "/v1/spaces/s1/changes").readHead().answer().want(http.StatusUnauthorized, models.CodeUnauthenticated)
 	})
 }
 

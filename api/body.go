@@ -25,8 +25,10 @@ const (
 	maxRoom = 64 << 10
 )
 
-// readBody returns the whole body, inflated. Errors: the media type is none of
-// media, the encoding is unknown, the body is too large or too slow.
+// readBody returns the whole body, inflated. A body may take its time, and its sender's
+// rights may be others by then; so they are read again, and whoever asked what the
+// sender may do asks again. Errors: the media type is none of media, the encoding is
+// unknown, the body is too large or too slow, the sender is let in no more.
 func readBody(c echo.Context, media ...string) ([]byte, error) {
 	r := c.Request()
 	if err := checkMediaType(r, media); err != nil {
@@ -62,7 +64,21 @@ func readBody(c echo.Context, media ...string) ([]byte, error) {
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, fmt.Errorf("reset the body's deadline: %w", err)
 	}
-	return body.Bytes(), nil
+	return body.Bytes(), renewRights(c)
+}
+
+// renewRights makes the principal of a request the one that it is now.
+func renewRights(c echo.Context) error {
+	r, ok := c.(*request)
+	if !ok || r.principal == nil {
+		return nil
+	}
+	now, err := r.server.renew(r.principal)
+	if err != nil {
+		return err
+	}
+	r.principal = now
+	return nil
 }
 
 func checkMediaType(r *http.Request, media []string) error {

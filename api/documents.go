@@ -97,6 +97,12 @@ func bindWrite(c echo.Context, op models.Op, media ...string) (space string, w s
 	if err != nil {
 		return "", w, err
 	}
+	if _, err = writable(c); err != nil { // still
+		return "", w, err
+	}
+	if _, _, err = bindDocument(c); err != nil {
+		return "", w, err
+	}
 	w.Data, err = decodeDocument(body)
 	return space, w, err
 }

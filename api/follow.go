@@ -263,10 +263,10 @@ func (st *stream) look(ctx context.Context) error {
 			return st.drain() // many spaces may have long pages
 		default:
 		}
-		if err := st.checkRights(); err != nil {
-			return err
-		}
 		page, err := st.pull(ctx, i)
+		if lost := st.checkRights(); lost != nil { // after the pull, which may take long
+			return lost
+		}
 		switch {
 		case models.CodeOf(err) == models.CodeCursorExpired:
 			if err := st.reset(i, told(err)); err != nil {

@@ -33,6 +33,9 @@ func (s *Server) putPresence(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err = readable(c); err != nil { // still
+		return err
+	}
 	req, err := decodePresence(body)
 	if err != nil {
 		return err

@@ -37,6 +37,9 @@ func bindPush(c echo.Context) (space string, req *models.PushRequest, err error)
 	if err != nil {
 		return "", nil, err
 	}
+	if _, err = writable(c); err != nil { // still
+		return "", nil, err
+	}
 	if req, err = decodePush(body); err != nil {
 		return "", nil, err
 	}

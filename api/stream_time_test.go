@@ -30,6 +30,8 @@ type oneDocument struct {
 	head int64
 	text string
 	err  error
+	// reading is called while a page is read. It may be nil.
+	reading func()
 }
 
 func (d *oneDocument) set(head int64, text string, err error) {
@@ -38,7 +40,20 @@ func (d *oneDocument) set(head int64, text string, err error) {
 	d.head, d.text, d.err = head, text, err
 }
 
+// during has something happen while the next pages are read.
+func (d *oneDocument) during(reading func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reading = reading
+}
+
 func (d *oneDocument) Changes(_ context.Context, _ string, r syncer.Range) (syncer.Run, error) {
+	d.mu.Lock()
+	reading := d.reading
+	d.mu.Unlock()
+	if reading != nil {
+		reading()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	run := syncer.Run{Through: d.head, Space: models.Space{Head: d.head, Epoch: 1}}
@@ -57,6 +72,14 @@ func (d *oneDocument) Heads(_ context.Context, names []string) ([]models.Space, 
 	}
 	return heads, d.err
 }
+
+func (*oneDocument) AnySpace(context.Context, float64) (models.Space, error) {
+	return models.Space{}, nil
+}
+
+func (*oneDocument) Now(context.Context) (time.Time, error) { return time.Now(), nil }
+
+func (*oneDocument) Spaces(context.Context, string, int) ([]models.Space, error) { return nil, nil }
 
 func (*oneDocument) Ping(context.Context) error { return nil }
 
@@ -142,14 +165,21 @@ func (b *bubble) post(target string) answer {
 
 func (b *bubble) send(method, target string) *raw {
 	b.t.Helper()
-	ours, theirs := net.Pipe()
-	b.t.Cleanup(func() { _ = ours.Close() })
-	b.connect <- theirs
+	r := b.connection()
 	auth := ""
 	if b.token != "" {
 		auth = "Authorization: Bearer " + b.token + "\r\n"
 	}
-	send(b.t, ours, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", method, target, auth)
+	send(b.t, r.conn, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", method, target, auth)
+	return r
+}
+
+// connection is one over which nothing was sent yet.
+func (b *bubble) connection() *raw {
+	b.t.Helper()
+	ours, theirs := net.Pipe()
+	b.t.Cleanup(func() { _ = ours.Close() })
+	b.connect <- theirs
 	return &raw{bubble: b, conn: ours, lines: bufio.NewReader(ours), began: time.Now()}
 }
 

@@ -140,6 +140,9 @@ func wantVerdict(t *testing.T, err error, ok bool) {
 	}
 }
 
+// base64URL is the alphabet (RFC 4648, section 5).
+const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
 func TestVerify_forged(t *testing.T) {
 	t.Parallel()
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -156,38 +159,39 @@ func TestVerify_forged(t *testing.T) {
 		return sign(t, jwt.SigningMethodHS256, []byte(testSecret), header, good())
 	}
 	for name, token := range map[string]string{
-		"empty":                  "",
-		"one word":               "abc",
-		"dots":                   strings.Repeat(".", 4000),
-		"two parts":              parts[0] + "." + parts[1],
-		"four parts":             whole + ".x",
-		"another secret":         sign(t, jwt.SigningMethodHS256, []byte(strings.Repeat("x", 32)), nil, good()),
-		"empty secret":           sign(t, jwt.SigningMethodHS256, []byte{}, nil, good()),
-		"alg none":               sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, good()),
-		"alg NONE":               segment(`{"alg":"NONE"}`) + "." + segment(claims) + ".",
-		"alg missing":            segment(`{}`) + "." + segment(claims) + "." + parts[2],
-		"alg a number":           segment(`{"alg":1}`) + "." + segment(claims) + "." + parts[2],
-		"HS384":                  sign(t, jwt.SigningMethodHS384, []byte(testSecret), nil, good()),
-		"RS256":                  sign(t, jwt.SigningMethodRS256, rsaKey, nil, good()),
-		"no signature":           parts[0] + "." + parts[1] + ".",
-		"claims exchanged":       parts[0] + "." + segment(claims) + "." + parts[2],
-		"signature with padding": whole + "=",
-		"not base64":             parts[0] + "." + parts[1] + ".!!!",
-		"claims no JSON":         parts[0] + "." + segment("{") + "." + parts[2],
-		"two subs":               signed(`{"sub":"alice","sub":"bob",` + rest),
-		"a space twice":          signed(`{"sub":"alice","spaces":{"a":"r","a":"rw"},` + rest),
-		"no UTF-8":               signed("{\"sub\":\"al\xffice\"," + rest),
-		"half a character":       signed(`{"sub":"al\ud800ice",` + rest),
-		"of a logout":            hs256(map[string]any{"typ": "logout+jwt"}),
-		"of an event":            hs256(map[string]any{"typ": "application/secevent+jwt"}),
-		"of a proof":             hs256(map[string]any{"typ": "dpop+jwt"}),
-		"of no type":             hs256(map[string]any{"typ": ""}),
-		"type a number":          hs256(map[string]any{"typ": 7}),
-		"header jku":             hs256(map[string]any{"jku": "http://evil.example/keys"}),
-		"header x5u":             hs256(map[string]any{"x5u": "http://evil.example/cert"}),
-		"header jwk":             hs256(map[string]any{"jwk": map[string]string{"kty": "oct", "k": "AAAA"}}),
-		"header x5c":             hs256(map[string]any{"x5c": []string{"AAAA"}}),
-		"header crit":            hs256(map[string]any{"crit": []string{"b64"}, "b64": false}),
+		"empty":                        "",
+		"one word":                     "abc",
+		"dots":                         strings.Repeat(".", 4000),
+		"two parts":                    parts[0] + "." + parts[1],
+		"four parts":                   whole + ".x",
+		"another secret":               sign(t, jwt.SigningMethodHS256, []byte(strings.Repeat("x", 32)), nil, good()),
+		"empty secret":                 sign(t, jwt.SigningMethodHS256, []byte{}, nil, good()),
+		"alg none":                     sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, good()),
+		"alg NONE":                     segment(`{"alg":"NONE"}`) + "." + segment(claims) + ".",
+		"alg missing":                  segment(`{}`) + "." + segment(claims) + "." + parts[2],
+		"alg a number":                 segment(`{"alg":1}`) + "." + segment(claims) + "." + parts[2],
+		"HS384":                        sign(t, jwt.SigningMethodHS384, []byte(testSecret), nil, good()),
+		"RS256":                        sign(t, jwt.SigningMethodRS256, rsaKey, nil, good()),
+		"base64 that is not canonical": whole[:len(whole)-1] + string(base64URL[strings.IndexByte(base64URL, whole[len(whole)-1])|1]),
+		"no signature":                 parts[0] + "." + parts[1] + ".",
+		"claims exchanged":             parts[0] + "." + segment(claims) + "." + parts[2],
+		"signature with padding":       whole + "=",
+		"not base64":                   parts[0] + "." + parts[1] + ".!!!",
+		"claims no JSON":               parts[0] + "." + segment("{") + "." + parts[2],
+		"two subs":                     signed(`{"sub":"alice","sub":"bob",` + rest),
+		"a space twice":                signed(`{"sub":"alice","spaces":{"a":"r","a":"rw"},` + rest),
+		"no UTF-8":                     signed("{\"sub\":\"al\xffice\"," + rest),
+		"half a character":             signed(`{"sub":"al\ud800ice",` + rest),
+		"of a logout":                  hs256(map[string]any{"typ": "logout+jwt"}),
+		"of an event":                  hs256(map[string]any{"typ": "application/secevent+jwt"}),
+		"of a proof":                   hs256(map[string]any{"typ": "dpop+jwt"}),
+		"of no type":                   hs256(map[string]any{"typ": ""}),
+		"type a number":                hs256(map[string]any{"typ": 7}),
+		"header jku":                   hs256(map[string]any{"jku": "http://evil.example/keys"}),
+		"header x5u":                   hs256(map[string]any{"x5u": "http://evil.example/cert"}),
+		"header jwk":                   hs256(map[string]any{"jwk": map[string]string{"kty": "oct", "k": "AAAA"}}),
+		"header x5c":                   hs256(map[string]any{"x5c": []string{"AAAA"}}),
+		"header crit":                  hs256(map[string]any{"crit": []string{"b64"}, "b64": false}),
 		"kid is a path, empty secret": sign(t, jwt.SigningMethodHS256, []byte{},
 			map[string]any{"kid": "../../dev/null"}, good()),
 		"longer than 4 KiB": hs256(map[string]any{"x": strings.Repeat("a", 4096)}),
@@ -282,6 +286,8 @@ func TestPrincipal_mostSpecificDecides(t *testing.T) {
 		"team-42-*":    "r",
 		"team-42-open": "rw",
 		"news":         "r",
+		"tie":          "r",
+		"tie*":         "rw",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -296,6 +302,8 @@ func TestPrincipal_mostSpecificDecides(t *testing.T) {
 		"team-421":       "rw",
 		"news":           "r",
 		"news2":          "",
+		"tie":            "r",
+		"tied":           "rw",
 		"Team-1":         "",
 		"team":           "",
 		"":               "",
@@ -311,7 +319,7 @@ func TestPrincipal_mostSpecificDecides(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", space, got, want)
 		}
 	}
-	if diff := cmp.Diff([]string{"news", "team-42", "team-42-open"}, p.Spaces()); diff != "" {
+	if diff := cmp.Diff([]string{"news", "team-42", "team-42-open", "tie"}, p.Spaces()); diff != "" {
 		t.Errorf("exact spaces (-want +got):\n%s", diff)
 	}
 }

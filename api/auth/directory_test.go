@@ -171,6 +171,13 @@ func TestDirectory_revocationsAreSeen(t *testing.T) {
 		h.wants(his, "") // a jti is no subject
 		<-time.After(time.Second)
 		h.wants(h.mint("", "alice"), "") // issued since
+
+		// Issued at the very time, which tokens count in seconds.
+		<-time.After(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+		same := h.mint("", "alice")
+		h.wants(same, "")
+		h.revoke(models.RevokedSubject, "alice")
+		h.wants(same, models.CodeUnauthenticated)
 	})
 }
 
@@ -369,6 +376,10 @@ func TestKey(t *testing.T) {
 			t.Errorf("keys like %s and %s", key, other)
 		}
 		h.wants(brief, "")
+		expiring, err := h.verifier.Verify(t.Context(), brief)
+		if err != nil {
+			t.Fatal(err)
+		}
 		p, err := h.verifier.Verify(t.Context(), key)
 		if err != nil {
 			t.Fatal(err)
@@ -400,6 +411,9 @@ func TestKey(t *testing.T) {
 		}
 		<-time.After(time.Hour - time.Since(time.Now().Truncate(time.Hour)) - time.Millisecond)
 		h.wants(brief, models.CodeUnauthenticated)
+		if _, err := h.verifier.Renew(expiring); models.CodeOf(err) != models.CodeUnauthenticated {
+			t.Errorf("who has an expired key is renewed: %v", err)
+		}
 		h.wants(key, "")
 
 		// Streams ask with who they once were, and get the rights of today.
