@@ -231,6 +231,35 @@ func TestDecide_lostBase(t *testing.T) {
 	}
 }
 
+// A space keeps its past epochs for as long as its cursors are good: for its own
+// retention if it has one, otherwise for the server's.
+func TestDecide_pastEpochsAreKept(t *testing.T) {
+	t.Parallel()
+	hour := time.Hour.Microseconds()
+	now, head := 10*hour, 9*hour
+	old, older := fmt.Sprintf("[1,%d,%d]", 5*hour, 8*hour), "[0,10,20]"
+	ended := fmt.Sprintf("[2,%d,%d]", head, now)
+	for name, test := range map[string]struct {
+		own  int64 // milliseconds
+		want string
+	}{
+		"as long as the server says": {0, "[" + old + "," + ended + "]"},
+		"longer":                     {11 * 3_600_000, "[" + older + "," + old + "," + ended + "]"},
+		"shorter":                    {3_600_000, "[" + ended + "]"},
+	} {
+		p := &push{space: "s", subject: "alice", clientID: "c", retention: 3 * time.Hour, edits: []edit{
+			newEdit(models.Edit{EditID: "e1", Op: models.OpPut, Collection: "todos", ID: "t", Force: true, Data: []byte(`{}`)}),
+		}}
+		_, w, err := p.decide(Locked{
+			Space: models.Space{ID: "s", Head: head, Epoch: 2, PastEpochs: "[" + older + "," + old + "]", RetentionMS: test.own},
+			Now:   now, Identity: 3, Documents: map[Key]*models.Document{},
+		})
+		if err != nil || !w.NewEpoch || w.Space.PastEpochs != test.want {
+			t.Errorf("%s: past epochs are %s, %v; want %s", name, w.Space.PastEpochs, err, test.want)
+		}
+	}
+}
+
 // Of two edits of one document in one push the second meets a version that is above
 // all lost ones; its base is lost all the same.
 func TestDecide_lostBaseBehindOwnEdit(t *testing.T) {

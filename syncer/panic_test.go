@@ -246,6 +246,39 @@ func TestCommitter_panicWithinTheBooks(t *testing.T) {
 	})
 }
 
+// The same, while another group is under way: its space's pushes, which are passed over,
+// are sent away as well, and its end does not disturb the new books.
+func TestCommitter_panicBesideAGroup(t *testing.T) {
+	t.Parallel()
+	atDesks(t, 2, func(d *desk) {
+		gate := make(chan struct{})
+		d.store.begin = func(context.Context, Group) error { <-gate; return nil }
+		running := d.one("s")
+		waiting := []*handed{d.one("t"), d.one("s"), d.one("u"), d.one("s")}
+		// Of the four the clock is asked over t, which is taken, and over u.
+		d.asked.Store(-2)
+		<-time.After(patience)
+		synctest.Wait()
+		if !strings.Contains(d.log.String(), "panic: planted") {
+			t.Fatal("the bug was not met")
+		}
+		for i, h := range waiting {
+			if h.waits() {
+				t.Fatalf("push %d, to %s, waits for ever", i, h.space)
+			}
+			if models.CodeOf(h.err) != models.CodeUnavailable {
+				t.Errorf("push %d, to %s: %v, want %s", i, h.space, h.err, models.CodeUnavailable)
+			}
+		}
+		gate <- struct{}{}
+		d.version(running)
+		d.store.begin = nil
+		for _, space := range []string{"s", "t", "u"} {
+			d.version(d.one(space))
+		}
+	})
+}
+
 // A panic over one group costs nothing of the next.
 func TestCommitter_panicOverASlowSpace(t *testing.T) {
 	t.Parallel()

@@ -15,6 +15,7 @@ var purgeRequirements = []requirement{
 	{"takes clients that were not seen since, and their receipts", purgeClients},
 	{"changes nothing where nothing is due, and waits for nobody then", purgeNothing},
 	{"waits for whoever writes to the space", purgeWaits},
+	{"is done by one at a time", purgeAlone},
 	{"a document whose tombstone is gone is as if it had never been", purgeThenState},
 	{"each space may have a retention of its own", purgeRetention},
 	{"spaces are listed by name", purgeSpaces},
@@ -121,6 +122,35 @@ func purgeWaits(t *testing.T, w *world) {
 	same(t, "purged", await(t, "the purge", purged), syncer.Purged{})
 	same(t, "documents", names(w.read(t, syncer.Range{Limit: 100}).Changes), []string{"todos/t1"})
 	same(t, "floor", w.row(t).Floor, int64(0))
+}
+
+func purgeAlone(t *testing.T, w *world) {
+	w.fill(t, 1)
+	w.alice.must(t, remove("d1", "todos/t1", on(1)))
+	if !w.db.LocksSpaces { // all of SQLite is locked, so that the second just waits
+		same(t, "purged", w.purge(t, 2), syncer.Purged{Tombstones: 1})
+		return
+	}
+	other := *w
+	other.space = newSpace()
+	other.alice.space = other.space
+	other.fill(t, 1)
+	other.alice.must(t, remove("d1", "todos/t1", on(1)))
+
+	tx := w.begin(t)
+	w.in(t, tx, `UPDATE spaces SET floor = floor WHERE id = $1`)
+	purged := make(chan syncer.Purged)
+	go func() { purged <- w.purge(t, 2) }()
+	w.waiting(t)
+	done, err := w.store.Purge(t.Context(), other.space, time.UnixMicro(3), 1000)
+	if err != nil || done != (syncer.Purged{Elsewhere: true}) {
+		t.Errorf("beside one that waits: %+v, %v", done, err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "purged", await(t, "the purge", purged), syncer.Purged{Tombstones: 1})
+	same(t, "purged then", other.purge(t, 2), syncer.Purged{Tombstones: 1})
 }
 
 func purgeThenState(t *testing.T, w *world) {

@@ -42,23 +42,24 @@ func verifySound(t *testing.T, w *world) {
 
 func verifyFaults(t *testing.T, w *world) {
 	for name, fault := range map[string]struct{ statement, want string }{
-		"a document is lost":       {`DELETE FROM documents WHERE space_id = $1 AND id = 't2'`, "digest"},
-		"a document went back":     {`UPDATE documents SET version = 1 WHERE space_id = $1 AND id = 't2'`, "has a receipt for version 2 of a document that is at 1"},
-		"an edit is lost":          {`DELETE FROM documents WHERE space_id = $1 AND id = 't3'`, "has a receipt for version 5 of a document that is at 0"},
-		"a version above the head": {`UPDATE documents SET version = 9 WHERE space_id = $1 AND id = 't2'`, "t2 has version 9, head is 5"},
-		"another digest":           {`UPDATE spaces SET digest = digest + 1 WHERE id = $1`, "digest"},
-		"another count":            {`UPDATE spaces SET live_count = 7 WHERE id = $1`, "count 7"},
-		"a head too high":          {`UPDATE spaces SET head = 6 WHERE id = $1`, "head is 6, but no document has that version"},
-		"a head too low":           {`UPDATE spaces SET head = 4 WHERE id = $1`, "has a receipt for version 5, head is 4"},
-		"a floor above the head":   {`UPDATE spaces SET floor = 9 WHERE id = $1`, "floor 9"},
-		"a tombstone at the floor": {`UPDATE spaces SET floor = 5 WHERE id = $1`, "the tombstone of todos/t3, version 5, is not above floor 5"},
-		"no epoch":                 {`UPDATE spaces SET epoch = 0 WHERE id = $1`, "has no epoch"},
-		"past epochs of nonsense":  {`UPDATE spaces SET past_epochs = 'x' WHERE id = $1`, "past epochs can't be read"},
-		"past epochs out of order": {`UPDATE spaces SET past_epochs = '[[3,2,3],[4,1,5]]' WHERE id = $1`, "does not fit"},
-		"a past epoch to come":     {`UPDATE spaces SET past_epochs = '[[3,2,30]]' WHERE id = $1`, "does not fit"},
-		"a version that was lost":  {`UPDATE spaces SET past_epochs = '[[3,1,3]]' WHERE id = $1`, "t2 has version 2, which is of a history that was lost"},
-		"fields of nonsense":       {`UPDATE documents SET field_versions = 'x' WHERE space_id = $1 AND id = 't1'`, "field versions of todos/t1 can't be read"},
-		"a field from the future":  {`UPDATE documents SET field_versions = '{"all":1,"absent":8}' WHERE space_id = $1 AND id = 't1'`, "a field of todos/t1 has changed at 8"},
+		"a document is lost":         {`DELETE FROM documents WHERE space_id = $1 AND id = 't2'`, "digest"},
+		"a document went back":       {`UPDATE documents SET version = 1 WHERE space_id = $1 AND id = 't2'`, "has a receipt for version 2 of a document that is at 1"},
+		"an edit is lost":            {`DELETE FROM documents WHERE space_id = $1 AND id = 't3'`, "has a receipt for version 5 of a document that is at 0"},
+		"a version above the head":   {`UPDATE documents SET version = 9 WHERE space_id = $1 AND id = 't2'`, "t2 has version 9, head is 5"},
+		"another digest":             {`UPDATE spaces SET digest = digest + 1 WHERE id = $1`, "digest"},
+		"another count":              {`UPDATE spaces SET live_count = 7 WHERE id = $1`, "count 7"},
+		"a head too high":            {`UPDATE spaces SET head = 6 WHERE id = $1`, "head is 6, but no document has that version"},
+		"a head too low":             {`UPDATE spaces SET head = 4 WHERE id = $1`, "has a receipt for version 5, head is 4"},
+		"a floor above the head":     {`UPDATE spaces SET floor = 9 WHERE id = $1`, "floor 9"},
+		"a tombstone at the floor":   {`UPDATE spaces SET floor = 5 WHERE id = $1`, "the tombstone of todos/t3, version 5, is not above floor 5"},
+		"no epoch":                   {`UPDATE spaces SET epoch = 0 WHERE id = $1`, "has no epoch"},
+		"past epochs of nonsense":    {`UPDATE spaces SET past_epochs = 'x' WHERE id = $1`, "past epochs can't be read"},
+		"past epochs out of order":   {`UPDATE spaces SET past_epochs = '[[3,2,3],[4,1,5]]' WHERE id = $1`, "does not fit"},
+		"a past epoch to come":       {`UPDATE spaces SET past_epochs = '[[3,2,30]]' WHERE id = $1`, "does not fit"},
+		"a version that was lost":    {`UPDATE spaces SET past_epochs = '[[3,1,3]]' WHERE id = $1`, "t2 has version 2, which is of a history that was lost"},
+		"fields of nonsense":         {`UPDATE documents SET field_versions = 'x' WHERE space_id = $1 AND id = 't1'`, "field versions of todos/t1 can't be read"},
+		"an absence from the future": {`UPDATE documents SET field_versions = '{"all":1,"absent":8}' WHERE space_id = $1 AND id = 't1'`, "a field of todos/t1 has changed at 8"},
+		"a field from the future":    {`UPDATE documents SET field_versions = '{"all":1,"fields":{"a":8}}' WHERE space_id = $1 AND id = 't1'`, "a field of todos/t1 has changed at 8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken := *w
@@ -109,11 +110,17 @@ func verifyRows(t *testing.T, w *world) {
 }
 
 func verifyAnySpace(t *testing.T, w *world) {
-	w.fill(t, 1)
-	for _, way := range []float64{0, 0.5, 0.999999} {
+	// Other tests make spaces too, so the first and the last have names like no others.
+	first, last := *w, *w
+	first.space, last.space = "!"+newSpace(), "~"+newSpace()
+	for _, end := range []*world{&first, &last} {
+		end.exec(t, `INSERT INTO spaces (id, epoch, created_at) VALUES ($1, 7, 0)`, end.space)
+		defer end.exec(t, `DELETE FROM spaces WHERE id = $1`, end.space)
+	}
+	for way, want := range map[float64]string{0: first.space, 0.5: "", 0.9999999: last.space} {
 		got, err := w.store.AnySpace(t.Context(), way)
-		if err != nil || got.ID == "" {
-			t.Errorf("at %v of the way: space %q, %v", way, got.ID, err)
+		if err != nil || got.ID == "" || want != "" && got.ID != want {
+			t.Errorf("at %v of the way: space %q, %v; want %q", way, got.ID, err, want)
 		}
 	}
 }
