@@ -145,9 +145,8 @@ func newestMigration() (newest uint, err error) {
 const advisoryLock = 7218905430188741
 
 // locked runs step while no other node migrates. golang-migrate has a lock of
-// its own, but it waits inside a statement, and a CREATE INDEX CONCURRENTLY of
-// the node that holds it would wait for that statement: a deadlock. This one
-// asks again and again, outside of any statement.
+// its own, but it waits inside a statement, which a statement timeout ends, and which
+// holds up a vacuum. This one asks again and again, outside of any statement.
 func (m *Migrator) locked(ctx context.Context, step func() error) error {
 	if m.postgres {
 		conn, err := m.db.Conn(ctx)

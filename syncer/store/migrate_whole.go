@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/golang-migrate/migrate/v4/database"
 
@@ -43,13 +42,6 @@ func (w *whole) Run(file io.Reader) error {
 	text, err := io.ReadAll(file)
 	if err != nil {
 		return err
-	}
-	// An index that is made beside writers can't be made in a transaction.
-	if strings.Contains(string(text), " CONCURRENTLY ") {
-		if err := w.Driver.SetVersion(w.next, true); err != nil {
-			return err
-		}
-		return w.Driver.Run(strings.NewReader(string(text)))
 	}
 	if err := w.run(context.Background(), string(text)); err != nil {
 		return fmt.Errorf("to version %d, nothing of which was done: %w", max(w.next, 0), err)
