@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"os"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidemark/tidemark/tests/harness"
-	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
 // hangUp breaks a push off at some moment, after which nobody knows what became of it,
@@ -44,7 +42,7 @@ func (m *machine) hangUp(t *rapid.T) {
 	}
 	// What had failed is decided again, on what the rest has made, so the retry may have a
 	// version of its own.
-	version := max(answer.Version, s.head+1)
+	version := versionOf(answer, s.head)
 	for _, result := range answer.Results {
 		if result.Replayed && result.Version > s.head {
 			version = result.Version
@@ -265,14 +263,7 @@ func (tableBackup) putBack(t *rapid.T, server *harness.Server) {
 }
 
 func execute(t *rapid.T, server *harness.Server, statements string) {
-	database, err := url.Parse(server.DatabaseURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	settings := database.Query()
-	settings.Del("pool_max_conns") // of the server's own pool
-	database.RawQuery = settings.Encode()
-	if err := pgtest.Execute(t.Context(), database.String(), statements); err != nil {
+	if err := harness.Execute(t.Context(), server.DatabaseURL(), statements); err != nil {
 		t.Fatalf("%v in %s", err, statements)
 	}
 }

@@ -510,7 +510,7 @@ func (m *machine) answered(t *rapid.T, s *space, by writer, push harness.Push, a
 // judge says whether a push that comes to next may be answered so, and takes it in there.
 func (m *machine) judge(s *space, next *oracle, by writer, push harness.Push, answer harness.PushAnswer) error {
 	head := next.head
-	fates, changed := next.push(by, push, max(answer.Version, head+1))
+	fates, changed := next.push(by, push, versionOf(answer, head))
 	if changed && answer.Version <= s.ever || !changed && answer.Version != head {
 		return fmt.Errorf("version %d after %d and %d, changed: %v", answer.Version, head, s.ever, changed)
 	}
@@ -527,6 +527,16 @@ func (m *machine) judge(s *space, next *oracle, by writer, push harness.Push, an
 	}
 	m.met.push(push, fates, changed)
 	return nil
+}
+
+// versionOf is what the changes of a push got as their version, at a head. Of a push that
+// changed nothing it isn't told; it is about the time then, and not just above the head
+// of a space never written: a base between them is one that has been or one to come.
+func versionOf(answer harness.PushAnswer, head int64) int64 {
+	if answer.Version > head {
+		return answer.Version
+	}
+	return max(head+1, time.Now().UnixMicro())
 }
 
 // advance takes what a push has come to.
