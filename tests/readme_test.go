@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"database/sql"
 	"encoding/json"
 	"io"
 	"io/fs"
@@ -16,9 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tidemark/tidemark/syncer/store"
 	"github.com/tidemark/tidemark/tests/harness"
-	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
 // TestREADME_example: the page that README shows is the page that the server
@@ -143,20 +140,9 @@ func TestREADME_inbox(t *testing.T) {
 	})
 }
 
-// execute runs SQL beside a server.
 func execute(t *testing.T, server *harness.Server, statements string) {
 	t.Helper()
-	var err error
-	if url := server.DatabaseURL(); strings.HasPrefix(url, "postgres") {
-		err = pgtest.Execute(t.Context(), url, statements)
-	} else {
-		var db *sql.DB
-		if db, err = store.OpenSQL(url); err == nil {
-			defer db.Close()
-			_, err = db.ExecContext(t.Context(), statements)
-		}
-	}
-	if err != nil {
+	if err := harness.Execute(t.Context(), server.DatabaseURL(), statements); err != nil {
 		t.Fatalf("%v in\n%s", err, statements)
 	}
 }

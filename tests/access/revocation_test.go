@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidemark/tidemark/syncer/store"
 	"github.com/tidemark/tidemark/tests/harness"
 )
 
@@ -20,24 +19,6 @@ const (
 	// exactly is tested in api and api/auth, by a clock of their own.
 	patience = 20 * time.Second
 )
-
-// until asks until it gets what it wants, for as long as patience.
-func until(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	began := time.Now()
-	for deadline := time.After(patience); !holds(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
-	if took := time.Since(began); took > seenWithin {
-		t.Logf("%s: after %v", what, took)
-	}
-}
 
 // status is what a pull of the space red is answered with.
 func status(t *testing.T, client *harness.Client) int {
@@ -51,7 +32,7 @@ func status(t *testing.T, client *harness.Client) int {
 
 func wantStatus(t *testing.T, client *harness.Client, what string, want int) {
 	t.Helper()
-	until(t, fmt.Sprintf("%s is answered with %d", what, want), func() bool { return status(t, client) == want })
+	harness.Until(t, patience, fmt.Sprintf("%s is answered with %d", what, want), func() bool { return status(t, client) == want })
 }
 
 // command runs tidemark beside the servers, and returns what it prints.
@@ -276,7 +257,9 @@ func TestRevocation_unreadable(t *testing.T) {
 		node := harness.Start(t, harness.Options{Store: kind, Secret: harness.Secret})
 		client := node.Client(harness.Token(harness.Claims{"spaces": harness.Claims{"red": "rw"}}))
 		stream := open(t, client)
-		execute(t, node, `ALTER TABLE revocations RENAME TO elsewhere`)
+		if err := harness.Execute(t.Context(), node.DatabaseURL(), `ALTER TABLE revocations RENAME TO elsewhere`); err != nil {
+			t.Fatal(err)
+		}
 		wantStatus(t, client, "a good token", http.StatusServiceUnavailable)
 		wantBye(t, stream, "unavailable")
 		answer, err := client.Do(t.Context(), http.MethodGet, "/v1/spaces/red/changes", nil, nil)
@@ -291,20 +274,9 @@ func TestRevocation_unreadable(t *testing.T) {
 				t.Errorf("%s: %d, %v", path, answer.Status, err)
 			}
 		}
-		execute(t, node, `ALTER TABLE elsewhere RENAME TO revocations`)
+		if err := harness.Execute(t.Context(), node.DatabaseURL(), `ALTER TABLE elsewhere RENAME TO revocations`); err != nil {
+			t.Fatal(err)
+		}
 		wantStatus(t, client, "a good token", http.StatusOK)
 	})
-}
-
-// execute runs SQL beside a server.
-func execute(t *testing.T, server *harness.Server, statement string) {
-	t.Helper()
-	db, err := store.OpenSQL(server.DatabaseURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), statement); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -69,7 +69,7 @@ func repeatedly(ctx context.Context, breakIt func(context.Context) error) error 
 
 // cutBrokers ends the connections on which nodes listen, notify and replicate.
 func cutBrokers(ctx context.Context, database string) error {
-	return execute(ctx, database, `
+	return harness.Execute(ctx, database, `
 SELECT pg_terminate_backend(pid)
 FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'tidemark-broker'`)

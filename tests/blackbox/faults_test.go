@@ -296,26 +296,13 @@ func weather(network *dbproxy.Proxy, random *rand.Rand) []fault {
 
 func terminate(t *testing.T, databaseURL string) {
 	t.Helper()
-	err := execute(t.Context(), databaseURL, `
+	err := harness.Execute(t.Context(), databaseURL, `
 SELECT pg_terminate_backend(pid)
 FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()`)
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// execute runs a statement on the database, beside the nodes.
-func execute(ctx context.Context, databaseURL, statement string) error {
-	ctx, cancel := context.WithTimeout(ctx, killTimeout)
-	defer cancel()
-	conn, err := dial(ctx, databaseURL)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, statement)
-	return err
 }
 
 func dial(ctx context.Context, databaseURL string) (*pgx.Conn, error) {

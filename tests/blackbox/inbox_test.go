@@ -109,7 +109,7 @@ func TestInbox_writerInSQL(t *testing.T) {
 			INSERT INTO inbox (space, collection, id, op, data) VALUES ('home', 'c', 't5', 'put', '{}');`, base))
 		pullUntil(t, client, "home", cursor, func(found map[string]harness.Change) bool { return found["t5"].Version > 0 })
 		db := openSQL(t, database)
-		until(t, "the inbox is empty", func() bool { return count(t, db, "inbox") == 0 })
+		harness.Until(t, raceTimeout, "the inbox is empty", func() bool { return count(t, db, "inbox") == 0 })
 		want := []string{"home/t1: version_conflict", "home/t4: invalid_document", "no such space/t4: invalid_space"}
 		if diff := cmp.Diff(want, rejectedRows(t, db)); diff != "" {
 			t.Errorf("rejected (-want +got):\n%s", diff)
@@ -142,7 +142,7 @@ func TestInbox_restarts(t *testing.T) {
 		server.Stop()
 		server.Restart()
 		db := openSQL(t, server.DatabaseURL())
-		until(t, "the inbox is empty", func() bool { return count(t, db, "inbox") == 0 })
+		harness.Until(t, raceTimeout, "the inbox is empty", func() bool { return count(t, db, "inbox") == 0 })
 		if found := pullAll(t, client, "home", headOf(t, db, "home")); len(found) != 1501 {
 			t.Errorf("%d documents, want 1501", len(found))
 		}
@@ -155,7 +155,7 @@ func TestInbox_restarts(t *testing.T) {
 // pullUntil pulls what came after cursor until it is enough.
 func pullUntil(t *testing.T, client *harness.Client, space, cursor string, enough func(map[string]harness.Change) bool) (found map[string]harness.Change) {
 	t.Helper()
-	until(t, "the rows of the inbox are seen", func() bool {
+	harness.Until(t, raceTimeout, "the rows of the inbox are seen", func() bool {
 		changes, _, err := client.PullAll(t.Context(), space, harness.Pull{Cursor: cursor})
 		if err != nil {
 			t.Fatal(err)
@@ -167,20 +167,6 @@ func pullUntil(t *testing.T, client *harness.Client, space, cursor string, enoug
 		return enough(found)
 	})
 	return found
-}
-
-// until waits until something holds.
-func until(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(retryEvery)
-	defer tick.Stop()
-	for deadline := time.After(raceTimeout); !holds(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not yet: %s", what)
-		}
-	}
 }
 
 func count(t *testing.T, db *sql.DB, table string) (n int) {
@@ -258,7 +244,7 @@ func TestInbox_severalNodes(t *testing.T) {
 		if err := writing.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "the inbox is empty", func() bool { return count(t, db, "inbox") == 0 })
+		harness.Until(t, raceTimeout, "the inbox is empty", func() bool { return count(t, db, "inbox") == 0 })
 		if rejected := rejectedRows(t, db); len(rejected) > 0 {
 			t.Errorf("carried out twice, or out of order: %v", rejected)
 		}

@@ -13,7 +13,7 @@ import (
 func purged(t *testing.T, server *harness.Server, retention string) string {
 	t.Helper()
 	var stdout string
-	until(t, "gc runs while no server is at it", func() bool {
+	harness.Until(t, raceTimeout, "gc runs while no server is at it", func() bool {
 		var stderr string
 		var err error
 		stdout, stderr, err = server.Run(t.Context(), "gc", "--retention", retention)
@@ -80,12 +80,12 @@ func TestPurge(t *testing.T) {
 			"an edit of what is kept": {ClientID: "away", Edits: []harness.Edit{put("p2", "kept", created.Version, `{"b":1}`)}},
 		} {
 			push.Cursor = &cursor
-			until(t, name+" is told to start again", func() bool {
+			harness.Until(t, raceTimeout, name+" is told to start again", func() bool {
 				_, err := away.Push(t.Context(), "room", push)
 				return causeOf(err) == "retention"
 			})
 		}
-		until(t, "a pull is told to start again", func() bool {
+		harness.Until(t, raceTimeout, "a pull is told to start again", func() bool {
 			_, err := away.Pull(t.Context(), "room", harness.Pull{Cursor: cursor})
 			return causeOf(err) == "retention"
 		})

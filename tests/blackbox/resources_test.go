@@ -186,7 +186,7 @@ func fullAndFree(t *testing.T, server *harness.Server, fill, free func()) {
 
 func mustExec(t *testing.T, server *harness.Server, statement string) {
 	t.Helper()
-	if err := execute(t.Context(), server.DatabaseURL(), statement); err != nil {
+	if err := harness.Execute(t.Context(), server.DatabaseURL(), statement); err != nil {
 		t.Fatal(err)
 	}
 }

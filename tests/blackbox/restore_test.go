@@ -228,7 +228,7 @@ func TestEpoch_rotate(t *testing.T) {
 		t.Fatalf("epoch rotate while servers run: %v\n%s", err, stderr)
 	}
 	server.Stop()
-	until(t, "the epoch is rotated once nobody is connected", func() bool {
+	harness.Until(t, raceTimeout, "the epoch is rotated once nobody is connected", func() bool {
 		stdout, _, err := command.Run(t.Context(), "epoch", "rotate")
 		return err == nil && strings.Contains(stdout, "new epoch")
 	})
@@ -343,7 +343,7 @@ func awaitLook(t *testing.T, server *harness.Server, spaces ...string) {
 	t.Helper()
 	db, client := openSQL(t, server.DatabaseURL()), server.Client("")
 	for _, space := range spaces {
-		until(t, "the nodes have looked", func() bool {
+		harness.Until(t, raceTimeout, "the nodes have looked", func() bool {
 			want := headOf(t, db, space)
 			for range harness.Nodes() { // the client asks them in turn
 				if heads, err := client.Heads(t.Context(), 0, space); err != nil || heads[0] != want {
@@ -426,7 +426,7 @@ func copiedDatabase(t *testing.T) (*harness.Server, backup) {
 		for _, statement := range []string{
 			"DROP DATABASE IF EXISTS " + to + " WITH (FORCE)", "CREATE DATABASE " + to + " TEMPLATE " + from,
 		} {
-			until(t, "the server's connections are gone", func() bool {
+			harness.Until(t, raceTimeout, "the server's connections are gone", func() bool {
 				return pgtest.Execute(t.Context(), postgres.AdminURL(), statement) == nil
 			})
 		}

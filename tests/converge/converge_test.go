@@ -30,9 +30,6 @@ const (
 // healed and nobody edits.
 const convergeIn = 30 * time.Second
 
-// digestWanted: every page without more has a digest.
-const digestWanted = true
-
 // TestConverge lets optimistic clients edit one space over a bad network, while nodes
 // are killed. Then the network heals, the users stop, and all must come to hold the
 // same. What each was told is judged.

@@ -212,16 +212,18 @@ func TestInbox_crashedAtAnyPoint(t *testing.T) {
 			server.Restart()
 			// The second time it would be a conflict, and stand among the rejected.
 			row := fmt.Sprintf(`INSERT INTO inbox (space, collection, id, op, data, base_version) VALUES ('s', 'c', 'd%d', 'put', '{}', 0)`, n)
-			insert(t, server, store, row)
+			if err := harness.Execute(t.Context(), server.DatabaseURL(), row); err != nil {
+				t.Fatal(err)
+			}
 			server.AwaitCrash()
 			server.Restart()
 			awaitDocuments(t, client, n+1)
 			tally.Add(harness.Figures{Operations: 1, Kills: 1})
 		}
-		if n := count(t, server, store, "SELECT count(*) FROM inbox_rejected"); n != 0 {
+		if n := count(t, server, "SELECT count(*) FROM inbox_rejected"); n != 0 {
 			t.Errorf("%d rows were carried out once more, and rejected", n)
 		}
-		if n := count(t, server, store, "SELECT count(*) FROM inbox"); n != 0 {
+		if n := count(t, server, "SELECT count(*) FROM inbox"); n != 0 {
 			t.Errorf("%d rows are left", n)
 		}
 	})
