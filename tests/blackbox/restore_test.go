@@ -395,16 +395,17 @@ func dumpUnderNode(t *testing.T) (*harness.Server, backup) {
 }
 
 func dumpToOther(t *testing.T) (*harness.Server, backup) {
+	others := []string{harness.DefaultBroker().Database(t), harness.DefaultBroker().Database(t)} // dropped after the server's end
 	server := harness.Start(t, harness.Options{Store: harness.Postgres})
 	var file string
 	return server, backup{
 		take: func() { file = dump(t, server) },
 		putBack: func() {
-			other := harness.DefaultBroker().Database(t)
-			undump(t, other, file)
+			undump(t, others[0], file)
 			server.Stop()
-			server.Use(harness.WithSetting(t, other, "pool_max_conns", "8"))
+			server.Use(harness.WithSetting(t, others[0], "pool_max_conns", "8"))
 			server.Restart()
+			others = others[1:]
 		},
 	}
 }

@@ -44,11 +44,12 @@ type Proxy struct {
 	away    bool
 
 	// The next connection that does what is waited for ends so, and then none does.
-	commit Ending        // the answer to a COMMIT comes
-	cut    Ending        // so many more bytes have passed in a direction, on all connections together
-	way    Direction     // of cut
-	left   int           // of cut
-	struck chan struct{} // closed when that has happened
+	commit    Ending        // the answer to a COMMIT comes
+	committed chan struct{} // closed when that has happened
+	cut       Ending        // so many more bytes have passed in a direction, on all connections together
+	way       Direction     // of cut
+	left      int           // of cut
+	cutOff    chan struct{} // closed when that has happened
 }
 
 // link is one connection of the node, and the proxy's own to the database.
@@ -135,17 +136,18 @@ func (p *Proxy) End(how Ending) int {
 func (p *Proxy) OnCommit(how Ending) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.commit, p.struck = how, make(chan struct{})
-	return p.struck
+	p.commit, p.committed = how, make(chan struct{})
+	return p.committed
 }
 
-// CutAfter resets the connection on which the n-th byte from now passes in a direction;
-// that byte and what follows don't arrive. The channel is closed when it has happened.
+// CutAfter lets n more bytes pass in a direction, on all connections together, and resets
+// the one on which the next comes: that byte and what follows don't arrive. The channel
+// is closed when it has happened.
 func (p *Proxy) CutAfter(way Direction, n int) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut, p.way, p.left, p.struck = Reset, way, n, make(chan struct{})
-	return p.struck
+	p.cut, p.way, p.left, p.cutOff = Reset, way, n, make(chan struct{})
+	return p.cutOff
 }
 
 // Calm takes back what has not happened yet, and all that lasts.
@@ -286,7 +288,7 @@ func (p *Proxy) allows(l *link, way Direction, part []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	committed := way == FromDatabase && l.committed(part)
-	how := Intact
+	how, struck := Intact, p.committed
 	switch {
 	case l.over():
 		return false
@@ -296,14 +298,14 @@ func (p *Proxy) allows(l *link, way Direction, part []byte) bool {
 		if p.left -= len(part); p.left < 0 {
 			// What lies before the cut arrives.
 			l.ends[1-way].Write(part[:len(part)+p.left])
-			how, p.cut = p.cut, Intact
+			how, p.cut, struck = p.cut, Intact, p.cutOff
 		}
 	}
 	if how == Intact {
 		return true
 	}
 	l.end(how)
-	close(p.struck)
+	close(struck)
 	if how == Silent {
 		for l.silent && !p.closed && !l.over() {
 			p.changed.Wait()
