@@ -25,6 +25,13 @@
 //     space keeps its past epochs.
 //   - floor: the oldest version from which the feed is complete.
 //   - snapshot: a pull that starts without a cursor.
+//   - digest: a number over all live documents of a space, by which a client finds out
+//     whether it holds the same. The count says how many they are.
+//   - retention: how long a space remembers what was deleted, and clients that stay away.
+//   - purge: forgetting what is past the retention; it raises the floor.
+//   - verify: proving a space by its rows: digest, versions, floor and receipts.
+//   - rule: what the application says of an edit: a JSON Schema, or an answer of its
+//     validation URL. An edit against one is rejected.
 //   - receipt: what the server remembers of an applied edit, for retries.
 //   - inbox: the table into which what is no client writes what it wants edited.
 //   - committer: what drains the queued pushes of a node, and commits
@@ -36,6 +43,7 @@
 //     is revoked.
 //   - revocation: that a token, or all tokens of a subject up to a time, are good no
 //     more though they have not expired.
+//   - audit log: who has changed rights, a retention or the epoch, and when.
 //   - poke: "space S is at version V": carries no data, may be lost, doubled or late.
 //   - present: a client is present in a space from its first heartbeat until it
 //     leaves or has sent none for its ttl. Presence is in no database.

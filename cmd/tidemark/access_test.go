@@ -162,6 +162,7 @@ func TestAdminister_refused(t *testing.T) {
 		{"key without space", ready, []string{"key", "create", "--name", "x", "--subject", "x"}, exitUsage, "--space"},
 		{"key of another access", ready, []string{"key", "create", "--name", "x", "--subject", "x", "--space", "a=admin"}, exitUsage, "r or rw"},
 		{"key of the past", ready, []string{"key", "create", "--name", "x", "--subject", "x", "--space", "a=r", "--expires=-1h"}, exitUsage, "--expires"},
+		{"key of no time", ready, []string{"key", "create", "--name", "x", "--subject", "x", "--space", "a=r", "--expires", "0s"}, exitUsage, "--expires"},
 		{"no such key", ready, []string{"key", "revoke", "AAAA"}, exitUsage, "tidemark key list"},
 		{"revoke nothing", ready, []string{"revoke"}, exitUsage, "--jti"},
 		{"revoke an empty jti", ready, []string{"revoke", "--jti", ""}, exitUsage, "--jti"},

@@ -23,7 +23,7 @@ type (
 		Name    string            `required:"" help:"What people call the key."`
 		Subject string            `required:"" help:"Whom it lets in; stands in updated_by."`
 		Space   map[string]string `required:"" aliases:"spaces" placeholder:"NAME=r|rw[:COLLECTION,…]" help:"A space, or a pattern like board-*, and what may be done there, as for token. May be repeated."`
-		Expires time.Duration     `placeholder:"DURATION" help:"How long the key is good. Default: until it is revoked."`
+		Expires *time.Duration    `placeholder:"DURATION" help:"How long the key is good. Default: until it is revoked."`
 	}
 	keyList   struct{}
 	keyRevoke struct {
@@ -33,10 +33,12 @@ type (
 
 // Run makes a key.
 func (c *keyCreate) Run(s *Settings, known variables, out output) error {
-	if c.Expires < 0 {
-		return usagef("--expires must be longer than nothing")
+	grant := auth.KeyGrant{Name: c.Name, Subject: c.Subject, Spaces: c.Space}
+	if c.Expires != nil {
+		if grant.TTL = *c.Expires; grant.TTL <= 0 {
+			return usagef("--expires must be longer than nothing")
+		}
 	}
-	grant := auth.KeyGrant{Name: c.Name, Subject: c.Subject, Spaces: c.Space, TTL: c.Expires}
 	key, row, err := auth.NewKey(grant, time.Now())
 	if err != nil {
 		return usageError{err}

@@ -26,7 +26,7 @@ type commands struct {
 	Revoke      revokeCommand      `cmd:"" help:"Take back tokens before they expire; every node knows within 5 seconds."`
 	Audit       auditCommand       `cmd:"" help:"Print who has made or revoked what, the newest first."`
 	Verify      verifyCommand      `cmd:"" help:"Prove spaces by their rows: digests, versions, receipts. Exit code 1: there are faults."`
-	Gc          gcCommand          `cmd:"" help:"Forget now what is past its retention, as servers do every hour."`
+	Gc          gcCommand          `cmd:"" help:"Forget now what is past its retention, as servers do every hour. Give it the retention that they have."`
 	Space       spaceCommand       `cmd:"" help:"Set what belongs to one space."`
 	Token       tokenCommand       `cmd:"" help:"Print a token signed with --auth-secret."`
 	Config      configCommand      `cmd:"" help:"Print the settings in force, secrets hidden."`
