@@ -99,6 +99,7 @@ func newOracle() *oracle {
 // fate is what becomes of one edit.
 type fate struct {
 	harness.Result
+	key     key
 	current *document // of Result.Current
 	receipt receipt   // of an applied edit
 	fields  bool      // ConflictingFields are promised
@@ -112,7 +113,7 @@ func (o *oracle) push(by writer, push harness.Push, version int64) (fates []fate
 	decided := map[string]*fate{}
 	for _, edit := range push.Edits {
 		f := o.decide(by, edit, after, decided, version)
-		f.EditID = edit.EditID
+		f.EditID, f.key = edit.EditID, keyOf(edit)
 		fates = append(fates, f)
 		decided[edit.EditID] = &f
 	}
@@ -265,6 +266,10 @@ func (o *oracle) baseOf(by writer, edit harness.Edit, decided map[string]*fate, 
 	}
 	r, known := o.receiptOf(by, edit.BaseEditID)
 	if earlier, here := decided[edit.BaseEditID]; here {
+		if earlier.key != keyOf(edit) { // a mistake, whatever has become of the other one
+			f := failure("rejected", "invalid_edit")
+			return base{}, &f
+		}
 		if earlier.Status != "applied" {
 			f := fate{Result: harness.Result{Status: "skipped", BlockedBy: edit.BaseEditID}}
 			return base{}, &f

@@ -34,7 +34,7 @@ func parts(s *Settings) []part {
 		{
 			name: "T1", what: "random actions against a model of the contract", seeds: "1-40", about: 15 * time.Minute,
 			packages: []string{"./tests/model"}, tests: "TestModel",
-			args: []string{"-rapid.checks=" + strconv.Itoa(s.Checks), "-rapid.steps=" + strconv.Itoa(s.Steps)},
+			args: []string{"-rapid.nofailfile", "-rapid.checks=" + strconv.Itoa(s.Checks), "-rapid.steps=" + strconv.Itoa(s.Steps)},
 		},
 		{
 			name: "T2", what: "optimistic clients on a bad network come to hold the same", seeds: "1-40", about: s.Length + time.Minute,
