@@ -92,7 +92,7 @@ soak: ## the tests of the guarantees for hours, summed up as the table in README
 		$(if $(LENGTH),--length '$(LENGTH)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(filter command environment,$(firstword $(origin FUZZTIME))),--fuzztime '$(FUZZTIME)') $(ARGS)
 
 .PHONY: teeth
-teeth: ## plants 21 bugs in copies of the tree, each of which a test must catch (NAME=receipts for some; ARGS=-v)
+teeth: ## plants 25 bugs in copies of the tree, each of which a test must catch (NAME=receipts for some; ARGS=-v)
 	@$(BUILD) -o bin/teeth ./tests/teeth
 	@$(WITH_POSTGRES) bin/teeth $(ARGS) $(NAME)
 
