@@ -123,6 +123,10 @@ fmt: $(GOLANGCI_LINT) ## format the Go code as lint wants it
 e2e: build $(E2E_MODULES) $(SPEC_MODULES) ## browser client, demo page in Chromium, generated TypeScript client (needs Node)
 	@sh scripts/e2e.sh
 
+.PHONY: stopwatch
+stopwatch: $(E2E_MODULES) ## how long it takes from git clone to the first edit seen in the second pane
+	@sh scripts/stopwatch.sh
+
 # Token and secret go by the environment: everybody can read a command line.
 .PHONY: bench
 bench: export BENCH_TOKEN = $(TOKEN)
