@@ -201,6 +201,9 @@ func TestPages(t *testing.T) {
 	for target, media := range map[string]string{
 		"/":                 "text/html; charset=utf-8",
 		"/example":          "text/html; charset=utf-8",
+		"/gallery/":         "text/html; charset=utf-8",
+		"/gallery/list":     "text/html; charset=utf-8",
+		"/gallery/list.js":  "text/javascript; charset=utf-8",
 		"/demo.js":          "text/javascript; charset=utf-8",
 		"/demo.css":         "text/css; charset=utf-8",
 		"/favicon.svg":      "image/svg+xml",
@@ -234,14 +237,15 @@ func TestPages(t *testing.T) {
 	if unpacked, err := inflate([]byte(packed.body)); err != nil || string(unpacked) != plain.body {
 		t.Errorf("the two forms differ: %v", err)
 	}
-	for _, target := range []string{"/assets/nonsense.js", "/assets/index.html", "/assets/scalar.js.gz", "/assets/..%2fdemo.js", "/assets/%00", "/assets/"} {
+	for _, target := range []string{"/assets/nonsense.js", "/assets/index.html", "/assets/scalar.js.gz", "/assets/..%2fdemo.js", "/assets/gallery%2flist.js", "/assets/%00", "/assets/",
+		"/gallery/nonsense", "/gallery/..%2findex.html", "/gallery/list/", "/gallery/%00"} {
 		w.get(target).want(http.StatusNotFound, models.CodeNotFound)
 	}
 
 	// With tokens there is no demo, and no hint of one.
 	private := newWorld(t)
 	private.token = ""
-	for _, target := range []string{"/", "/demo.js", "/demo.css", "/example"} {
+	for _, target := range []string{"/", "/demo.js", "/demo.css", "/example", "/gallery", "/gallery/", "/gallery/list", "/gallery/list.js"} {
 		private.get(target).want(http.StatusNotFound, models.CodeNotFound)
 	}
 }
