@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { newProfile, startWorld } from './harness.js';
+import { PATIENCE, newProfile, startWorld } from './harness.js';
 import { ground, until } from './board.js';
 
 let world;
@@ -29,6 +29,11 @@ const shows = (page, selector, wanted) => until(page, ([places, texts]) => {
   assert.deepEqual(await page.locator(selector).allInnerTexts(), wanted);
   throw error;
 });
+
+/** Waits until the function gives something true. */
+async function eventually(what, condition) {
+  for (const late = Date.now() + PATIENCE; !await condition();) assert.ok(Date.now() < late, `not within ${PATIENCE} ms: ${what}`);
+}
 
 const pictures = new Map(); // name of an example -> its page in light and in dark
 
@@ -152,4 +157,143 @@ test('comments: a reply stands under its comment, and a deleted one leaves its p
   await ada.locator('li', { hasText: 'too early' }).getByRole('button', { name: 'Delete' }).click();
   await shows(ben, 'li.gone p', ['Deleted.']);
   await shows(ben, 'li b', ['Cleo', 'Ben', 'Dev', 'Elif', 'Ada']);
+});
+
+test('form: two fields are merged, the third is asked about, in one browser only', async (t) => {
+  const [ada, ben] = await two(t, 'form');
+  const field = (page, name) => page.locator(`[name="${name}"]`);
+  const holds = (page, name, value) => until(page, ([of, wanted]) => document.querySelector(`[name="${of}"]`).value === wanted, [name, value]);
+  const fill = async (page, name, value) => {
+    await field(page, name).fill(value);
+    await field(page, name).blur();
+  };
+  for (const page of [ada, ben]) await holds(page, 'guest', 'Mira Dijkstra');
+
+  await ada.getByLabel('Offline').check();
+  await fill(ada, 'guest', 'Mira Dijkstra-Bos');
+  await fill(ada, 'notes', 'Two bicycles and a dog.');
+  await fill(ada, 'ferry', 'the late one');
+  await shows(ada, 'output', ['3 to send']);
+  await fill(ben, 'guest', 'M. Dijkstra and family');
+  await fill(ben, 'telephone', '0222 555 099');
+  await fill(ben, 'ferry', 'the early one');
+  await shows(ben, 'output', ['All saved']);
+  await holds(ben, 'notes', 'Two bicycles.');
+
+  await ada.getByLabel('Offline').uncheck();
+  await shows(ada, '.clash:not([hidden]) b', ['M. Dijkstra and family', 'the early one']);
+  await shows(ada, 'output', ['Not settled yet']);
+  await holds(ada, 'telephone', '0222 555 099');
+  await holds(ada, 'guest', 'Mira Dijkstra-Bos');
+  assert.equal(await ben.locator('.clash:not([hidden])').count(), 0);
+  await picture(ada, 'form');
+
+  await ada.locator('label:has([name="guest"]) + .clash').getByRole('button', { name: 'Keep mine' }).click();
+  await shows(ada, '.clash:not([hidden]) b', ['the early one']);
+  await ada.getByRole('button', { name: 'Take theirs' }).click();
+  for (const page of [ada, ben]) {
+    await holds(page, 'guest', 'Mira Dijkstra-Bos');
+    await holds(page, 'telephone', '0222 555 099');
+    await holds(page, 'ferry', 'the early one');
+    await holds(page, 'notes', 'Two bicycles and a dog.');
+    await shows(page, 'output', ['All saved']);
+    await shows(page, '.clash:not([hidden])', []);
+  }
+});
+
+test('presence: who is there, and where they point', async (t) => {
+  const [ada, ben] = await two(t, 'presence');
+  await until(ada, () => [...document.querySelectorAll('.here li')].map((li) => li.textContent).sort().join() === 'Ada,Ben');
+  await shows(ada, '.sea i', []);
+
+  const pointTo = async (page, x, y) => {
+    const box = await page.locator('.sea').boundingBox();
+    await page.mouse.move(box.x + x * box.width, box.y + y * box.height, { steps: 5 });
+  };
+  const at = (page, name, x, y) => until(page, ([who, left, top]) => {
+    const cursor = [...document.querySelectorAll('.sea i')].find((i) => i.textContent === who);
+    return cursor && Math.abs(parseFloat(cursor.style.left) - left) < 1 && Math.abs(parseFloat(cursor.style.top) - top) < 1;
+  }, [name, 100 * x, 100 * y]);
+  await pointTo(ada, 0.25, 0.5);
+  await at(ben, 'Ada', 0.25, 0.5);
+  await pointTo(ada, 0.6, 0.3);
+  await pointTo(ben, 0.2, 0.7);
+  await at(ben, 'Ada', 0.6, 0.3);
+  await at(ada, 'Ben', 0.2, 0.7);
+  const cleo = await open(t, 'presence', 'Cleo');
+  await pointTo(cleo, 0.4, 0.15);
+  await at(ada, 'Cleo', 0.4, 0.15);
+  await picture(ada, 'presence');
+
+  await cleo.goto('about:blank');
+  await shows(ada, '.sea i', ['Ben']);
+  await ben.mouse.move(0, 0);
+  await shows(ada, '.sea i', []);
+  await until(ada, () => [...document.querySelectorAll('.here li')].map((li) => li.textContent).sort().join() === 'Ada,Ben');
+});
+
+test('chat: a message arrives at once, the days before when they are asked for', async (t) => {
+  const [ada, ben] = await two(t, 'chat');
+  const day = (ago) => new Date(Date.now() - ago * 86_400_000).toISOString().slice(0, 10);
+  const today = day(0);
+  const say = async (page, text) => {
+    await page.locator('form input').fill(text);
+    await page.keyboard.press('Enter');
+  };
+  await say(ada, 'Is the kayak down?');
+  await shows(ben, 'li p', ['', 'Is the kayak down?']);
+  await say(ben, 'Tomorrow, with Finn and a ladder.');
+  await shows(ada, 'li b', [today, 'Ada', 'Ben']);
+
+  // Nothing of the days before has been fetched yet, and the last thing said is in sight.
+  const asked = [];
+  ben.on('request', (request) => asked.push(new URL(request.url()).searchParams.get('collections')));
+  const begins = () => ben.locator('li:has(time:empty) b').allInnerTexts();
+  await ben.getByRole('button', { name: 'Earlier' }).click();
+  await ben.getByText('It is in a tree.').waitFor();
+  assert.deepEqual(await begins(), [day(1), today]);
+  assert.equal(await ben.getByText('Which one?').count(), 0);
+  await picture(ben, 'chat');
+  await ben.getByRole('button', { name: 'Earlier' }).click();
+  await ben.getByText('Which one?').waitFor();
+  await ben.getByRole('button', { name: 'Earlier' }).click();
+  await ben.getByText('The barometer fell').waitFor();
+  assert.deepEqual(await begins(), [day(3), day(2), day(1), today]);
+  await ben.getByRole('button', { name: 'Earlier' }).waitFor({ state: 'hidden' });
+  assert.deepEqual(asked.filter((name) => name !== `days,${today}`), [day(1), day(2), day(3)]);
+
+  // And what is said now still comes, below all of that.
+  await say(ada, 'I will bring the ladder.');
+  await until(ben, () => document.querySelector('.feed li:last-child p').textContent === 'I will bring the ladder.');
+  assert.equal(await ben.locator('.feed li').count(), 4 + 6 + 7 + 6 + 3);
+
+  // Tomorrow, in a browser that was here today: the page follows another collection, and today's is history.
+  const tomorrow = await ada.context().newPage();
+  await ada.close();
+  await tomorrow.clock.setSystemTime(Date.now() + 86_400_000);
+  await tomorrow.goto('/gallery/chat');
+  await tomorrow.getByRole('button', { name: 'Earlier' }).waitFor();
+  await shows(tomorrow, 'li b', [day(-1)]);
+  await tomorrow.getByRole('button', { name: 'Earlier' }).click();
+  await shows(tomorrow, 'li b', [today, 'Ada', 'Ben', 'Ada', day(-1)]);
+});
+
+test('dashboard: what one window feeds moves the charts in the other', async (t) => {
+  const [ada, ben] = await two(t, 'dashboard');
+  const lines = (page) => page.locator('polyline').evaluateAll((all) => all.map((line) => line.getAttribute('points')));
+  for (const page of [ada, ben]) await shows(page, 'h2', ['Texel', 'Harlingen', 'Delfzijl', 'Vlissingen']);
+  const before = await lines(ben);
+  assert.deepEqual(await lines(ada), before);
+  for (const line of before) assert.equal(line.split(' ').length, 60);
+
+  await ada.getByRole('switch').check();
+  await until(ben, (was) => [...document.querySelectorAll('polyline')].every((line, i) => line.getAttribute('points') !== was[i]), before);
+  await ada.getByRole('switch').uncheck();
+  await eventually('both show the same', async () => JSON.stringify(await lines(ada)) === JSON.stringify(await lines(ben)));
+  for (const [i, line] of (await lines(ben)).entries()) {
+    assert.equal(line.split(' ').length, 60);
+    const [last] = line.split(' ').slice(-1);
+    assert.equal(`59,${-Number(await ben.locator('.charts b').nth(i).innerText())}`, last);
+  }
+  await picture(ben, 'dashboard');
 });
