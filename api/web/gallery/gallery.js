@@ -30,7 +30,7 @@ export const me = choose();
 // ---------------------------------------------------------------------------------------------------- the source
 
 const HUES = {
-  js: /(?<comment>\/\/.*)|(?<string>`(?:\\.|[^`\\])*`|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|\b(?<word>import|export|from(?= ")|const|let|for|of|in|if|else|while|return|function|async|await|new|class|try|catch|typeof)\b/g,
+  js: /(?<comment>\/\/.*)|(?<string>`(?:\\.|[^`\\])*`|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?<![.\w])(?<word>import|export|from(?= ")|const|let|for|of|in|if|else|while|return|function|async|await|new|class|try|catch|typeof)\b/g,
   html: /(?<comment><!--[\s\S]*?-->)|(?<string>"[^"]*")|(?<word><\/?[\w-]+|\/?>)/g,
   sh: /(?<comment>(?<=^|\s)#.*)|(?<string>"(?:\\.|[^"\\])*"|'[^']*')|\b(?<word>set|if|then|else|fi|while|until|for|do|done|case|esac|in|exit)\b/gm,
 };

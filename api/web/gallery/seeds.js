@@ -76,6 +76,23 @@ const all = {
     ]),
   }),
 
+  // Made by Yjs: a text of two paragraphs.
+  yjs: () => ({
+    'gallery-yjs': documents('updates', [{ update: 'AQEBAAQBBHRleHSMAVdhbGtpbmcgYWNyb3NzIHRvIHRoZSBpc2xhbmQKCkxvdyB3YXRlciBpcyBhdCBhIHF1YXJ0ZXIg'
+      + 'cGFzdCBmb3VyLiBXZSBsZWF2ZSB0aGUgZGlrZSBhdCB0d28sIGluIGJvb3RzLCBhbmQgYXJlIGJhY2sgYmVmb3JlIHRoZSBsaWdodCBnb2VzLgoKAA==' }]),
+  }),
+
+  cron: () => ({
+    'gallery-cron': [
+      { collection: 'reports', id: 'lighthouse', data: { free_kb: 1_204_884 } },
+      ...documents('notes', [{ text: 'Rotate the logs of the lamp room' }]),
+    ],
+  }),
+
+  socketio: () => ({
+    'gallery-bridge': documents('crates', [{ name: 'Lamp oil', quay: 'North' }, { name: 'Flour', quay: 'North' }, { name: 'Rope', quay: 'South' }]),
+  }),
+
   dashboard: () => ({
     'gallery-dashboard': stations.map((id) => ({
       collection: 'levels', id, data: { points: Array.from({ length: 60 }, (_, i) => read(id, Date.now() - (60 - i) * 1000)) },
