@@ -246,8 +246,10 @@ func TestPages(t *testing.T) {
 	if unpacked, err := inflate([]byte(packed.body)); err != nil || string(unpacked) != plain.body {
 		t.Errorf("the two forms differ: %v", err)
 	}
-	for _, target := range []string{"/assets/nonsense.js", "/assets/index.html", "/assets/scalar.js.gz", "/assets/..%2fdemo.js", "/assets/gallery%2flist.js", "/assets/%00", "/assets/",
-		"/gallery/nonsense", "/gallery/..%2findex.html", "/gallery/list/", "/gallery/%00"} {
+	for _, target := range []string{
+		"/assets/nonsense.js", "/assets/index.html", "/assets/scalar.js.gz", "/assets/..%2fdemo.js", "/assets/gallery%2flist.js", "/assets/%00", "/assets/",
+		"/gallery/nonsense", "/gallery/..%2findex.html", "/gallery/list/", "/gallery/%00",
+	} {
 		w.get(target).want(http.StatusNotFound, models.CodeNotFound)
 	}
 

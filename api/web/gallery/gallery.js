@@ -35,13 +35,14 @@ const HUES = {
   sh: /(?<comment>(?<=^|\s)#.*)|(?<string>"(?:\\.|[^"\\])*"|'[^']*')|\b(?<word>set|if|then|else|fi|while|until|for|do|done|case|esac|in|exit)\b/gm,
 };
 
-/** The text with its comments, strings and key words in their colors. */
+/** The text with its comments, strings and key words in their colors, and with links to the modules it imports. */
 function* colored(text, language) {
   let at = 0;
   for (const { index, 0: part, groups } of text.matchAll(HUES[language])) {
     yield text.slice(at, index);
     const [hue] = Object.entries(groups).find(([, value]) => value !== undefined);
-    yield make('span', { className: `hue-${hue}` }, part);
+    const [, module] = /^"(\.?\/[\w./-]+\.js)"$/.exec(part) ?? [];
+    yield make(module ? 'a' : 'span', { className: `hue-${hue}`, ...module && { href: module } }, part);
     at = index + part.length;
   }
   yield text.slice(at);

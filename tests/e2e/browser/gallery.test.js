@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, readFile, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +18,24 @@ import { ground, until } from './board.js';
 let world;
 before(async () => { world = await startWorld(); });
 after(() => world?.stop());
+
+const contexts = new Map(); // name of an example -> its test
+
+/** The test of an example: with two browsers, and without a complaint of either. */
+function example(name, title, run) {
+  test(title, (t) => {
+    contexts.set(name, t);
+    return run(t);
+  });
+}
+
+/** A line for each example in the file that `make e2e-all` makes its table of. */
+after(async () => {
+  const file = process.env.TIDEMARK_E2E_RESULTS;
+  if (!file) return;
+  const line = ([name, t]) => JSON.stringify({ client: `gallery ${name}`, scenario: 'two browsers', result: t.passed ? 'ok' : 'failed' });
+  await appendFile(file, [...contexts].map((one) => `${line(one)}\n`).join(''));
+});
 
 /** One page of the gallery, as that person sees it, once its source is shown. */
 async function open(t, name, as, options = {}) {
@@ -61,14 +79,14 @@ async function picture(page, name) {
 test('the demo leads to the gallery, and the gallery to every example', async (t) => {
   const page = await (await newProfile(t, world)).newPage();
   await page.goto('/?space=to-the-gallery');
-  await page.getByRole('link', { name: 'Gallery' }).click();
+  await page.getByRole('link', { name: 'Gallery', exact: true }).click();
   await page.waitForURL('**/gallery/');
   await page.locator('.top').waitFor();
   for (const name of await examples()) {
     await page.locator(`.needs a[href="${name}"]`).click();
     await page.locator('.listing').last().waitFor();
     assert.match(await page.title(), /· Tidemark gallery$/);
-    await page.getByRole('link', { name: 'Gallery' }).click();
+    await page.getByRole('link', { name: 'Gallery', exact: true }).click();
     await page.waitForURL('**/gallery/');
   }
   assert.equal((await fetch(`${world.origin}/gallery`)).url, `${world.origin}/gallery/`);
@@ -115,7 +133,7 @@ test('on a phone nothing is wider than the screen', async (t) => {
   }
 });
 
-test('badge: what is posted in one browser is a dot in the other, until it was looked at', async (t) => {
+example('badge', 'badge: what is posted in one browser is a dot in the other, until it was looked at', async (t) => {
   const [ada, ben] = await two(t, 'badge');
   for (const page of [ada, ben]) await shows(page, 'output', ['News in 3 of 5']);
   await picture(ben, 'badge');
@@ -133,7 +151,7 @@ test('badge: what is posted in one browser is a dot in the other, until it was l
   await shows(ben, 'output', ['News in 0 of 5']);
 });
 
-test('list: added, ticked and deleted in one browser, seen in the other', async (t) => {
+example('list', 'list: added, ticked and deleted in one browser, seen in the other', async (t) => {
   const [ada, ben] = await two(t, 'list');
   const first = ['Two loaves of rye', 'Oat milk, and coffee', 'Lamp oil'];
   for (const page of [ada, ben]) await shows(page, 'li span', first);
@@ -149,7 +167,7 @@ test('list: added, ticked and deleted in one browser, seen in the other', async 
   await picture(ben, 'list');
 });
 
-test('comments: a reply stands under its comment, and a deleted one leaves its place', async (t) => {
+example('comments', 'comments: a reply stands under its comment, and a deleted one leaves its place', async (t) => {
   const [ada, ben] = await two(t, 'comments');
   for (const page of [ada, ben]) await shows(page, 'li b', ['Cleo', 'Dev', 'Elif']);
 
@@ -170,7 +188,7 @@ test('comments: a reply stands under its comment, and a deleted one leaves its p
   await shows(ben, 'li b', ['Cleo', 'Ben', 'Dev', 'Elif', 'Ada']);
 });
 
-test('form: two fields are merged, the third is asked about, in one browser only', async (t) => {
+example('form', 'form: two fields are merged, the third is asked about, in one browser only', async (t) => {
   const [ada, ben] = await two(t, 'form');
   const field = (page, name) => page.locator(`[name="${name}"]`);
   const holds = (page, name, value) => until(page, ([of, wanted]) => document.querySelector(`[name="${of}"]`).value === wanted, [name, value]);
@@ -212,7 +230,7 @@ test('form: two fields are merged, the third is asked about, in one browser only
   }
 });
 
-test('presence: who is there, and where they point', async (t) => {
+example('presence', 'presence: who is there, and where they point', async (t) => {
   const [ada, ben] = await two(t, 'presence');
   await until(ada, () => [...document.querySelectorAll('.here li')].map((li) => li.textContent).sort().join() === 'Ada,Ben');
   await shows(ada, '.sea i', []);
@@ -243,7 +261,7 @@ test('presence: who is there, and where they point', async (t) => {
   await until(ada, () => [...document.querySelectorAll('.here li')].map((li) => li.textContent).sort().join() === 'Ada,Ben');
 });
 
-test('chat: a message arrives at once, the days before when they are asked for', async (t) => {
+example('chat', 'chat: a message arrives at once, the days before when they are asked for', async (t) => {
   // A store that followed other collections starts again: the browser logs the 410.
   const [ada, ben] = await two(t, 'chat', { expected: [/status of 410/] });
   const day = (ago) => new Date(Date.now() - ago * 86_400_000).toISOString().slice(0, 10);
@@ -290,7 +308,7 @@ test('chat: a message arrives at once, the days before when they are asked for',
   await shows(tomorrow, 'li b', [today, 'Ada', 'Ben', 'Ada', day(-1)]);
 });
 
-test('dashboard: what one window feeds moves the charts in the other', async (t) => {
+example('dashboard', 'dashboard: what one window feeds moves the charts in the other', async (t) => {
   const [ada, ben] = await two(t, 'dashboard');
   const lines = (page) => page.locator('polyline').evaluateAll((all) => all.map((line) => line.getAttribute('points')));
   for (const page of [ada, ben]) await shows(page, 'h2', ['Texel', 'Harlingen', 'Delfzijl', 'Vlissingen']);
@@ -310,7 +328,7 @@ test('dashboard: what one window feeds moves the charts in the other', async (t)
   await picture(ben, 'dashboard');
 });
 
-test('yjs: two type at once, a third by itself in Node, and many updates become one', async (t) => {
+example('yjs', 'yjs: two type at once, a third by itself in Node, and many updates become one', async (t) => {
   const [ada, ben] = await two(t, 'yjs');
   const area = 'textarea';
   const reads = (page, wanted) => until(page, (text) => document.querySelector('textarea').value === text, wanted).catch(async () => {
@@ -406,7 +424,7 @@ async function freePort() {
   return port;
 }
 
-test('Socket.IO: browsers talk to the bridge alone, and Tidemark has it all', async (t) => {
+example('socketio', 'Socket.IO: browsers talk to the bridge alone, and Tidemark has it all', async (t) => {
   const bridge = await startBridge(t);
   const pages = await two(t, 'socketio', { beside: [bridge] });
   const [ada, ben] = pages;
@@ -456,7 +474,7 @@ test('what is vendored is what npm has', async () => {
   assert.equal(served, await readFile(published, 'utf8'));
 });
 
-test('curl and cron: each run reports, and hands on what is new since the last', async (t) => {
+example('cron', 'curl and cron: each run reports, and hands on what is new since the last', async (t) => {
   const [ada, ben] = await two(t, 'cron');
   const folder = await newFolder();
   t.after(() => folder.remove());
@@ -502,4 +520,21 @@ test('curl and cron: each run reports, and hands on what is new since the last',
   const dark = await cron(`http://127.0.0.1:${await freePort()}`);
   assert.notEqual(dark.code, 0);
   assert.match(dark.log, /curl: /);
+});
+
+test('the pictures of README', async (t) => {
+  const names = await examples();
+  assert.deepEqual([...pictures.keys()].sort(), names.toSorted(), 'the tests above took a picture of each example');
+  const context = await world.browser.newContext({ viewport: { width: 960, height: 860 } }); // as wide as README shows it
+  t.after(() => context.close());
+  const page = await context.newPage();
+  for (const [tone, gap] of [['light', '#c8d4d8'], ['dark', '#000506']]) {
+    const images = names.map((name) => `<img src="data:image/png;base64,${pictures.get(name)[tone].toString('base64')}">`);
+    await page.setContent(`<style>
+      body { margin: 0; padding: 10px; display: grid; grid-template-columns: 1fr 1fr; gap: 10px; background: ${gap}; }
+      img { width: 100%; border-radius: 6px; }
+    </style>${images.join('')}`);
+    await until(page, () => [...document.images].every((image) => image.complete && image.naturalWidth === 1280));
+    await page.screenshot({ path: fileURLToPath(new URL(`../screenshots/gallery-${tone}.png`, import.meta.url)), fullPage: true });
+  }
 });
