@@ -108,7 +108,7 @@ function bar() {
     make('p', { className: 'space' }, index ? 'Gallery' : make('a', { href: '/gallery/' }, 'Gallery')),
     make('nav', { className: 'links', attributes: { 'aria-label': 'Tidemark' } },
       make('a', { href: '/' }, 'Demo'),
-      make('a', { href: '/docs' }, 'API reference'),
+      make('a', { href: '/docs' }, 'API', make('span', { className: 'more' }, ' reference')),
       make('button', { className: 'icon-button', type: 'button', onclick: theme(), attributes: { 'aria-label': 'Switch between light and dark' } }, half)));
 }
 

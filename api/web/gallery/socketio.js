@@ -4,14 +4,14 @@ import { each } from "./each.js"; // one element for each item, as a framework h
 
 const space = "gallery-bridge";
 const [form, output, list, template] = document.querySelector("#app").children;
-let crates = new Map();
-let socket;
+let [crates, socket] = [new Map()];
 
 form.onsubmit = (event) => {
   event.preventDefault();
   form.hidden = true;
   socket = io(form.elements.bridge.value);
-  socket.on("disconnect", (reason) => { output.value = `Not connected: ${reason}`; });
+  const tell = (reason) => { output.value = `Not connected: ${reason}`; };
+  for (const trouble of ["disconnect", "connect_error"]) socket.on(trouble, tell);
   for (const reason of ["connect", "resync"]) socket.on(reason, join);
   socket.on("change", (crate) => show([...crates.values(), crate]));
 };
