@@ -1,0 +1,57 @@
+// Every client that is generated from openapi.yaml: the command that a user runs, and how the tests compile and run what
+// it wrote. README shows the commands word for word (clients.test.mjs holds it to that).
+
+import { createRequire } from 'node:module';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const here = dirname(fileURLToPath(import.meta.url));
+export const root = join(here, '../../..');
+
+const { devDependencies } = createRequire(import.meta.url)('./package.json');
+
+const npx = (name, rest) => `npx ${name}@${devDependencies[name]} ${rest}`;
+const openapiGenerator = (language, ...options) =>
+  ['openapi-generator-cli generate -i openapi.yaml -o tidemark -g', language, ...options].join(' ');
+
+/** Python programs that the tests install, in an environment of their own. */
+export const python = join(here, 'build/python');
+/** What generators and compilers are started with. */
+export const environment = {
+  ...process.env,
+  PATH: [join(python, 'bin'), process.env.PATH].join(delimiter),
+  // What they would tell their makers is nobody's business.
+  SCARF_ANALYTICS: 'false', DO_NOT_TRACK: '1',
+};
+
+const tsc = (folder) => ['npx', '--no-install', 'tsc', '--project', folder];
+
+/**
+ * folder: where the client is; what is generated goes to `generated` in it.
+ * command: what a user runs. `openapi.yaml` and `tidemark` stand for the description and for where it goes.
+ * needs: programs that must be there to generate (generator) and to compile (compiler); without one it is not done here.
+ * compile, run: run in this folder. A client without them is only looked at: inspect.mjs.
+ * may: what the generator says although nothing is wrong.
+ */
+export const clients = [
+  {
+    name: `hey-api ${devDependencies['@hey-api/openapi-ts']}`, language: 'TypeScript', folder: 'hey-api',
+    command: npx('@hey-api/openapi-ts', '-i openapi.yaml -o tidemark -c @hey-api/client-fetch'),
+    compile: tsc('hey-api'),
+    run: ['node', 'build/hey-api/client.js'],
+  },
+  {
+    name: `orval ${devDependencies.orval}`, language: 'TypeScript', folder: 'orval',
+    command: npx('orval', '--input openapi.yaml --output tidemark/tidemark.ts --client fetch'),
+    compile: tsc('orval'),
+    run: ['node', 'build/orval/client.js'],
+  },
+];
+
+/** A client's command as a list, with the paths of this checkout. */
+export function generation(client) {
+  const output = join(here, client.folder, 'generated');
+  return client.command.split(' ').map((word) => word
+    .replace(/^openapi\.yaml$/, join(root, 'openapi.yaml'))
+    .replace(/^tidemark(?=$|\/)/, () => output));
+}
