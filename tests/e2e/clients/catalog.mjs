@@ -2,6 +2,7 @@
 // it wrote. README shows the commands word for word (clients.test.mjs holds it to that).
 
 import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -9,6 +10,10 @@ export const here = dirname(fileURLToPath(import.meta.url));
 export const root = join(here, '../../..');
 
 const { devDependencies } = createRequire(import.meta.url)('./package.json');
+
+const pinned = (file, pattern) => pattern.exec(readFileSync(join(here, file), 'utf8'))[1];
+const ogen = pinned('ogen/go.mod', /^\s*github\.com\/ogen-go\/ogen (v\S+)/m);
+const generator = pinned('requirements.txt', /^openapi-generator-cli==(\S+)$/m);
 
 const npx = (name, rest) => `npx ${name}@${devDependencies[name]} ${rest}`;
 const openapiGenerator = (language, ...options) =>
@@ -29,7 +34,8 @@ const tsc = (folder) => ['npx', '--no-install', 'tsc', '--project', folder];
 /**
  * folder: where the client is; what is generated goes to `generated` in it.
  * command: what a user runs. `openapi.yaml` and `tidemark` stand for the description and for where it goes.
- * needs: programs that must be there to generate (generator) and to compile (compiler); without one it is not done here.
+ * within: the folder that the command is run in, if not this one.
+ * needs: programs that must be there to compile and run it; without one it is not done here.
  * compile, run: run in this folder. A client without them is only looked at: inspect.mjs.
  * may: what the generator says although nothing is wrong.
  */
@@ -46,12 +52,22 @@ export const clients = [
     compile: tsc('orval'),
     run: ['node', 'build/orval/client.js'],
   },
+  {
+    name: `ogen ${ogen.slice(1)}`, language: 'Go', folder: 'ogen', within: 'ogen',
+    command: `go run github.com/ogen-go/ogen/cmd/ogen@${ogen} --package tidemark --target tidemark --clean openapi.yaml`,
+    // The client sends what it is given and shows what comes: both are nothing that a description can mend.
+    may: [/Ensuring "status" matching HTTP status code will not be enforced yet/, /Header name is not canonical/],
+    compile: ['go', 'build', '-C', 'ogen', '-o', '../build/ogen', '.'],
+    run: ['build/ogen'],
+  },
 ];
 
 /** A client's command as a list, with the paths of this checkout. */
 export function generation(client) {
   const output = join(here, client.folder, 'generated');
-  return client.command.split(' ').map((word) => word
-    .replace(/^openapi\.yaml$/, join(root, 'openapi.yaml'))
-    .replace(/^tidemark(?=$|\/)/, () => output));
+  return client.command.split(' ').map((word, i, words) => word
+    .replace(/^openapi\.yaml$/, () => join(root, 'openapi.yaml'))
+    // go.mod has the version, and go.sum says what that is.
+    .replace(/^(github\.com\/\S+)@\S+$/, '$1')
+    .replace(/^tidemark(?=$|\/)/, (name) => words[i - 1] === '--package' ? name : output));
 }

@@ -22,7 +22,8 @@ let installed;
 
 /** What is missing here to generate a client, or undefined. */
 export function missing(client) {
-  const needs = client.command.startsWith('openapi-generator-cli') ? ['java', 'python3'] : client.command.startsWith('go ') ? ['go'] : [];
+  const [program] = client.command.split(' ');
+  const needs = program === 'openapi-generator-cli' ? ['java', 'python3'] : [program];
   return needs.find((program) => !there(program));
 }
 
@@ -36,7 +37,7 @@ export async function generate(client) {
   await rm(join(here, client.folder, 'generated'), { recursive: true, force: true });
   const { output } = await must(command, { cwd: join(here, client.within ?? ''), env: environment });
   const complaints = output.split('\n')
-    .filter((line) => /\b(warn|warning|error|fatal)\b/i.test(line) && !(client.may ?? []).some((pattern) => pattern.test(line)));
+    .filter((line) => /\b(WARN|WARNING|ERROR|FATAL)\b|\b(warning|error):/.test(line) && !(client.may ?? []).some((pattern) => pattern.test(line)));
   if (complaints.length > 0) throw new Error(`${client.name} complains of openapi.yaml:\n${complaints.join('\n')}`);
 }
 
