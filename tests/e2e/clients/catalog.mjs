@@ -32,6 +32,7 @@ export const environment = {
 };
 
 const tsc = (folder) => ['npx', '--no-install', 'tsc', '--project', folder];
+const maven = (folder, goal) => ['mvn', '--batch-mode', '--quiet', '-Dstyle.color=never', '--file', `${folder}/pom.xml`, goal];
 
 /**
  * folder: where the client is; what is generated goes to `generated` in it.
@@ -76,6 +77,14 @@ export const clients = [
     may: [inlineMaps, /AbstractRustCodegen - .* cannot be used as a (model|field\/variable) name\. Renamed to/],
     compile: ['cargo', 'build', '--quiet', '--locked', '--manifest-path', 'rust/Cargo.toml', '--target-dir', 'build/rust'],
     run: ['build/rust/debug/client'],
+  },
+  {
+    name: `openapi-generator ${generator}, java`, language: 'Java', folder: 'java', needs: ['mvn'],
+    command: openapiGenerator('java --library native', 'invokerPackage=tidemark', 'apiPackage=tidemark.api', 'modelPackage=tidemark.model', 'openApiNullable=false', 'enumUnknownDefaultCase=true'),
+    // The first is of its documentation, the second of what brings a file (getAsset).
+    may: [inlineMaps, /AbstractJavaCodegen - Ignoring complex example on request body/, /AbstractJavaCodegen - File \(reserved word\) cannot be used as model name/],
+    compile: maven('java', 'compile'),
+    run: maven('java', 'exec:java'),
   },
 ];
 
