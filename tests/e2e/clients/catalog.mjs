@@ -32,7 +32,9 @@ export const environment = {
 };
 
 const tsc = (folder) => ['npx', '--no-install', 'tsc', '--project', folder];
-const maven = (folder, goal) => ['mvn', '--batch-mode', '--quiet', '-Dstyle.color=never', '--file', `${folder}/pom.xml`, goal];
+// Up to where pom.xml copies what the client needs to run.
+const maven = (folder) => ['mvn', '--batch-mode', '--quiet', '--file', `${folder}/pom.xml`, 'process-classes'];
+const java = (folder, main) => ['java', '-cp', [`build/${folder}/classes`, `build/${folder}/lib/*`].join(delimiter), main];
 
 /**
  * folder: where the client is; what is generated goes to `generated` in it.
@@ -83,8 +85,8 @@ export const clients = [
     command: openapiGenerator('java --library native', 'invokerPackage=tidemark', 'apiPackage=tidemark.api', 'modelPackage=tidemark.model', 'openApiNullable=false', 'enumUnknownDefaultCase=true'),
     // The first is of its documentation, the second of what brings a file (getAsset).
     may: [inlineMaps, /AbstractJavaCodegen - Ignoring complex example on request body/, /AbstractJavaCodegen - File \(reserved word\) cannot be used as model name/],
-    compile: maven('java', 'compile'),
-    run: maven('java', 'exec:java'),
+    compile: maven('java'),
+    run: java('java', 'Client'),
   },
 ];
 
