@@ -88,6 +88,14 @@ export const clients = [
     compile: maven('java'),
     run: java('java', 'Client'),
   },
+  {
+    name: `openapi-generator ${generator}, kotlin`, language: 'Kotlin', folder: 'kotlin', needs: ['mvn'],
+    command: openapiGenerator('kotlin', 'packageName=tidemark', 'enumUnknownDefaultCase=true'),
+    may: [inlineMaps],
+    compile: maven('kotlin'),
+    run: java('kotlin', 'tidemark.sync.ClientKt'),
+    more: ['background sync'],
+  },
 ];
 
 /** A client's command as a list, with the paths of this checkout. */
