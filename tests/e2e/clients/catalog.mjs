@@ -96,6 +96,22 @@ export const clients = [
     run: java('kotlin', 'tidemark.sync.ClientKt'),
     more: ['background sync'],
   },
+  {
+    name: `openapi-generator ${generator}, swift6`, language: 'Swift', folder: 'swift',
+    command: openapiGenerator('swift6', 'projectName=Tidemark', 'enumUnknownDefaultCase=true'),
+    may: [inlineMaps],
+  },
+  {
+    // Not `dart`: what is not set it sends as null, and data with every delete.
+    name: `openapi-generator ${generator}, dart-dio`, language: 'Dart', folder: 'dart',
+    command: openapiGenerator('dart-dio', 'pubName=tidemark', 'serializationLibrary=json_serializable', 'enumUnknownDefaultCase=true'),
+    may: [inlineMaps],
+  },
+  {
+    name: `openapi-generator ${generator}, csharp`, language: 'C#', folder: 'csharp',
+    command: openapiGenerator('csharp', 'packageName=Tidemark'),
+    may: [inlineMaps],
+  },
 ];
 
 /** A client's command as a list, with the paths of this checkout. */
