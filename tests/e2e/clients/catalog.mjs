@@ -114,6 +114,39 @@ export const clients = [
   },
 ];
 
+const { devDependencies: spec } = createRequire(import.meta.url)('../spec/package.json');
+const oapiCodegen = pinned('../../../go.mod', /^\s*github\.com\/oapi-codegen\/oapi-codegen\/v2 (v\S+)/m);
+
+/**
+ * Clients that have their tests elsewhere. run: in the root of the repository. tests: which of its tests says what of a
+ * scenario.
+ */
+export const borrowed = [
+  {
+    name: `openapi-typescript ${spec['openapi-typescript']}, openapi-fetch ${spec['openapi-fetch']}`, language: 'TypeScript',
+    command: `npx openapi-typescript@${spec['openapi-typescript']} openapi.yaml -o tidemark.d.ts`,
+    modules: 'tests/e2e/spec',
+    run: ['sh', 'scripts/with-server.sh', 'bin/tidemark', 'npm', '--silent', '--prefix', 'tests/e2e/spec', 'run', 'client'],
+    env: { NODE_OPTIONS: '--test-reporter=tap' },
+    verdict: /^ *(ok|not ok) \d+ - (.*)$/gm,
+    tests: {
+      push: 'push, retry, conflict', conflict: 'push, retry, conflict',
+      'pull pages': 'pull page by page, 304 only when asked for, 410', 304: 'pull page by page, 304 only when asked for, 410',
+      410: 'pull page by page, 304 only when asked for, 410', presence: 'presence',
+    },
+  },
+  {
+    name: `oapi-codegen ${oapiCodegen.slice(1)}`, language: 'Go',
+    command: `go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@${oapiCodegen} -package tidemark -generate types,client openapi.yaml > tidemark.gen.go`,
+    run: ['go', 'test', '-count=1', '-v', '-run', 'TestClient$/sqlite', './tests/contract/goclient'],
+    verdict: /^ *--- (PASS|FAIL): TestClient\/sqlite\/(\S+)/gm,
+    tests: {
+      push: 'push_and_conflict', conflict: 'push_and_conflict',
+      'pull pages': 'pull_pages_and_304', 304: 'pull_pages_and_304', 410: '410', presence: 'presence',
+    },
+  },
+];
+
 /** A client's command as a list, with the paths of this checkout. */
 export function generation(client) {
   const output = join(here, client.folder, 'generated');

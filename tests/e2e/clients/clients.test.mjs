@@ -1,12 +1,14 @@
 // Each client is generated, compiled and used against the server. What comes of it goes, a line a scenario, to the file
-// that TIDEMARK_E2E_RESULTS names. CLIENTS=rust,kotlin takes some of them only.
+// that TIDEMARK_E2E_RESULTS names. CLIENTS=rust,kotlin takes some of
+// them only; `borrowed` are those that have their tests elsewhere.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { appendFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { clients, environment, here, root } from './catalog.mjs';
+import { borrowed, clients, environment, here, root } from './catalog.mjs';
 import { generate, missing } from './generate.mjs';
 import { inspect } from './inspect.mjs';
 import { must, run, there } from './programs.mjs';
@@ -84,7 +86,23 @@ for (const client of clients.filter(wanted)) {
   });
 }
 
+for (const client of borrowed) {
+  test(`${client.name}, ${client.language}`, { skip: chosen !== undefined && !chosen.includes("borrowed") }, async () => {
+    if (client.modules && !existsSync(join(root, client.modules, 'node_modules'))) {
+      await must(['npm', '--prefix', client.modules, 'ci', '--silent'], { cwd: root });
+    }
+    const { code, stdout, output } = await run(client.run, { cwd: root, env: { ...environment, ...client.env } });
+    const passed = new Map([...stdout.matchAll(client.verdict)].map(([, result, name]) => [name, result === 'ok' || result === 'PASS']));
+    for (const name of scenarios) {
+      const by = client.tests[name];
+      await record(client.name, name, passed.get(by) ? 'ok' : 'failed', passed.has(by) ? undefined : 'its test did not run');
+    }
+    assert.equal(code, 0, output);
+    for (const name of scenarios) assert.ok(passed.get(client.tests[name]), `${name}: ${output}`);
+  });
+}
+
 test('README shows the commands that were run', async () => {
   const lines = (await readFile(join(root, 'README.md'), 'utf8')).split('\n');
-  for (const { command } of clients) assert.ok(lines.includes(command), `README does not show: ${command}`);
+  for (const { command } of [...clients, ...borrowed]) assert.ok(lines.includes(command), `README does not show: ${command}`);
 });
