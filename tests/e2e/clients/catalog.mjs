@@ -29,6 +29,8 @@ export const environment = {
   PATH: [join(python, 'bin'), process.env.PATH].join(delimiter),
   // What they would tell their makers is nobody's business.
   SCARF_ANALYTICS: 'false', DO_NOT_TRACK: '1',
+  // With it a test that a test starts runs nothing.
+  NODE_TEST_CONTEXT: undefined,
 };
 
 const tsc = (folder) => ['npx', '--no-install', 'tsc', '--project', folder];

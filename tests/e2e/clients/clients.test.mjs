@@ -1,6 +1,6 @@
 // Each client is generated, compiled and used against the server. What comes of it goes, a line a scenario, to the file
-// that TIDEMARK_E2E_RESULTS names. CLIENTS=rust,kotlin takes some of
-// them only; `borrowed` are those that have their tests elsewhere.
+// that TIDEMARK_E2E_RESULTS names. CLIENTS=rust,kotlin takes
+// some of them only; `borrowed` are those that have their tests elsewhere.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
