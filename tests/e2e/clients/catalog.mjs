@@ -120,14 +120,14 @@ const { devDependencies: spec } = createRequire(import.meta.url)('../spec/packag
 const oapiCodegen = pinned('../../../go.mod', /^\s*github\.com\/oapi-codegen\/oapi-codegen\/v2 (v\S+)/m);
 
 /**
- * Clients that have their tests elsewhere. run: in the root of the repository. tests: which of its tests says what of a
- * scenario.
+ * Clients that have their tests elsewhere. within: where the generator is installed. run: in the root of the repository.
+ * tests: which of its tests says what of a scenario.
  */
 export const borrowed = [
   {
     name: `openapi-typescript ${spec['openapi-typescript']}, openapi-fetch ${spec['openapi-fetch']}`, language: 'TypeScript',
+    folder: 'openapi-fetch', within: '../spec',
     command: `npx openapi-typescript@${spec['openapi-typescript']} openapi.yaml -o tidemark.d.ts`,
-    modules: 'tests/e2e/spec',
     run: ['sh', 'scripts/with-server.sh', 'bin/tidemark', 'npm', '--silent', '--prefix', 'tests/e2e/spec', 'run', 'client'],
     env: { NODE_OPTIONS: '--test-reporter=tap' },
     verdict: /^ *(ok|not ok) \d+ - (.*)$/gm,
@@ -139,7 +139,8 @@ export const borrowed = [
   },
   {
     name: `oapi-codegen ${oapiCodegen.slice(1)}`, language: 'Go',
-    command: `go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@${oapiCodegen} -package tidemark -generate types,client openapi.yaml > tidemark.gen.go`,
+    folder: 'oapi-codegen', within: '../../..',
+    command: `go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@${oapiCodegen} -package tidemark -generate types,client -o tidemark.gen.go openapi.yaml`,
     run: ['go', 'test', '-count=1', '-v', '-run', 'TestClient$/sqlite', './tests/contract/goclient'],
     verdict: /^ *--- (PASS|FAIL): TestClient\/sqlite\/(\S+)/gm,
     tests: {
@@ -156,5 +157,6 @@ export function generation(client) {
     .replace(/^openapi\.yaml$/, () => join(root, 'openapi.yaml'))
     // go.mod has the version, and go.sum says what that is.
     .replace(/^(github\.com\/\S+)@\S+$/, '$1')
-    .replace(/^tidemark(?=$|\/)/, (name) => words[i - 1] === '--package' ? name : output));
+    .replace(/^tidemark(?=$|\/)/, (name) => /^--?package$/.test(words[i - 1]) ? name : output)
+    .replace(/^tidemark\.\S+$/, (name) => join(output, name)));
 }

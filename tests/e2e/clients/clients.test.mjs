@@ -4,7 +4,6 @@
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { appendFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -88,9 +87,7 @@ for (const client of clients.filter(wanted)) {
 
 for (const client of borrowed) {
   test(`${client.name}, ${client.language}`, { skip: chosen !== undefined && !chosen.includes("borrowed") }, async () => {
-    if (client.modules && !existsSync(join(root, client.modules, 'node_modules'))) {
-      await must(['npm', '--prefix', client.modules, 'ci', '--silent'], { cwd: root });
-    }
+    await generate(client);
     const { code, stdout, output } = await run(client.run, { cwd: root, env: { ...environment, ...client.env } });
     const passed = new Map([...stdout.matchAll(client.verdict)].map(([, result, name]) => [name, result === 'ok' || result === 'PASS']));
     for (const name of scenarios) {

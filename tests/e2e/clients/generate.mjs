@@ -2,9 +2,9 @@
 // folders are named.
 
 import { existsSync } from 'node:fs';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { clients, environment, generation, here, python } from './catalog.mjs';
+import { borrowed, clients, environment, generation, here, python } from './catalog.mjs';
 import { must, there } from './programs.mjs';
 
 /** Installs openapi-generator and what the client in Python needs, unless that was done for these requirements. */
@@ -34,8 +34,12 @@ export async function generate(client) {
     installed ??= installPython();
     await installed;
   }
+  const cwd = join(here, client.within ?? '');
+  if (command[0] === 'npx' && !existsSync(join(cwd, 'node_modules'))) await must(['npm', 'ci', '--silent'], { cwd });
   await rm(join(here, client.folder, 'generated'), { recursive: true, force: true });
-  const { output } = await must(command, { cwd: join(here, client.within ?? ''), env: environment });
+  // Those that write one file want its folder.
+  await mkdir(join(here, client.folder, 'generated'), { recursive: true });
+  const { output } = await must(command, { cwd, env: environment });
   const complaints = output.split('\n')
     .filter((line) => /\b(WARN|WARNING|ERROR|FATAL)\b|\b(warning|error):/.test(line) && !(client.may ?? []).some((pattern) => pattern.test(line)));
   if (complaints.length > 0) throw new Error(`${client.name} complains of openapi.yaml:\n${complaints.join('\n')}`);
@@ -43,7 +47,7 @@ export async function generate(client) {
 
 if (process.argv[1] === join(here, 'generate.mjs')) {
   const named = process.argv.slice(2);
-  for (const client of clients.filter(({ folder }) => named.length === 0 || named.includes(folder))) {
+  for (const client of [...borrowed, ...clients].filter(({ folder }) => named.length === 0 || named.includes(folder))) {
     const program = missing(client);
     if (program) {
       console.log(`${client.language}, ${client.name}: not here, for want of ${program}`);
