@@ -41,7 +41,8 @@ function verdicts(stdout) {
 async function use(client, names) {
   try {
     await generate(client);
-    const options = { cwd: here, env: environment };
+    // The first time compilers fetch what they need.
+    const options = { cwd: here, env: environment, minutes: 20 };
     if (client.compile) await must(client.compile, options);
     const env = { ...environment, ...client.env, TIDEMARK_URL: server.url, TIDEMARK_TOKEN: server.token, TIDEMARK_SPACE: `clients-${randomUUID()}` };
     const { code, stdout, output } = await run(client.run, { ...options, env, minutes: 5 });
