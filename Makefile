@@ -98,7 +98,7 @@ soak: ## the tests of the guarantees for hours, summed up as the table in README
 		$(if $(LENGTH),--length '$(LENGTH)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(filter command environment,$(firstword $(origin FUZZTIME))),--fuzztime '$(FUZZTIME)') $(ARGS)
 
 .PHONY: teeth
-teeth: ## plants 21 bugs in copies of the tree, each of which a test must catch (NAME=receipts for some; ARGS=-v)
+teeth: ## plants 25 bugs in copies of the tree, each of which a test must catch (NAME=receipts for some; ARGS=-v)
 	@$(BUILD) -o bin/teeth ./tests/teeth
 	@$(WITH_POSTGRES) bin/teeth $(ARGS) $(NAME)
 
@@ -128,6 +128,10 @@ fmt: $(GOLANGCI_LINT) ## format the Go code as lint wants it
 .PHONY: e2e
 e2e: build $(E2E_MODULES) $(SPEC_MODULES) ## browser client, demo page in Chromium, generated TypeScript client (needs Node)
 	@sh scripts/e2e.sh
+
+.PHONY: stopwatch
+stopwatch: $(E2E_MODULES) ## how long it takes from git clone to the first edit seen in the second pane
+	@sh scripts/stopwatch.sh
 
 # Token and secret go by the environment: everybody can read a command line.
 .PHONY: bench

@@ -34,21 +34,28 @@ var mediaTypes = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".html": "text/html; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
+	".mjs":  "text/javascript; charset=utf-8",
+	".sh":   "text/plain; charset=utf-8",
 	".svg":  "image/svg+xml",
 	".ts":   "text/plain; charset=utf-8",
 	".yaml": "application/yaml",
 }
 
-// policies are the pages' content security policies: everything comes from here.
+// ownOnly is the content security policy of a page that has everything from here.
+const ownOnly = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+// policies are those of the pages; of one that is not named it is ownOnly.
 var policies = map[string]string{
-	"index.html": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+	// The bridge to Socket.IO is another server on this machine, on any port.
+	"gallery/socketio.html": ownOnly + "; connect-src 'self' http://localhost:* ws://localhost:* http://127.0.0.1:* ws://127.0.0.1:*",
 	// The example of README is one file, its script within.
 	"example.html": "default-src 'self'; script-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 	// The API reference sets styles from its script, and shows icons as data: URLs.
 	"docs.html": "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
 
-// loadFiles reads what is embedded. A vendored x.js.gz becomes x.js.
+// loadFiles reads what is embedded. A vendored x.js.gz becomes x.js; what is in
+// gallery/ keeps the folder in its name.
 func loadFiles() (map[string]webFile, error) {
 	files := map[string]webFile{"openapi.yaml": newWebFile("openapi.yaml", tidemark.OpenAPI)}
 	err := fs.WalkDir(web.Files, ".", func(at string, d fs.DirEntry, err error) error {
@@ -59,7 +66,10 @@ func loadFiles() (map[string]webFile, error) {
 		if err != nil {
 			return err
 		}
-		name, compressed := strings.CutSuffix(path.Base(at), ".gz")
+		name, compressed := strings.CutSuffix(at, ".gz")
+		if path.Dir(at) != "gallery" {
+			name = path.Base(name)
+		}
 		f := newWebFile(name, text)
 		f.compressed = compressed
 		files[name] = f
@@ -72,9 +82,13 @@ func loadFiles() (map[string]webFile, error) {
 }
 
 func newWebFile(name string, text []byte) webFile {
+	policy, named := policies[name]
+	if !named && path.Ext(name) == ".html" {
+		policy = ownOnly
+	}
 	return webFile{
 		media:  mediaTypes[path.Ext(name)],
-		policy: policies[name],
+		policy: policy,
 		tag:    fmt.Sprintf(`W/"%.8x"`, sha256.Sum256(text)), // weak: one for all encodings
 		text:   text,
 	}
@@ -106,10 +120,28 @@ func demo(name string) func(*Server, echo.Context) error {
 	}
 }
 
-// asset serves scripts and styles of the pages.
+// gallery serves the pages of examples and their parts, as demo does: /gallery/
+// the index, /gallery/list the page list.html.
+func (s *Server) gallery(c echo.Context) error {
+	if !s.development() {
+		return nothingHere(c)
+	}
+	name := param(c, "file")
+	switch {
+	case c.Path() == "/gallery":
+		return c.Redirect(http.StatusFound, "/gallery/") // the pages name their parts relative to it
+	case name == "":
+		name = "index.html"
+	case path.Ext(name) == "":
+		name += ".html"
+	}
+	return s.serveFile(c, "gallery/"+name)
+}
+
+// asset serves scripts and styles of the pages, but for those in folders.
 func (s *Server) asset(c echo.Context) error {
 	name := param(c, "file")
-	if ext := path.Ext(name); ext != ".js" && ext != ".css" {
+	if ext := path.Ext(name); ext != ".js" && ext != ".css" || strings.Contains(name, "/") {
 		return nothingHere(c)
 	}
 	return s.serveFile(c, name)

@@ -61,6 +61,9 @@ var routes = []route{
 	{http.MethodGet, "/demo.js", page, demo("demo.js")},
 	{http.MethodGet, "/demo.css", page, demo("demo.css")},
 	{http.MethodGet, "/example", page, demo("example.html")},
+	{http.MethodGet, "/gallery", page, (*Server).gallery},
+	{http.MethodGet, "/gallery/", page, (*Server).gallery},
+	{http.MethodGet, "/gallery/{file}", page, (*Server).gallery},
 }
 
 // A Route names something that the server answers, as openapi.yaml does.

@@ -199,18 +199,25 @@ func TestPages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, development)
 	for target, media := range map[string]string{
-		"/":                 "text/html; charset=utf-8",
-		"/example":          "text/html; charset=utf-8",
-		"/demo.js":          "text/javascript; charset=utf-8",
-		"/demo.css":         "text/css; charset=utf-8",
-		"/favicon.svg":      "image/svg+xml",
-		"/favicon.ico":      "image/svg+xml",
-		"/docs":             "text/html; charset=utf-8",
-		"/assets/docs.js":   "text/javascript; charset=utf-8",
-		"/assets/scalar.js": "text/javascript; charset=utf-8",
-		"/openapi.yaml":     "application/yaml",
-		"/tidemark.js":      "text/javascript; charset=utf-8",
-		"/tidemark.d.ts":    "text/plain; charset=utf-8",
+		"/":                    "text/html; charset=utf-8",
+		"/example":             "text/html; charset=utf-8",
+		"/gallery/":            "text/html; charset=utf-8",
+		"/gallery/list":        "text/html; charset=utf-8",
+		"/gallery/list.js":     "text/javascript; charset=utf-8",
+		"/gallery/bridge.mjs":  "text/javascript; charset=utf-8",
+		"/gallery/cron.sh":     "text/plain; charset=utf-8",
+		"/gallery/gallery.css": "text/css; charset=utf-8",
+		"/assets/yjs.js":       "text/javascript; charset=utf-8",
+		"/demo.js":             "text/javascript; charset=utf-8",
+		"/demo.css":            "text/css; charset=utf-8",
+		"/favicon.svg":         "image/svg+xml",
+		"/favicon.ico":         "image/svg+xml",
+		"/docs":                "text/html; charset=utf-8",
+		"/assets/docs.js":      "text/javascript; charset=utf-8",
+		"/assets/scalar.js":    "text/javascript; charset=utf-8",
+		"/openapi.yaml":        "application/yaml",
+		"/tidemark.js":         "text/javascript; charset=utf-8",
+		"/tidemark.d.ts":       "text/plain; charset=utf-8",
 	} {
 		got := w.get(target).want(http.StatusOK, "").wantHeader("Content-Type", media).
 			wantHeader("Cache-Control", "no-cache").wantHeader("X-Content-Type-Options", "nosniff")
@@ -229,19 +236,27 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s: %d bytes, and again %d", target, len(got.body), len(again.body))
 		}
 	}
+	// The one page that asks another server, of this machine.
+	bridge := w.get("/gallery/socketio").want(http.StatusOK, "").header.Get("Content-Security-Policy")
+	if want := ownOnly + "; connect-src 'self' http://localhost:* ws://localhost:* http://127.0.0.1:* ws://127.0.0.1:*"; bridge != want {
+		t.Errorf("the policy of the bridge's page: %q, want %q", bridge, want)
+	}
 	plain := w.get("/assets/scalar.js").wantHeader("Content-Encoding", "")
 	packed := w.get("/assets/scalar.js", "Accept-Encoding", "br, gzip").wantHeader("Content-Encoding", "gzip")
 	if unpacked, err := inflate([]byte(packed.body)); err != nil || string(unpacked) != plain.body {
 		t.Errorf("the two forms differ: %v", err)
 	}
-	for _, target := range []string{"/assets/nonsense.js", "/assets/index.html", "/assets/scalar.js.gz", "/assets/..%2fdemo.js", "/assets/%00", "/assets/"} {
+	for _, target := range []string{
+		"/assets/nonsense.js", "/assets/index.html", "/assets/scalar.js.gz", "/assets/..%2fdemo.js", "/assets/gallery%2flist.js", "/assets/%00", "/assets/",
+		"/gallery/nonsense", "/gallery/..%2findex.html", "/gallery/list/", "/gallery/%00",
+	} {
 		w.get(target).want(http.StatusNotFound, models.CodeNotFound)
 	}
 
 	// With tokens there is no demo, and no hint of one.
 	private := newWorld(t)
 	private.token = ""
-	for _, target := range []string{"/", "/demo.js", "/demo.css", "/example"} {
+	for _, target := range []string{"/", "/demo.js", "/demo.css", "/example", "/gallery", "/gallery/", "/gallery/list", "/gallery/list.js"} {
 		private.get(target).want(http.StatusNotFound, models.CodeNotFound)
 	}
 }

@@ -17,12 +17,12 @@ missing() {
 	echo "lint-files: $1 is not installed, its checks are left out" >&2
 }
 
-for script in scripts/*.sh; do
+for script in scripts/*.sh api/web/gallery/*.sh; do
 	sh -n "$script"
 done
 bash -n .ci/run
 if command -v shellcheck >/dev/null; then
-	shellcheck scripts/*.sh .ci/run
+	shellcheck scripts/*.sh api/web/gallery/*.sh .ci/run
 else
 	missing shellcheck
 fi

@@ -29,6 +29,7 @@ type commands struct {
 	Gc          gcCommand          `cmd:"" help:"Forget now what is past its retention, as servers do every hour. Give it the retention that they have."`
 	Space       spaceCommand       `cmd:"" help:"Set what belongs to one space."`
 	Token       tokenCommand       `cmd:"" help:"Print a token signed with --auth-secret."`
+	Conformance conformanceCommand `cmd:"" help:"Hold a deployment, of Tidemark or of another server, against the protocol. Exit code 1: it does not conform."`
 	Config      configCommand      `cmd:"" help:"Print the settings in force, secrets hidden."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running server whether it is ready."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`

@@ -36,7 +36,13 @@ type tooth struct {
 	what  string // is planted
 	// pkg and run say which test must fail, and store what it runs on.
 	pkg, run, store string
+	// check is the one of `tidemark conformance` that must fail too, "" where the bug can't
+	// be seen from outside while all goes well.
+	check string
 }
+
+// kit is the test that holds a server against the protocol, as the command does.
+var kit = tooth{pkg: "./tests/blackbox", run: "TestConformance/sqlite/open"}
 
 // teeth reads the patches. What stands before the diff says what is planted, in its
 // first line, and in lines of their own which test catches it and on which store.
@@ -55,7 +61,7 @@ func teeth(root string) ([]tooth, error) {
 		head, _, _ := strings.Cut(string(text), "\ndiff ")
 		t.what, _, _ = strings.Cut(head, "\n")
 		t.pkg, t.run, _ = strings.Cut(headerLine(head, "caught-by"), " -run ")
-		t.store = headerLine(head, "store")
+		t.store, t.check = headerLine(head, "store"), headerLine(head, "conformance")
 		if t.what == "" || t.pkg == "" || t.run == "" || t.store == "" {
 			return nil, fmt.Errorf("%s does not begin with what is planted, which test catches it and on which store", file)
 		}
@@ -122,7 +128,11 @@ func run(ctx context.Context, names []string, verbose bool) error {
 		} else {
 			caught++
 		}
-		fmt.Printf("%-30s %s (%s -run '%s', on %s, %.0f s)\n", t.name, verdict, t.pkg, t.run, t.store, time.Since(begun).Seconds())
+		also := ""
+		if t.check != "" {
+			also = ", and tidemark conformance"
+		}
+		fmt.Printf("%-30s %s (%s -run '%s', on %s%s, %.0f s)\n", t.name, verdict, t.pkg, t.run, t.store, also, time.Since(begun).Seconds())
 		if verbose {
 			fmt.Printf("\n%s\n\n%s\n", t.what, text)
 		}
@@ -174,8 +184,14 @@ func (m *mouth) bite(ctx context.Context, t tooth) (text string, err error) {
 	if err := copyTree(ctx, m.root, m.tree); err != nil {
 		return "", err
 	}
-	if err := m.passes(ctx, t); err != nil {
-		return "", err
+	tests := []tooth{t}
+	if t.check != "" {
+		tests = append(tests, kit)
+	}
+	for _, test := range tests {
+		if err := m.passes(ctx, test); err != nil {
+			return "", err
+		}
 	}
 	if text, err := output(ctx, m.tree, "git", "apply", t.patch); err != nil {
 		return "", fmt.Errorf("%s does not apply: %w\n%s", t.patch, err, text)
@@ -188,7 +204,19 @@ func (m *mouth) bite(ctx context.Context, t tooth) (text string, err error) {
 	if err == nil && passes {
 		err = errors.New("the test passes with the bug")
 	}
-	return text, err
+	if err != nil || t.check == "" {
+		return text, err
+	}
+	found, _, err := kit.test(ctx, m.tree)
+	if err == nil && !faultOf(t.check).MatchString(found) {
+		err = fmt.Errorf("tidemark conformance does not find it by %q:\n%s", t.check, found)
+	}
+	return text + "\n" + found, err
+}
+
+// faultOf is the line by which `tidemark conformance` tells of a check that failed.
+func faultOf(check string) *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^\s*FAULT +[a-z]+ +` + regexp.QuoteMeta(check) + ` \(`)
 }
 
 // passes runs the test of t on the tree as it is, once for all patches that name it.

@@ -105,9 +105,10 @@ export async function startWorld(start = startServer) {
 
 /**
  * A browser profile of its own for one test. Its pages are watched until the test ends. `expected` are console errors
- * that the test provokes: the browser logs every lost or refused answer, whatever the page makes of it.
+ * that the test provokes: the browser logs every lost or refused answer, whatever the page makes of it. `beside` are other
+ * origins that its pages may ask.
  */
-export async function newProfile(t, world, { expected = [], ...options } = {}) {
+export async function newProfile(t, world, { expected = [], beside = [], ...options } = {}) {
   const profile = await world.browser.newContext({
     baseURL: world.origin, viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce', ...options,
   });
@@ -121,7 +122,7 @@ export async function newProfile(t, world, { expected = [], ...options } = {}) {
     page.on('pageerror', (error) => complaints.push(`page: ${error.stack}`));
   });
   profile.on('request', (request) => {
-    if (new URL(request.url()).origin !== world.origin) complaints.push(`left the origin: ${request.url()}`);
+    if (![world.origin, ...beside].includes(new URL(request.url()).origin)) complaints.push(`left the origin: ${request.url()}`);
   });
   t.after(async () => {
     await profile.close();
