@@ -53,6 +53,7 @@ fun main() {
             pagesAndNothingNew()
             faults()
             cursorExpired()
+            divergence()
             endings()
         },
     )
@@ -277,6 +278,29 @@ private fun cursorExpired() {
     same(listOf("p3"), phone.store.problems.map { it.edit.editId })
     tablet.upToDate()
     same(phone.store.documents, tablet.store.documents)
+}
+
+/** A store that has lost a document finds out by the digest of the next page, and that a snapshot did not help, too. */
+private fun divergence() {
+    same(0x4a6f2e4890b8574b, digest("todos", "t1", 1))
+    same("fc760bb4cd6f45f2", "%016x".format(digest("todos", "t2", 1795428004000000)))
+    same("8fa43b55129d7e40", "%016x".format(digest("a", "b:c.d_e-f", 9007199254740991)))
+
+    val (phone, tablet) = listOf(Device("phone", "$space-6"), Device("tablet", "$space-6"))
+    for (id in listOf("a", "b")) phone.store.add(create("p-$id", id, id))
+    phone.upToDate()
+    phone.store.lose("todos", "a")
+    tablet.upToDate()
+    tablet.patch("t1", "b", "done" to true)
+    tablet.upToDate()
+    phone.upToDate()
+    same(listOf("pull 200", "pull 200"), phone.network.log)
+    same(setOf("a", "b"), phone.store.documents.keys)
+    same(tablet.store.documents, phone.store.documents)
+
+    val wrong = """{"changes":[],"cursor":"c","version":1,"has_more":false,"digest":"0123456789abcdef","count":7,"poll_after_ms":1000}"""
+    repeat(2) { phone.network.faults += answer(200, "application/json", wrong) }
+    same(Outcome.Diverged, phone.sync())
 }
 
 private fun endings() {

@@ -17,7 +17,10 @@ class MemoryStore(override val clientId: String, private val batch: Int = 200) :
     private val seen = mutableSetOf<String>()
 
     override var cursor: String? = null
+    override var minVersion: Long? = null
+        private set
     override var whole = false
+        private set
     val problems = mutableListOf<Problem>()
 
     /** The live documents by id, without what is queued. */
@@ -25,6 +28,9 @@ class MemoryStore(override val clientId: String, private val batch: Int = 200) :
     val queued get() = queue.map { it.edit.editId }
 
     fun version(collection: String, id: String) = known[key(collection, id)]?.version ?: 0
+
+    /** Damages the store, as a fault of an app would. */
+    fun lose(collection: String, id: String) = known.remove(key(collection, id))
 
     fun add(edit: Edit) {
         queue += Queued(edit)
@@ -42,6 +48,7 @@ class MemoryStore(override val clientId: String, private val batch: Int = 200) :
             show(change)
         }
         cursor = page.cursor
+        if (edits.isNotEmpty()) minVersion = page.version
         if (!whole && !page.hasMore) endSnapshot()
     }
 
@@ -66,8 +73,15 @@ class MemoryStore(override val clientId: String, private val batch: Int = 200) :
         whole = true
     }
 
+    override fun holds(digest: String, count: Long): Boolean {
+        val live = known.values.filterNot { it.deleted }
+        val sum = live.sumOf { digest(it.collection, it.id, it.version) }
+        return live.size.toLong() == count && "%016x".format(sum) == digest
+    }
+
     override fun startAgain() {
         cursor = null
+        minVersion = null
         whole = false
         seen.clear()
     }

@@ -27,6 +27,9 @@ interface Store {
     /** Where to go on, or null for a snapshot. */
     val cursor: String?
 
+    /** The newest version that a push was answered with, which no later answer may be behind; null if there was none. */
+    val minVersion: Long?
+
     /** False until a snapshot was taken in to its end. Edits wait for that. */
     val whole: Boolean
 
@@ -39,14 +42,27 @@ interface Store {
 
     /**
      * Takes in an answer, in one transaction: settles each edit by its result (whatever is not `applied` is the app's to
-     * show), takes those changes that are newer than what is there, and keeps the cursor. Where a snapshot ends (`whole`
+     * show), takes those changes that are newer than what is there, and keeps the cursor and, if there are edits, the
+     * page's version as `minVersion`. Where a snapshot ends (`whole`
      * is false, and so is `hasMore`) it drops what the snapshot did not bring and has no edits, and settles those that
      * were handed out: an edit whose id the snapshot shows was applied, any other is handed back to the app.
      */
     fun take(edits: List<Edit>, results: List<EditResult>, page: Page)
 
-    /** The cursor has expired: `cursor` is null and `whole` false from now on. Documents and edits stay. */
+    /** Whether so many live documents are there and the sum of their `digest` is this, in 16 hexadecimal digits. */
+    fun holds(digest: String, count: Long): Boolean
+
+    /** From now on `cursor` and `minVersion` are null and `whole` is false. Documents and edits stay. */
     fun startAgain()
+}
+
+/** What a live document adds to the digest of its space. */
+fun digest(collection: String, id: String, version: Long): Long {
+    var h = 0xcbf29ce484222325uL
+    for (byte in "$collection\u0000$id\u0000$version".encodeToByteArray()) h = (h xor byte.toUByte().toULong()) * 0x100000001b3uL
+    h = (h xor (h shr 33)) * 0xff51afd7ed558ccduL
+    h = (h xor (h shr 33)) * 0xc4ceb9fe1a85ec53uL
+    return (h xor (h shr 33)).toLong()
 }
 
 sealed interface Outcome {
@@ -58,6 +74,9 @@ sealed interface Outcome {
 
     /** The new token was refused as well: a person has to sign in. */
     data object SignedOut : Outcome
+
+    /** What is held is not what the server says it is, and was not after a new snapshot either: a fault to report. */
+    data object Diverged : Outcome
 
     /** The server does not take the request; the next run would fare no better. */
     data class Refused(val problem: Problem?) : Outcome
@@ -84,6 +103,7 @@ fun sync(
     var done: Outcome.Done? = null
     var failures = 0
     var refreshed = false
+    var mended = false
     var bearer = token(false)
     api.accessTokenProvider = { bearer }
     while (!stopped() && end.hasNotPassedNow()) {
@@ -102,6 +122,12 @@ fun sync(
                 store.take(edits, results, page)
                 done = if (page.hasMore) null else Outcome.Done(page.pollAfterMs.milliseconds)
                 failures = 0
+                if (page.digest != null && !store.holds(page.digest, page.count!!)) {
+                    if (mended) return Outcome.Diverged
+                    mended = true
+                    store.startAgain()
+                    done = null
+                }
             }
             304 -> return Outcome.Done(null)
             401 -> {
@@ -126,7 +152,7 @@ fun sync(
 
 /** The ETag of a page is its cursor in quotes: with nothing new the answer is a 304, which costs next to nothing. */
 private fun pull(api: SyncApi, space: String, store: Store, limit: Int): ApiResponse<*> =
-    api.pullChangesWithHttpInfo(space, store.cursor, limit, null, null, null, store.cursor?.let { "\"$it\"" })
+    api.pullChangesWithHttpInfo(space, store.cursor, limit, null, null, store.minVersion, store.cursor?.let { "\"$it\"" })
 
 private fun push(api: SyncApi, space: String, store: Store, limit: Int, edits: List<Edit>): ApiResponse<*> =
     api.pushEditsWithHttpInfo(space, PushRequest(store.clientId, edits, cursor = store.cursor, limit = limit))
