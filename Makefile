@@ -26,6 +26,7 @@ WITH_POSTGRES = go run ./tests/pgtest/cmd --
 # npm's own stamps: packages are installed again only when their lock changed.
 E2E_MODULES  = tests/e2e/node_modules/.package-lock.json
 SPEC_MODULES = tests/e2e/spec/node_modules/.package-lock.json
+CLIENTS_MODULES = tests/e2e/clients/node_modules/.package-lock.json
 
 BROKERS   = postgres logical nats redis
 # Not tests/contract: its tour goes to the limits of one node.
@@ -57,6 +58,11 @@ cluster: build ## three nodes, PostgreSQL and a broker on this machine, behind n
 build: ## build bin/tidemark, a static binary
 	@go mod download
 	@$(BUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidemark ./cmd/tidemark
+
+# A language without its generator here is named and left out.
+.PHONY: clients
+clients: $(CLIENTS_MODULES) ## clients generated from openapi.yaml, into tests/e2e/clients/*/generated (ONLY=rust)
+	@node tests/e2e/clients/generate.mjs $(ONLY)
 
 ##@ Change it
 
@@ -154,7 +160,8 @@ sizes: ## lines per package without tests, longest files and functions (for info
 
 .PHONY: clean
 clean: ## remove what make made; ./data stays
-	rm -rf bin tests/e2e/node_modules tests/e2e/spec/node_modules
+	rm -rf bin tests/e2e/node_modules tests/e2e/spec/node_modules \
+		tests/e2e/clients/node_modules tests/e2e/clients/build tests/e2e/clients/*/generated
 
 # The rest are files that targets above need.
 

@@ -37,7 +37,7 @@ trap 'exit 143' TERM
 mkfifo "$dir/stdout"
 (
 	# Settings of the caller are not this server's.
-	for name in $(env | sed -n 's/^\(TIDEMARK_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+	for name in $(env | sed -n 's/^\(TIDEMARK_[A-Z0-9_]*\)=.*/\1/p'); do unset "$name"; done
 	exec "$binary" serve --listen 127.0.0.1:0 --database-url "sqlite:$dir/tidemark.db"
 ) >"$dir/stdout" 2>"$dir/log" &
 server=$!

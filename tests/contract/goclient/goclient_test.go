@@ -18,10 +18,19 @@ func TestClient(t *testing.T) {
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		server := harness.Start(t, harness.Options{Store: store, Secret: harness.Secret})
 		client := newClient(t, server)
-		pushAndConflict(t, client)
-		pullPages(t, client)
-		expiredCursor(t, client)
-		singleDocument(t, client)
+		// By these names tests/e2e/clients puts them into the table of clients.
+		for _, scenario := range []struct {
+			name string
+			run  func(*testing.T, *ClientWithResponses)
+		}{
+			{"push and conflict", pushAndConflict},
+			{"pull pages and 304", pullPages},
+			{"410", expiredCursor},
+			{"presence", heartbeat},
+			{"single document", singleDocument},
+		} {
+			t.Run(scenario.name, func(t *testing.T) { scenario.run(t, client) })
+		}
 	})
 }
 
@@ -129,6 +138,22 @@ func expiredCursor(t *testing.T, client *ClientWithResponses) {
 	gone := answer.ApplicationproblemJSON410
 	if gone == nil || gone.Code != "cursor_expired" || gone.Cause == nil || *gone.Cause != "filter" {
 		t.Errorf("a cursor of another filter answered %s %s, want 410 cursor_expired, filter", answer.Status(), answer.Body)
+	}
+}
+
+func heartbeat(t *testing.T, client *ClientWithResponses) {
+	state := PresenceState{"looks_at": "todos/t1"}
+	answer, err := client.PutPresenceWithResponse(t.Context(), space, "go", PresenceRequest{State: &state, TtlS: new(int32(30))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.JSON200 == nil || len(answer.JSON200.Present) != 1 {
+		t.Fatalf("a heartbeat answered %s %s, want one who is present", answer.Status(), answer.Body)
+	}
+	me := answer.JSON200.Present[0]
+	want := Presence{ClientId: "go", Subject: me.Subject, State: state, Since: me.Since, ExpiresInMs: me.ExpiresInMs}
+	if diff := cmp.Diff(want, me); diff != "" {
+		t.Errorf("who is present (-want +got):\n%s", diff)
 	}
 }
 

@@ -107,6 +107,15 @@ test("a single document: 201, 200, 412 with current, 428, 204", async () => {
   assert.equal(read.error?.code, "document_not_found");
 });
 
+test("presence", async () => {
+  const state = { looks_at: "todos/t1" };
+  const { data } = await client.PUT("/v1/spaces/{space}/presence/{client_id}", {
+    params: { path: { space: newSpace(), client_id: "typescript" } },
+    body: { state, ttl_s: 30 },
+  });
+  assert.deepEqual(data?.present.map(({ client_id, state }) => ({ client_id, state })), [{ client_id: "typescript", state }]);
+});
+
 test("heads and config", async () => {
   const space = newSpace();
   const [result] = await push(space, put("e1", "t1", 0, {}));
