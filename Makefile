@@ -27,6 +27,7 @@ WITH_POSTGRES = go run ./tests/pgtest/cmd --
 E2E_MODULES  = tests/e2e/node_modules/.package-lock.json
 SPEC_MODULES = tests/e2e/spec/node_modules/.package-lock.json
 CLIENTS_MODULES = tests/e2e/clients/node_modules/.package-lock.json
+LIBRARIES_MODULES = tests/e2e/libraries/node_modules/.package-lock.json
 
 BROKERS   = postgres logical nats redis
 # Not tests/contract: its tour goes to the limits of one node.
@@ -129,6 +130,10 @@ fmt: $(GOLANGCI_LINT) ## format the Go code as lint wants it
 e2e: build $(E2E_MODULES) $(SPEC_MODULES) ## browser client, demo page in Chromium, generated TypeScript client (needs Node)
 	@sh scripts/e2e.sh
 
+.PHONY: e2e-all
+e2e-all: build $(E2E_MODULES) $(SPEC_MODULES) $(CLIENTS_MODULES) $(LIBRARIES_MODULES) ## e2e, the generated clients and the libraries with an adapter; ends with a table of what passed
+	@sh scripts/e2e-all.sh
+
 .PHONY: stopwatch
 stopwatch: $(E2E_MODULES) ## how long it takes from git clone to the first edit seen in the second pane
 	@sh scripts/stopwatch.sh
@@ -161,7 +166,7 @@ sizes: ## lines per package without tests, longest files and functions (for info
 .PHONY: clean
 clean: ## remove what make made; ./data stays
 	rm -rf bin tests/e2e/node_modules tests/e2e/spec/node_modules \
-		tests/e2e/clients/node_modules tests/e2e/clients/build tests/e2e/clients/*/generated
+		tests/e2e/clients/node_modules tests/e2e/libraries/node_modules tests/e2e/clients/build tests/e2e/clients/*/generated
 
 # The rest are files that targets above need.
 
