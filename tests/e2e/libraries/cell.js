@@ -28,13 +28,13 @@ export function cells(name, library) {
   });
 }
 
-/** Waits until `condition` (which may be async) returns something true, and returns that. */
-export async function until(condition, what = condition) {
+/** Waits until `condition` (which may be async) returns something true, asked every few milliseconds; returns that. */
+export async function until(condition, what = condition, every = 5) {
   const end = Date.now() + PATIENCE;
   for (;;) {
     const value = await condition();
     if (value) return value;
     if (Date.now() > end) throw new Error(`never came true: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, every));
   }
 }

@@ -14,10 +14,12 @@ export class Network {
     else this.#cut.abort(new TypeError('fetch failed: the network is cut'));
   }
 
-  /** Holds back the next request that matches. `reached` resolves when it is made; `pass()` lets it go to the server,
-   * `lose()` too, but its answer never arrives, `fail()` lets it go nowhere. */
-  hold(method) {
-    const gate = { method };
+  /**
+   * Holds back the next request of a method, or with `answer` what the server answers it. `reached` resolves when that is
+   * there; `pass()` lets it through, `lose()` lets the request through but not its answer, `fail()` neither.
+   */
+  hold(method, { answer = false } = {}) {
+    const gate = { method, answer };
     gate.reached = new Promise((resolve) => { gate.reach = resolve; });
     gate.decided = new Promise((resolve) => {
       gate.pass = () => resolve('pass');
@@ -35,12 +37,16 @@ export class Network {
     this.requests.push(request);
     const gate = this.#gates.find((one) => one.method === method);
     if (gate) this.#gates.splice(this.#gates.indexOf(gate), 1);
-    gate?.reach();
-    const fate = await gate?.decided;
+    const wait = () => {
+      gate.reach();
+      return gate.decided;
+    };
+    const fate = gate && !gate.answer ? await wait() : 'pass';
     if (!this.online || fate === 'fail') throw new TypeError('fetch failed: the network is cut');
     const signal = init.signal ?? url.signal;
     const answer = await fetch(url, { ...init, signal: signal ? AbortSignal.any([signal, this.#cut.signal]) : this.#cut.signal });
     if (fate === 'lose') throw new TypeError('fetch failed: the answer is lost');
+    if (gate?.answer && (await wait()) !== 'pass') throw new TypeError('fetch failed: the answer is lost');
     request.status = answer.status;
     return answer;
   };
