@@ -29,8 +29,8 @@ export function cells(name, library) {
 }
 
 /** Waits until `condition` (which may be async) returns something true, asked every few milliseconds; returns that. */
-export async function until(condition, what = condition, every = 5) {
-  const end = Date.now() + PATIENCE;
+export async function until(condition, what = condition, { every = 5, within = PATIENCE } = {}) {
+  const end = Date.now() + within;
   for (;;) {
     const value = await condition();
     if (value) return value;

@@ -4,6 +4,8 @@ export class Network {
   online = true;
   /** Every request that was made: `{ method, path, status }`; status 0 had no answer. */
   requests = [];
+  /** How many have no answer yet. */
+  underway = 0;
   #gates = [];
   #cut = new AbortController();
 
@@ -30,7 +32,16 @@ export class Network {
     return gate;
   }
 
-  fetch = async (url, init = {}) => {
+  fetch = async (url, init) => {
+    this.underway++;
+    try {
+      return await this.#fetch(url, init);
+    } finally {
+      this.underway--;
+    }
+  };
+
+  async #fetch(url, init = {}) {
     // Redux Toolkit Query calls fetch with a Request.
     const method = init.method ?? url.method ?? 'GET';
     const request = { method, path: new URL(url.url ?? url).pathname, status: 0 };
@@ -49,5 +60,5 @@ export class Network {
     if (gate?.answer && (await wait()) !== 'pass') throw new TypeError('fetch failed: the answer is lost');
     request.status = answer.status;
     return answer;
-  };
+  }
 }

@@ -40,7 +40,7 @@ export async function converged(url, space, ...replicas) {
       assert.deepEqual({ digest: digest(mine), count: mine.length }, { digest: theirs.digest, count: theirs.count });
     }
     return true;
-  }, 'both hold what the server has', 100);
+  }, 'both hold what the server has', { every: 50 });
 }
 
 /**
@@ -100,5 +100,9 @@ export function replicaTest(test, server, open, { conflict, deletedAndEdited }) 
     await bob.put('t2', { title: 'After all', done: true });
     await converged(url, space, alice, bob);
     assert.deepEqual(await has('t2'), both({ title: 'After all', done: true }));
+
+    await Promise.all([alice.close(), bob.close()]);
+    // Sooner than a long poll ends by itself.
+    await until(() => alice.network.underway + bob.network.underway === 0, 'closed, they end what they began', { within: 10_000 });
   });
 }
