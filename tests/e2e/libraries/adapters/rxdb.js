@@ -1,5 +1,4 @@
-// RxDB: keeps an RxCollection in step with the collection of that name in a space. Its schema has the primary key `id` and
-// a field for the server's version, a number. Conflicts are decided by the `conflictHandler`; RxDB's own takes the server's.
+// RxDB: keeps an RxCollection, whose documents have the primary key `id` and a number `version`, in step with a space.
 //   const replication = await tidemark({ url: "", space: "home", collection: database.todos });
 import { replicateRxCollection } from 'rxdb/plugins/replication';
 import { Subject } from 'rxjs';
@@ -8,7 +7,8 @@ export async function tidemark({ url, space, collection, fetch = globalThis.fetc
   const client = await collection.database.storageToken; // of all tabs that share the storage one replicates
   const document = ({ id, version, deleted, data }) => ({ ...data, id, version, _deleted: deleted });
   const changes = (cursor, wait) => call(`changes?collections=${collection.name}&limit=500&wait=${wait}&cursor=${cursor}`);
-  let [cursor, stop, stream$] = ['', new AbortController(), new Subject()];
+  const inTurn = (work) => (last = last.catch(() => {}).then(work));
+  let [cursor, last, stop, stream$] = ['', Promise.resolve(), new AbortController(), new Subject()];
   async function call(path, init) {
     const answer = await fetch(`${url}/v1/spaces/${space}/${path}`, { ...init, signal: stop.signal });
     return answer.ok ? answer.json() : Promise.reject(Object.assign(new Error('refused'), await answer.json()));
@@ -34,26 +34,26 @@ export async function tidemark({ url, space, collection, fetch = globalThis.fetc
       ...(_deleted ? { op: 'delete' } : { op: 'put', data }),
     }));
     const init = { method: 'POST', headers: { 'Content-Type': 'application/json' } };
-    const { results } = await call('push', { ...init, body: JSON.stringify({ client_id: client, edits }) });
-    const conflicts = results.map(({ status, current }, i) => {
-      const { newDocumentState: mine, assumedMasterState: base } = rows[i];
+    const { results } = await inTurn(() => call('push', { ...init, body: JSON.stringify({ client_id: client, edits }) }));
+    return (await Promise.all(results.map(({ status, current }, i) => { // for the conflictHandler; RxDB's own takes theirs
       if (status === 'applied') return [];
       // What RxDB takes for the master has not the version that our own last push made: that is no conflict.
-      if (current?.client_id === client) return push([{ newDocumentState: mine, assumedMasterState: current }]);
-      return current ? document(current) : (status === 'rejected' && base) || { ...mine, _deleted: true };
-    });
-    return (await Promise.all(conflicts)).flat();
+      if (current?.client_id === client) return push([{ ...rows[i], assumedMasterState: current }]);
+      if (current) return document(current);
+      return (status === 'rejected' && rows[i].assumedMasterState) || { ...rows[i].newDocumentState, _deleted: true };
+    }))).flat();
   }
+  // RxDB passes over changes of a document until it has noted our push of it: so a pull begins when no push is under way.
+  const idle = () => replication.internalReplicationState.streamQueue.up;
   const replication = replicateRxCollection({
     collection, replicationIdentifier: `tidemark/${url}/${space}`, retryTime, push: { handler: push, batchSize: 50 },
-    pull: { handler: (checkpoint, batchSize) => pull(checkpoint, batchSize).catch(anew), batchSize: 500, stream$ },
+    pull: { handler: (...from) => idle().then(() => inTurn(() => pull(...from).catch(anew))), batchSize: 500, stream$ },
   });
   replication.onCancel.push(() => stop.abort());
   (async () => { // a bell that rings when there is something new, and when it can't tell: RxDB then pulls
     for (await replication.awaitInitialReplication(); !replication.isStopped(); await replication.awaitInSync()) {
       const page = await changes(cursor, 25).catch(() => null);
-      if (page?.changes.length === 0) cursor = page.cursor;
-      else stream$.next('RESYNC');
+      if (page?.changes.length !== 0) stream$.next('RESYNC'); else cursor = page.cursor;
     }
   })();
   return replication;
