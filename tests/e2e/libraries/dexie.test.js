@@ -20,6 +20,7 @@ async function open({ url, space, network, name, onConflict }) {
   const todos = sync.collection('todos');
   return {
     db,
+    client: sync,
     todos,
     // Its pause after a failure would be minutes long at worst.
     sync: () => Promise.allSettled([sync.push(), sync.pull()]),
@@ -63,6 +64,11 @@ test('the outbox survives a reload', async (t) => {
   await converged(url, space, after);
   assert.deepEqual(await after.data('t1'), { title: 'Bread', done: false });
   assert.equal(await after.data('t2'), undefined);
+  await after.close();
+
+  const again = await openReplica(t, open, { url, space, name: 'alice' });
+  await again.client.push();
+  assert.equal(again.network.requests.some(({ method }) => method === 'POST'), false, 'what was sent is no longer in the outbox');
 });
 
 test('liveQuery shows an edit at once, and when it has arrived', async (t) => {
