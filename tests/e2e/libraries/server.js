@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 /** How long anything may take to come true. Far more than needed, so that a slow machine is not a failure. */
-export const PATIENCE = 15_000;
+export const PATIENCE = 60_000;
 
 const binary = process.env.TIDEMARK_BIN ?? fileURLToPath(new URL('../../../bin/tidemark', import.meta.url));
 if (!existsSync(binary)) throw new Error(`There is no server at ${binary}: build it (make build) or name it in TIDEMARK_BIN.`);
