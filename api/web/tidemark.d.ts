@@ -152,10 +152,14 @@ export interface Present<T extends Data = Data> {
   readonly since: string;
 }
 
-/** Fits React's `useSyncExternalStore(x.subscribe, x.getSnapshot)`: a snapshot is a new object only if it differs. */
+/**
+ * Fits React's `useSyncExternalStore(x.subscribe, x.getSnapshot)`, is a store to Svelte (`$x`), and feeds a signal
+ * (`x.subscribe((value) => { s.value = value })`): a listener is called with the snapshot, at once and whenever it
+ * differs. A snapshot is a new object only if it differs.
+ */
 export interface Observable<T> {
   getSnapshot(): T;
-  subscribe(listener: () => void): () => void;
+  subscribe(listener: (snapshot: T) => void): () => void;
 }
 
 export interface Collection<T extends Data = Data> extends Observable<ReadonlyArray<Item<T>>> {

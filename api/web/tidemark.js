@@ -208,7 +208,12 @@ class Live {
   }
 
   getSnapshot = () => this.value;
-  subscribe = (listener) => addTo(this.#listeners, listener);
+  /** Tells the listener at once what there is: the contract of Svelte's stores, and of no harm to others. */
+  subscribe = (listener) => {
+    const stop = addTo(this.#listeners, listener);
+    call(listener, this.getSnapshot());
+    return stop;
+  };
 
   set(value) {
     this.value = value;
@@ -216,7 +221,7 @@ class Live {
   }
 
   notify() {
-    for (const listener of [...this.#listeners]) call(listener);
+    for (const listener of [...this.#listeners]) call(listener, this.getSnapshot());
   }
 }
 
