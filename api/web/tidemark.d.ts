@@ -251,10 +251,18 @@ export interface Status {
   readonly transport: "stream" | "polling";
   /** Edits the server has not answered. */
   readonly pending: number;
+  /** The device's time at which the first of them was made, in ms, also before a reload; `null` if there is none. */
+  readonly oldestPending: number | null;
   /** How many of them are under way in a push. */
   readonly inFlight: number;
   /** The device's time at which the client last knew itself up to date, for showing only. */
   readonly lastSyncedAt: number | null;
+  /**
+   * How old what is shown may be, in ms: 0 while a stream is up, otherwise the time since `lastSyncedAt`; `null` before the
+   * first sync. It says nothing about own edits: see `oldestPending`. It is worked out when it is read and grows while
+   * nothing comes, and nobody is told of that: a page that shows it reads it now and then.
+   */
+  readonly lag: number | null;
   /** Why the last push or pull failed; `null` when the next one succeeds. A stream that fails is none: polls take over. */
   readonly error: SyncError | null;
   /** Where edits are kept. `memory` although IndexedDB was wanted: see `storeError`; edits do not survive a reload. */

@@ -222,14 +222,30 @@ class Live {
 
 /** Its fields can be read from it directly, too. */
 class LiveStatus extends Live {
-  constructor(news, value) {
+  #now;
+
+  constructor(news, value, now) {
     super(news, value);
+    this.#now = now;
     Object.assign(this, value);
+  }
+
+  get lag() {
+    return this.value.lag;
   }
 
   update(fields) {
     if (Object.keys(fields).every((name) => fields[name] === this.value[name])) return;
-    this.set({ ...this.value, ...fields });
+    const { lag, ...old } = this.value;
+    const now = this.#now;
+    this.set({
+      ...old,
+      ...fields,
+      /** As of when it is read: it grows while nothing comes, and then nobody would set it. */
+      get lag() {
+        return this.transport === "stream" ? 0 : this.lastSyncedAt && Math.max(0, now() - this.lastSyncedAt);
+      },
+    });
     Object.assign(this, fields);
   }
 }
@@ -478,9 +494,11 @@ class Replica {
   #stale = new Set();
   #order = 0;
   #closed = false;
+  #now;
 
-  constructor(news, { clientId = "", onConflict }) {
+  constructor(news, { clientId = "", onConflict }, now) {
     this.#news = news;
+    this.#now = now;
     this.#onConflict = onConflict;
     this.clientId = clientId;
     this.problems = new LiveList(news, []);
@@ -488,6 +506,11 @@ class Replica {
 
   get pending() {
     return this.#outbox.size;
+  }
+
+  get oldestPending() {
+    const [first] = this.#outbox.values();
+    return first?.at ?? null;
   }
 
   collection(name) {
@@ -539,7 +562,7 @@ class Replica {
   #enqueue(op, collection, id, data) {
     if (this.#closed) throw new SyncError("closed");
     checkName("invalid_id", id);
-    const edit = { editId: newId(), op, collection, id };
+    const edit = { editId: newId(), op, collection, id, at: this.#now() };
     if (op !== "delete") edit.data = copyData(data);
     const settled = new Promise((resolve) => this.#waiting.set(edit.editId, resolve));
     this.#append(edit);
@@ -1228,7 +1251,7 @@ class Sync {
     const clock = (this.#clock = { ...systemClock, ...options.clock });
     const gate = this.#gate;
     this.#options = options;
-    this.#replica = new Replica(this.#news, options);
+    this.#replica = new Replica(this.#news, options, clock.now);
     this.#replica.onEdit = () => this.#pushing.wake(options.coalesceMs ?? 20);
     this.#replica.onPublish = () => this.#updateStatus();
     this.#replica.onMismatch = () => this.#startResync({ code: "digest" });
@@ -1244,7 +1267,7 @@ class Sync {
     this.space = options.space;
     this.problems = this.#replica.problems;
     const paused = Boolean(options.paused);
-    this.status = new LiveStatus(this.#news, { paused, lastSyncedAt: null, store: "opening", storeError: null });
+    this.status = new LiveStatus(this.#news, { paused, lastSyncedAt: null, store: "opening", storeError: null }, clock.now);
     this.#updateStatus();
     this.ready = this.#open();
   }
@@ -1548,6 +1571,7 @@ class Sync {
     this.status.update({
       online: this.#reachable && !this.#offline(),
       pending: this.#replica.pending,
+      oldestPending: this.#replica.oldestPending,
       inFlight: this.#inFlight,
       transport: this.#live ? "stream" : "polling",
       error: this.#errors.push ?? this.#errors.pull,
