@@ -771,8 +771,10 @@ class Replica {
     const kind = status === "rejected" ? "rejected" : "conflict";
     const problem = { problemId: editId, kind, collection, id, edits, code, message };
 
-    const resolution = kind === "conflict" ? this.#decide(problem) : undefined;
+    const conflict = kind === "conflict" && { ...this.#sides(problem), editId };
+    const resolution = conflict ? this.#decide(problem, conflict) : undefined;
     const shown = resolution ? undefined : this.#keep(problem);
+    if (conflict) this.#news.event("conflict", shown ? { ...conflict, problem: shown } : conflict);
     edits.forEach((each, i) => this.#settle(each, { status: i ? "skipped" : status, error, problem: shown, resolution }));
   }
 
@@ -821,11 +823,9 @@ class Replica {
   }
 
   /** Lets the app's `onConflict` decide; undefined if it does not, or fails. */
-  #decide(problem) {
-    const conflict = this.#sides(problem);
+  #decide(problem, { editId, ...conflict }) {
     let resolution;
     if (this.#onConflict) call(() => (resolution = this.#carryOut(problem, this.#onConflict(conflict))));
-    if (resolution) this.#news.event("conflict", { ...conflict, editId: problem.problemId });
     return resolution;
   }
 
@@ -840,9 +840,7 @@ class Replica {
     this.#problems.set(problem.problemId, { problem });
     this.#save(`problem/${problem.problemId}`, problem);
     this.#stale.add(keyOf(problem));
-    const shown = this.#showProblem(problem.problemId);
-    if (problem.kind === "conflict") this.#news.event("conflict", { ...shown, editId: problem.problemId, problem: shown });
-    return shown;
+    return this.#showProblem(problem.problemId);
   }
 
   #dismiss(problemId) {

@@ -177,10 +177,11 @@ export function browser(t) {
   const all = world(t);
   const locks = new FakeLocks();
   const factory = new IDBFactory();
+  const opened = [];
   const alive = [];
   const name = `browser ${++browsers}`; // Node has one BroadcastChannel for all tests
 
-  t.after(() => alive.forEach(({ tab }) => tab.wake()));
+  t.after(() => opened.forEach(({ tab }) => tab.wake()));
 
   /** Opens a tab; resolves at once. `sync.tab` is what becomes of it. */
   function open({ state = "visible", onStep, ...options } = {}) {
@@ -194,15 +195,20 @@ export function browser(t) {
     }
     try {
       const sync = all.start({ store: "indexeddb", name, stream: true, fetch: tab.fetch(all.server.fetch), clock: tab.clock(all.clock), ...options });
-      const kill = tab.kill.bind(tab);
+      const [kill, close] = [tab.kill.bind(tab), sync.close.bind(sync)];
       tab.kill = () => {
         if (tab.dead) return;
         kill();
         all.bury(sync);
         alive.splice(alive.indexOf(sync), 1);
       };
+      sync.close = () => {
+        if (alive.includes(sync)) alive.splice(alive.indexOf(sync), 1);
+        return close();
+      };
       sync.tab = tab;
       alive.push(sync);
+      opened.push(sync);
       return sync;
     } finally {
       for (const [name, descriptor] of before) descriptor ? Object.defineProperty(globalThis, name, descriptor) : delete globalThis[name];
