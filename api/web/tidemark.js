@@ -1406,7 +1406,6 @@ function tabsOf({ name, clock, document, news, status, replica, presence, app })
     const records = await store.load();
     if (turn !== mine || closed) return;
     leading = true;
-    heard = store.term;
     app.lead(records, { save: saver(mine, store.term) });
     show();
     early.splice(0).forEach(serve);
