@@ -172,9 +172,10 @@ class Tab {
 
 let browsers = 0;
 
-/** A world whose clients are tabs of one browser. */
-export function browser(t) {
+/** A world whose clients are tabs of one browser. With a `net`, that of a real server, they live in real time. */
+export function browser(t, net) {
   const all = world(t);
+  const clock = net ? { now: Date.now, random: Math.random, setTimeout, clearTimeout } : all.clock;
   const locks = new FakeLocks();
   const factory = new IDBFactory();
   const opened = [];
@@ -194,7 +195,7 @@ export function browser(t) {
       Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
     }
     try {
-      const sync = all.start({ store: "indexeddb", name, stream: true, fetch: tab.fetch(all.server.fetch), clock: tab.clock(all.clock), ...options });
+      const sync = all.start({ store: "indexeddb", name, stream: true, fetch: tab.fetch(net ? fetch : all.server.fetch), clock: tab.clock(clock), ...net, ...options });
       const [kill, close] = [tab.kill.bind(tab), sync.close.bind(sync)];
       tab.kill = () => {
         if (tab.dead) return;
@@ -227,7 +228,8 @@ export function browser(t) {
   async function when(condition, what = condition) {
     for (let i = 0; i < 200; i++) {
       if (condition()) return;
-      await all.clock.advance(i < 20 ? 0 : 100);
+      if (net) await new Promise((resolve) => setTimeout(resolve, 50));
+      else await all.clock.advance(i < 20 ? 0 : 100);
     }
     await until(condition, what);
   }
