@@ -4,9 +4,10 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import { newProfile, startWorld } from './harness.js';
 import { until } from './board.js';
+import { cell } from '../results.js';
 
 let world;
 before(async () => { world = await startWorld(); });
@@ -64,7 +65,7 @@ const shows = (page, ids) => until(page, (wanted) => {
   return sync.status.transport === 'stream' && sync.status.pending === 0 && items.map(({ id }) => id).join() === wanted && !items.some(({ pending }) => pending);
 }, ids.join());
 
-test('three pages: one stream, one queue, and each sees what the others do', async (t) => {
+cell('tidemark.js', 'tabs: one connection', 'three pages: one stream, one queue, and each sees what the others do', async (t) => {
   const { open, streams, pushes, opened, leader } = await tabs(t);
   const pages = [await open(), await open(), await open()];
   for (const [i, page] of pages.entries()) await page.evaluate((n) => { window.put(`t${n}`, { n }); }, i);
@@ -78,7 +79,7 @@ test('three pages: one stream, one queue, and each sees what the others do', asy
   assert.equal(new Set(await Promise.all(pages.map((page) => page.evaluate(() => window.sync.clientId)))).size, 1);
 });
 
-test('the page that is looked at takes over; the stream moves with it', async (t) => {
+cell('tidemark.js', 'tabs: the lead changes hands', 'the page that is looked at takes over; the stream moves with it', async (t) => {
   const { open, streams, leader, show, opened } = await tabs(t);
   const [first, second] = [await open(), await open()];
   await shows(second, []);
@@ -92,7 +93,7 @@ test('the page that is looked at takes over; the stream moves with it', async (t
   assert.deepEqual([streams.size, leader() === second, opened()], [1, true, 2]);
 });
 
-test('the leader is closed with edits that nobody has sent, and pages are reloaded: none is lost, none is made twice', async (t) => {
+cell('tidemark.js', 'tabs: the leader is closed, pages are reloaded', 'the leader is closed with edits that nobody has sent, and pages are reloaded: none is lost, none is made twice', async (t) => {
   const { profile, open, start, streams, leader, documents, pushes } = await tabs(t, { expected: [/ERR_FAILED|ERR_CONNECTION/] });
   const [first, second, third] = [await open(), await open(), await open()];
   await shows(third, []);
@@ -119,7 +120,7 @@ test('the leader is closed with edits that nobody has sent, and pages are reload
   assert.equal(new Set(sent.map(({ edit_id }) => edit_id)).size, 5, 'whatever was sent again had its id');
 });
 
-test('a service worker pushes and pulls, as one replica with the pages that are open', async (t) => {
+cell('tidemark.js', 'service worker', 'a service worker pushes and pulls, as one replica with the pages that are open', async (t) => {
   const script = `
     import { connect } from '${world.origin}/tidemark.js';
     self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));

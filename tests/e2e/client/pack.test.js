@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { cell } from "../results.js";
 
 const source = fileURLToPath(new URL("../../../api/web/", import.meta.url));
 const typescript = fileURLToPath(new URL("../node_modules/typescript/bin/tsc", import.meta.url));
@@ -36,7 +37,7 @@ test("it holds the client, its types and its description, and needs nothing", as
   }
 });
 
-test("Node runs it: an edit goes out and comes back, and the process ends by itself", async () => {
+cell("tidemark.js", "npm pack, in Node", "Node runs it: an edit goes out and comes back, and the process ends by itself", async () => {
   const app = `
     import { createServer } from "node:http";
     import { connect, newId } from "tidemark";
@@ -63,7 +64,7 @@ test("Node runs it: an edit goes out and comes back, and the process ends by its
   assert.deepEqual(JSON.parse(stdout), { status: "applied", version: 1, store: "memory", pushed: true });
 });
 
-test("TypeScript finds the types, in strict mode, whatever way it looks for modules", async () => {
+cell("tidemark.js", "npm pack, tsc --strict", "TypeScript finds the types, in strict mode, whatever way it looks for modules", async () => {
   const app = `
     import { connect, mergeFields, type Item, type Status } from "tidemark";
     type Todo = { title: string };

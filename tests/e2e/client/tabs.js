@@ -90,6 +90,11 @@ class Tab {
     this.#channels.forEach((channel) => channel.close());
   }
 
+  /** Somebody's word just now. */
+  hear(data) {
+    this.#channels.forEach((channel) => channel.onmessage({ data }));
+  }
+
   sleep() {
     this.asleep = true;
   }

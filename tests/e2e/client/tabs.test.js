@@ -48,11 +48,15 @@ async function atEachStep(t, scenario, least) {
   }
 }
 
-/** Edits on both sides of a leader that something happens to: none is lost, none is made twice, and their tabs hear of each. */
+/**
+ * Edits on both sides of a leader that something happens to: none is lost, none is made twice, and their tabs hear of
+ * each. A third tab looks on and misses nothing.
+ */
 async function bothEdit({ server, tab, when, settled }, meet) {
   server.other("put", "todos", "shared", { n: 0 });
   const leader = await tab();
   const follower = await tab({ state: "hidden" });
+  await tab({ state: "hidden" });
   meet(leader, follower);
   const handles = [];
   for (let n = 1; n <= 3; n++) {
@@ -284,17 +288,34 @@ test("an edit that is refused, and pause, resume, pull and push from a follower"
 });
 
 test("what is asked of a leader that dies is done by the next one", async (t) => {
-  const { leader, follower, server, clock, settled } = await pair(t);
-  server.hold();
-  const pulled = follower.pull();
-  follower.pause();
-  follower.resume();
-  leader.tab.kill();
-  await clock.advance(0);
-  server.release();
-  await Promise.all([pulled, clock.advance(1000)]);
-  await settled();
-  assert.equal(follower.status.paused, false);
+  for (const asks of ["the next leader", "another"]) {
+    const { leader, follower, server, clock, settled, tab, when } = await pair(t);
+    const third = await tab({ state: "hidden" });
+    const asking = asks === "another" ? third : follower;
+    leader.tab.sleep(); // it hears nothing of what is asked
+    const pulled = asking.pull().catch(({ code }) => code);
+    asking.pause();
+    await clock.advance(0);
+    const pulls = server.pulls().length;
+    leader.tab.kill();
+    await when(() => follower.status.paused && third.status.paused);
+    asking.resume();
+    await clock.advance(1000);
+    assert.ok([undefined, "paused"].includes(await pulled), "answered, and not by the one that is gone");
+    await when(() => !follower.status.paused && !third.status.paused);
+    await Promise.all([asking.pull(), clock.advance(1000)]);
+    assert.ok(server.pulls().length > pulls);
+    await settled();
+  }
+});
+
+test("last words of a leader that is gone do not depose the one that is about to lead", async (t) => {
+  const { open, tab, when } = browser(t);
+  await (await tab()).close();
+  let begun = 0;
+  const sync = open({ state: "hidden", onStep: (step, tab) => step === "begins" && begun++ === 0 && tab.hear({ from: "old", term: 1, batch: 1, seen: true }) });
+  sync.collection("todos").put("t1", {});
+  await when(() => sync.status.pending === 0);
 });
 
 test("closing: a follower ends alone; after the leader another one goes on", async (t) => {
