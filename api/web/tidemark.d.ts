@@ -30,8 +30,12 @@ export interface ConnectOptions {
    * Where edits and documents are kept. Default: `"indexeddb"` where it exists, otherwise `"memory"`.
    * If IndexedDB can't be opened the client goes on in memory and says so in `status.store`.
    *
-   * Each tab is a client of its own in the same database (Web Locks keep them apart), so tabs see each other's edits
-   * by way of the server. What a tab had not sent when it was closed is taken over by the next one that opens.
+   * With IndexedDB all tabs of one `name`, and its workers, are one client: one `clientId`, one queue, one connection.
+   * An edit made in one of them shows in that one at once and in the others as soon as it is stored. One of them leads
+   * and talks to the server: the one that is looked at, or any other when that is closed. Nothing of it shows, but that
+   * `onConflict`, `getToken` and `fetch` are called in the tab that leads. Tabs of one name must be opened with the same
+   * `url`, `space` and `collections`. This takes Web Locks and BroadcastChannel, which pages have on https and on
+   * localhost; without them a page goes on in memory.
    */
   store?: "memory" | "indexeddb" | Store;
   /**
@@ -39,12 +43,12 @@ export interface ConnectOptions {
    * what one left unsent goes out in the name of the next.
    */
   name?: string;
-  /** The replica's id, for a store that has none yet (so not with several tabs). Default: a new UUID. Never use one in two places. */
+  /** The replica's id, for a store that has none yet. Default: a new UUID. Never use one in two places. */
   clientId?: string;
   /** Follow only these collections. */
   collections?: readonly string[];
   /**
-   * Decides a conflict on the spot: the data to write, `"mine"`, `"theirs"`, or `undefined` to leave it
+   * Decides a conflict on the spot, in the tab that leads: the data to write, `"mine"`, `"theirs"`, or `undefined` to leave it
    * in `sync.problems`. Must be synchronous; ask people by way of `sync.problems`.
    */
   onConflict?: (conflict: Conflict) => Data | "mine" | "theirs" | undefined;
@@ -52,8 +56,8 @@ export interface ConnectOptions {
    * Default true: changes come over a stream (server-sent events), in milliseconds. The client polls until the stream is
    * up and whenever it is not, as where a proxy blocks it or holds it back, and tries it again every few minutes, when
    * the page is looked at again and when the device is online again; `status.transport` tells which it is. A page that is
-   * hidden has no stream, and of all pages of a browser four have one at a time: over HTTP/1.1 it opens six connections
-   * to a host, and streams must not take them all. `false` only polls.
+   * hidden has no stream, tabs of one `name` have one together, and of all names in a browser four have one at a time: over
+   * HTTP/1.1 it opens six connections to a host, and streams must not take them all. `false` only polls.
    */
   stream?: boolean;
   /**
@@ -65,7 +69,7 @@ export interface ConnectOptions {
   coalesceMs?: number;
   /** After how long an unanswered request is given up and tried again. Default 30 000 ms. */
   timeoutMs?: number;
-  /** Start paused: nothing goes over the network before `resume()`. */
+  /** Start paused: nothing goes over the network before `resume()`. Where other tabs are open already, it is as they are. */
   paused?: boolean;
   /** Time and chance, for tests. */
   clock?: Partial<Clock>;
@@ -116,12 +120,12 @@ export interface Sync {
   pull(): Promise<void>;
   /** Pushes now; resolves when no edit is unanswered. Rejects like `pull`. */
   push(): Promise<void>;
-  /** Stops all traffic, also what is under way; edits are queued. */
+  /** Stops all traffic of all tabs, also what is under way; edits are queued. */
   pause(): void;
   resume(): void;
   /**
    * Stops for good: no timer, no listener, no request is left. Unsent edits stay in the store. Who is present stays so
-   * for up to 30 s, unless `await presence.leave()` came before.
+   * for up to 30 s, unless `await presence.leave()` came before. Other tabs go on.
    */
   close(): Promise<void>;
   /** Listens to one kind of event; returns the function that stops it. */
@@ -131,7 +135,7 @@ export interface Sync {
 /**
  * Who is in the space, and what they are at; a snapshot has everybody, oneself too. Best effort: it is written down
  * nowhere. With a stream it is known at once, by polling only while one is present oneself and with some seconds' delay.
- * It is empty while the client is paused or offline.
+ * It is empty while the client is paused or offline. Tabs of one `name` are present once, with the state that was set last.
  */
 export interface Presence extends Observable<ReadonlyArray<Present>> {
   /**
@@ -201,7 +205,7 @@ export interface Settled {
   readonly editId: string;
   /**
    * `applied`: it is on the server. `conflict`, `rejected`: see `problem`. `skipped`: an edit it was made on failed,
-   * or its base is not known any more; see `problem`. `closed`: `close()` came first, the edit waits in the store.
+   * or its base is not known any more: see `problem`; or it was to solve a problem that another tab had just solved. `closed`: `close()` came first, the edit waits in the store.
    */
   readonly status: "applied" | "conflict" | "rejected" | "skipped" | "closed";
   readonly version?: number;
@@ -255,10 +259,18 @@ export interface Status {
   readonly transport: "stream" | "polling";
   /** Edits the server has not answered. */
   readonly pending: number;
+  /** The device's time at which the first of them was made, in ms, also before a reload; `null` if there is none. */
+  readonly oldestPending: number | null;
   /** How many of them are under way in a push. */
   readonly inFlight: number;
   /** The device's time at which the client last knew itself up to date, for showing only. */
   readonly lastSyncedAt: number | null;
+  /**
+   * How old what is shown may be, in ms: 0 while a stream is up, otherwise the time since `lastSyncedAt`; `null` before the
+   * first sync. It says nothing about own edits: see `oldestPending`. It is worked out when it is read and grows while
+   * nothing comes, and nobody is told of that: a page that shows it reads it now and then.
+   */
+  readonly lag: number | null;
   /** Why the last push or pull failed; `null` when the next one succeeds. A stream that fails is none: polls take over. */
   readonly error: SyncError | null;
   /** Where edits are kept. `memory` although IndexedDB was wanted: see `storeError`; edits do not survive a reload. */
@@ -272,7 +284,7 @@ export class SyncError extends Error {
   /**
    * The server's code, or one of the client's own: `network` (no answer, or `getToken` failed: see `cause`), `timeout`,
    * `bad_response` (not Tidemark's), `http_<status>` (refused without a code), `paused`, `closed`, `offline`,
-   * `stopped` (a stream that was not needed any more), `bye` (a stream that the server ended, to be opened anew),
+   * `opening`, `following` (of a request that was under way when another tab took over), `stopped` (a stream that was not needed any more), `bye` (a stream that the server ended, to be opened anew),
    * `store_failed` (see `cause`), `no_web_locks`, `version_conflict`, `outcome_unknown`, `invalid_id`,
    * `invalid_collection`, `invalid_document`.
    */
@@ -285,7 +297,7 @@ export class SyncError extends Error {
 
 export interface Events {
   /**
-   * A request has ended, well or not: for a timeline. `status` is 0 when there was no answer. Of a stream, which always
+   * A request has ended, well or not, whichever tab made it: for a timeline. `status` is 0 when there was no answer. Of a stream, which always
    * ends with an `error`, `ms` is how long it was open.
    */
   request: { kind: "push" | "pull" | "stream" | "presence"; status: number; ms: number; edits: number; changes: number; error?: SyncError };
@@ -293,7 +305,7 @@ export interface Events {
   applied: { editId: string; collection: string; id: string; version: number; replayed: boolean };
   /** Changes of others are now shown. */
   remote: { changes: readonly RemoteChange[] };
-  /** A conflict, before anybody decided it; `problem` is absent if `onConflict` did. */
+  /** A conflict, as it was before anybody decided it; `problem` is absent if `onConflict` did. */
   conflict: Conflict & { editId: string; problem?: Problem };
   /**
    * Everything was loaded anew: the server could not go on from our cursor (the `cause` of its 410), or its digest showed

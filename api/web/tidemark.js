@@ -15,11 +15,13 @@
  * - Pages come by pull, in the answer to a push and over the stream, all into the same `takePage`, and may overlap. Each
  *   comes in a `run`: pages of which each was asked with the cursor of the one before, the first with a cursor whose
  *   state we hold. The end of a run is a whole state of the space, and the newest of those that arrive is what we show.
+ * - Tabs that share a store are one replica. One of them leads: it alone decides, writes and talks to the server. The
+ *   others show what it writes, batch by batch, and offer it their edits by way of the store: `tabsOf`.
  *
  * The stream is read with `fetch`, not with `EventSource`: a fetch carries the token in a header (EventSource needs a
  * ticket for each connection, as a token must not stand in a URL), tells a 401 from a 404 from a 429, and ends when asked.
  *
- * Needs `fetch` and nothing else: document, window, IndexedDB and Web Locks are used where they exist.
+ * Needs `fetch` and nothing else: document, window, IndexedDB, Web Locks and BroadcastChannel are used where they exist.
  */
 
 const MAX_EDITS = 200;
@@ -36,6 +38,10 @@ const ECHO_MS = 2000;
 /** Over HTTP/1.1 a browser opens six connections to a host, for all its tabs: streams leave two for the rest. */
 const STREAMS = 4;
 const PRESENCE_TTL_S = 30;
+/** A tab that leads and does not answer for so long is asleep. */
+const ASLEEP_MS = 500;
+/** What became of edits is kept for the tabs that made them: of as many as the server has receipts of a client. */
+const MAX_ANSWERS = 256;
 /** What moves with the mouse is told ten times a second. */
 const PRESENCE_PACE_MS = 100;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
@@ -52,6 +58,9 @@ export class SyncError extends Error {
     Object.assign(this, { name: "SyncError", code }, more);
   }
 }
+
+/** As another tab can be told of it: a copy of an error would lose its code. `told` of a replica is the way back. */
+const tell = ({ error, problem, ...rest }) => ({ ...rest, error: error && { ...error, message: error.message }, problem: problem?.problemId });
 
 // ---- Ids ----
 
@@ -191,7 +200,10 @@ class News {
       const [changed, events] = [this.#changed, this.#events];
       [this.#changed, this.#events] = [new Set(), []];
       for (const live of changed) live.notify();
-      for (const [type, event] of events) for (const listener of [...(this.#listeners[type] ?? [])]) call(listener, event);
+      for (const [type, event] of events) {
+        for (const listener of [...(this.#listeners[type] ?? [])]) call(listener, event);
+        this.onEvent?.(type, event);
+      }
     }
     this.#telling = false;
   }
@@ -227,14 +239,30 @@ class Live {
 
 /** Its fields can be read from it directly, too. */
 class LiveStatus extends Live {
-  constructor(news, value) {
+  #now;
+
+  constructor(news, value, now) {
     super(news, value);
+    this.#now = now;
     Object.assign(this, value);
+  }
+
+  get lag() {
+    return this.value.lag;
   }
 
   update(fields) {
     if (Object.keys(fields).every((name) => fields[name] === this.value[name])) return;
-    this.set({ ...this.value, ...fields });
+    const { lag, ...old } = this.value;
+    const now = this.#now;
+    this.set({
+      ...old,
+      ...fields,
+      /** As of when it is read: it grows while nothing comes, and then nobody would set it. */
+      get lag() {
+        return this.transport === "stream" ? 0 : this.lastSyncedAt && Math.max(0, now() - this.lastSyncedAt);
+      },
+    });
     Object.assign(this, fields);
   }
 }
@@ -301,80 +329,71 @@ const requested = (request) =>
     request.onerror = () => reject(request.error);
   });
 
-/** Takes a Web Lock and returns the function that gives it back; undefined if another tab holds it. */
-function takeLock(name, options) {
-  return new Promise((resolve) => {
-    const hold = (lock) => new Promise((release) => resolve(lock && release));
-    navigator.locks.request(name, options, hold).catch(() => resolve());
+const finished = (transaction) =>
+  new Promise((resolve, reject) => {
+    transaction.oncomplete = resolve;
+    transaction.onabort = () => reject(transaction.error);
   });
-}
 
 /**
- * Records in IndexedDB under [slot, key]. Every tab takes the lowest free slot and is a replica of its own there
- * (client_id, base copy, outbox), so two tabs can't write over each other. What a tab left when it was closed is taken
- * over by the next one that opens: its edits and problems live on, the rest of the slot is emptied.
+ * Records in IndexedDB. Who loads them is the one that writes from then on, in a new term; others look, and may add what
+ * they offer. Batches are numbered. Who was deposed and has not heard of it can write nothing more: a batch goes in only
+ * if the term after its own is free. To ask for that first would take a moment that a page being reloaded does not have.
  */
 function indexedDBStore(name) {
-  let db;
-  let slot = 1;
-  let release;
+  const opening = indexedDB.open(name, 1);
+  opening.onupgradeneeded = () => opening.result.createObjectStore("records");
+  const database = requested(opening);
+  database.catch(() => {}); // whoever loads hears of it
+  const open = async (mode) => (await database).transaction("records", mode).objectStore("records");
 
-  const open = (mode) => db.transaction("records", mode).objectStore("records");
-
-  async function load() {
-    await takeSlot();
-    const opening = indexedDB.open(name, 1);
-    opening.onupgradeneeded = () => opening.result.createObjectStore("records");
-    db = await requested(opening);
-    const keys = await requested(open().getAllKeys());
-    for (const other of new Set(keys.map(([owner]) => owner))) if (other !== slot) await adopt(other);
-    return read(slot);
+  async function read(mode) {
+    const records = await open(mode);
+    const [keys, values] = [records.getAllKeys(), records.getAll()];
+    let entries;
+    values.onsuccess = () => {
+      entries = keys.result.map((key, i) => [key, values.result[i]]);
+      // What is ours has an array for a key, and those come last, the newest term at the end.
+      const ours = entries.filter(([key]) => Array.isArray(key));
+      entries.length -= ours.length;
+      store.batch = ours[0]?.[1] ?? 0;
+      store.term = ours.at(-1)?.[0][1] ?? 0;
+      if (mode === "readonly") return;
+      records.add(0, ["term", ++store.term]);
+      records.delete(["term", store.term - 100]);
+    };
+    await finished(records.transaction);
+    return entries;
   }
 
-  async function takeSlot() {
-    if (globalThis.navigator?.locks) {
-      // A page that is being reloaded may hold its slot for a moment longer.
-      release = await takeLock(`${name}/1`, { signal: AbortSignal.timeout(250) });
-      while (!release) release = await takeLock(`${name}/${++slot}`, { ifAvailable: true });
-    } else if (globalThis.document) {
-      throw new SyncError("no_web_locks"); // there are some on https and on localhost
-    }
-  }
-
-  async function adopt(other) {
-    const unlock = await takeLock(`${name}/${other}`, { ifAvailable: true });
-    if (!unlock) return; // its tab is alive
-    const left = await read(other);
-    const taken = left.filter(([key]) => /^(edit|flight|problem)/.test(key));
-    await write([...left.map(([key]) => [other, key]), ...taken.map((entry) => [slot, ...entry])]);
-    unlock();
-  }
-
-  async function read(slot) {
-    const records = open();
-    const range = IDBKeyRange.bound([slot], [slot, []]);
-    const [keys, values] = await Promise.all([requested(records.getAllKeys(range)), requested(records.getAll(range))]);
-    return keys.map(([, key], i) => [key, values[i]]);
-  }
-
-  function write(batch) {
-    const records = open("readwrite");
-    for (const [slot, key, record] of batch) record === undefined ? records.delete([slot, key]) : records.put(record, [slot, key]);
+  async function write(change) {
+    const records = await open("readwrite");
+    change(records);
     records.transaction.commit(); // else it waits for a word of the page, and a page that is being reloaded says no more
-    return new Promise((resolve, reject) => {
-      records.transaction.oncomplete = () => resolve();
-      records.transaction.onabort = () => reject(records.transaction.error);
-    });
+    await finished(records.transaction);
   }
 
-  return {
-    load,
-    save: (batch) => write(batch.map((entry) => [slot, ...entry])),
-    close() {
-      db.close();
-      release?.();
+  const store = {
+    term: 0,
+    batch: 0,
+    load: () => read("readwrite"),
+    look: () => read("readonly"),
+    offer: (offers) => write((records) => offers.forEach((offer) => records.put(offer, `offer/${offer.offerId}`))),
+    async save(entries, term = store.term) {
+      const batch = store.batch + 1;
+      await write((records) => {
+        records.add(0, ["term", term + 1]);
+        records.delete(["term", term + 1]);
+        for (const [key, record] of entries) record === undefined ? records.delete(key) : records.put(record, key);
+        records.put(batch, ["batch"]);
+      }).catch((error) => {
+        throw error?.name === "ConstraintError" ? new SyncError("deposed") : error;
+      });
+      return (store.batch = batch);
     },
+    close: () => database.then((db) => db.close()),
   };
+  return store;
 }
 
 /**
@@ -425,10 +444,12 @@ class Outbox extends Map {
     return this.#byDocument.get(key) ?? [];
   }
 
+  /** At the end, or in the place of what it was before. */
   add(edit) {
     const key = keyOf(edit);
+    const old = this.get(edit.editId);
     this.set(edit.editId, edit);
-    this.#byDocument.set(key, [...this.of(key), edit]);
+    this.#byDocument.set(key, old ? this.of(key).map((other) => (other === old ? edit : other)) : [...this.of(key), edit]);
   }
 
   remove(edit) {
@@ -468,6 +489,8 @@ class Replica {
   run = runFrom(null);
   /** Why everything is being loaded ("" for the first time); null when it is here. Until then nothing is pushed. */
   resync = "";
+  /** Other tabs wait for what becomes of their edits. */
+  shared = false;
 
   #news;
   #onConflict;
@@ -476,16 +499,22 @@ class Replica {
   #digest = 0n;
   #mismatch = false;
   #outbox = new Outbox();
-  #flights = [];
+  #flight = null;
   #problems = new Map();
+  /** What the app did here and is not known to be stored: edits, or a problem with the edits that solve it. */
+  #offers = new Map();
+  /** What became of edits that nobody here waits for. */
+  #answers = new Map();
   #collections = new Map();
   #waiting = new Map();
   #stale = new Set();
   #order = 0;
   #closed = false;
+  #now;
 
-  constructor(news, { clientId = "", onConflict }) {
+  constructor(news, { clientId = "", onConflict }, now) {
     this.#news = news;
+    this.#now = now;
     this.#onConflict = onConflict;
     this.clientId = clientId;
     this.problems = new LiveList(news, []);
@@ -495,6 +524,11 @@ class Replica {
     return this.#outbox.size;
   }
 
+  get oldestPending() {
+    const [first] = this.#outbox.values();
+    return first?.at ?? null;
+  }
+
   collection(name) {
     checkName("invalid_collection", name);
     const collection = this.#collections.get(name) ?? new Collection(this.#news, name, this);
@@ -502,54 +536,130 @@ class Replica {
     return collection;
   }
 
-  /** Takes in what the store holds. Edits made before this moment come after the stored ones, on top of them. */
-  load(records, journal) {
-    this.#journal = journal;
-    const early = [...this.#outbox.values()];
-    early.forEach((edit) => this.#outbox.remove(edit));
+  get offers() {
+    return [...this.#offers.values()];
+  }
 
-    const parts = { document: [], edit: [], flight: [], problem: [], meta: [] };
-    for (const [key, record] of records) parts[key.split("/")[0]]?.push(record);
-    parts.document.forEach((document) => this.#hold(keyOf(document), document));
-    parts.edit.sort((a, b) => a.order - b.order).forEach((edit) => this.#outbox.add(edit));
-    parts.problem.forEach((problem) => this.#problems.set(problem.problemId, { problem }));
-    this.#flights = parts.flight; // more than one if taken over, and those have nothing to do with each other
-    this.#order = parts.edit.at(-1)?.order ?? 0;
+  /**
+   * Takes in what the store holds, in place of what is here; without records what is here stays. With a journal we
+   * decide from now on, without one we follow.
+   */
+  load(records, journal = null) {
+    this.#journal = null;
+    const there = new Map(records);
+    const offer = new Map([...this.#offers].filter(([, { stored }]) => stored));
+    const here = { document: this.#documents, edit: this.#outbox, problem: this.#problems, answer: this.#answers, offer };
+    const keys = Object.entries(here).flatMap(([kind, map]) => [...map.keys()].map((id) => `${kind}/${id}`));
+    const gone = keys.filter((key) => !there.has(key)).map((key) => [key]);
+    const sorted = [...there].sort(([, a], [, b]) => (a.order ?? 0) - (b.order ?? 0));
+    if (records) [this.#flight, this.version] = [null, 0];
+    this.#takeIn(records ? [...gone, ...sorted] : []);
+    if (journal) {
+      this.#journal = journal;
+      this.clientId ||= newId();
+      this.#saveMeta();
+    }
+    this.#putOnTop();
+  }
 
-    const { clientId, cursor = null, resync = "" } = parts.meta[0] ?? {};
-    this.clientId = clientId || this.clientId || newId();
-    this.cursor = cursor;
-    this.run = runFrom(cursor);
-    this.resync = cursor === null ? resync : null;
-    // Taken over from a tab that was closed in the middle of this.
-    if (parts.edit.some((edit) => edit.sent)) this.startResync(resync || "outcome_unknown");
-    this.#saveMeta();
-    early.forEach((edit) => this.#append(edit));
-    for (const record of [...parts.document, ...parts.edit, ...parts.problem]) this.#stale.add(keyOf(record));
+  /** Takes in what the tab that leads has written. */
+  mirror(batch) {
+    this.#takeIn(batch);
+    this.#putOnTop();
+  }
+
+  #takeIn(batch) {
+    for (const { edits } of this.offers) for (const { editId } of edits) this.#withdraw(editId);
+    for (const [key, record] of batch) {
+      const [kind, id] = key.split(/\/(.*)/s);
+      if (kind === "document") this.#hold(id, record);
+      if (kind === "edit" && !record) this.#withdraw(id);
+      if (kind === "edit" && record) {
+        this.#outbox.add(record);
+        this.#order = Math.max(this.#order, record.order);
+        this.#stale.add(keyOf(record));
+      }
+      if (kind === "problem" && !record) this.#dismiss(id);
+      if (kind === "problem" && record && !this.#problems.has(id)) {
+        this.#problems.set(id, { problem: record });
+        this.#stale.add(keyOf(record));
+      }
+      if (kind === "answer") this.#answer(id, record);
+      if (kind === "offer") record ? this.#offers.set(id, { ...record, stored: true }) : this.#offers.delete(id);
+      if (kind === "flight") this.#flight = record ?? null;
+      if (kind === "meta") {
+        const { clientId, cursor, resync } = record;
+        [this.clientId, this.cursor, this.run, this.resync] = [clientId, cursor, runFrom(cursor), cursor === null ? resync : null];
+      }
+    }
+  }
+
+  /** What is only offered yet comes last, whoever offered it. */
+  #putOnTop() {
+    this.offers.forEach((offer) => this.take(offer));
+    for (const [editId, resolve] of this.#waiting) {
+      if (!this.#answers.has(editId)) continue;
+      resolve(this.told(this.#answers.get(editId)));
+      this.#waiting.delete(editId);
+    }
+  }
+
+  #withdraw(editId) {
+    const edit = this.#outbox.get(editId);
+    if (edit) this.#remove(edit);
+  }
+
+  /** What was offered is in the store, with whatever came of it. */
+  saved(batch) {
+    for (const [key] of batch) if (key.startsWith("offer/")) this.#offers.delete(key.slice(6));
   }
 
   /** Resolves when everything is stored that was decided so far. */
-  stored() {
-    return this.#journal.written();
+  async stored() {
+    await this.#journal?.written();
   }
 
   // -- Own edits
 
   edit(op, collection, id, data) {
-    const handle = this.#enqueue(op, collection, id, data);
-    this.publish();
-    return handle;
+    return this.#offer([this.#draft(op, collection, id, data)])[0];
   }
 
-  #enqueue(op, collection, id, data) {
+  #draft(op, collection, id, data) {
     if (this.#closed) throw new SyncError("closed");
     checkName("invalid_id", id);
-    const edit = { editId: newId(), op, collection, id };
+    const edit = { editId: newId(), op, collection, id, at: this.#now() };
     if (op !== "delete") edit.data = copyData(data);
-    const settled = new Promise((resolve) => this.#waiting.set(edit.editId, resolve));
-    this.#append(edit);
-    this.onEdit?.();
-    return { editId: edit.editId, collection, id, settled };
+    return edit;
+  }
+
+  /** Shows what the app did at once, whoever carries it out. */
+  #offer(edits, problemId) {
+    const offer = { offerId: newId(), edits, problemId };
+    this.#offers.set(offer.offerId, offer);
+    const handles = edits.map(({ editId, collection, id }) => {
+      const settled = new Promise((resolve) => this.#waiting.set(editId, resolve));
+      return { editId, collection, id, settled };
+    });
+    this.take(offer);
+    this.onOffer();
+    return handles;
+  }
+
+  /** Carries an offer out, once however often it comes. A problem is solved by the first who does. */
+  take({ offerId, edits, problemId }) {
+    const fresh = edits.filter(({ editId }) => !this.#knows(editId));
+    const late = problemId && !this.#dismiss(problemId) && this.#journal;
+    for (const edit of fresh) {
+      if (late) this.#settle(edit, { status: "skipped" });
+      else this.#append({ ...edit });
+    }
+    if (this.shared) this.#save(`offer/${offerId}`, undefined);
+    else if (this.#journal) this.#offers.delete(offerId);
+  }
+
+  #knows(editId) {
+    return this.#outbox.has(editId) || this.#answers.has(editId);
   }
 
   /**
@@ -577,7 +687,7 @@ class Replica {
 
   /** The push to send now: the oldest unanswered one, unchanged, otherwise a new one of what is queued. */
   nextFlight(maxEdits, collections) {
-    if (this.#flights.length) return this.#flights[0];
+    if (this.#flight) return this.#flight;
     const edits = [];
     let bytes = 0;
     for (const edit of this.#outbox.values()) {
@@ -590,7 +700,7 @@ class Replica {
     const { cursor } = this.run;
     const body = JSON.stringify({ client_id: this.clientId, edits: edits.map(wireEdit), cursor, collections });
     const flight = { editIds: edits.map((edit) => edit.editId), cursor, body };
-    this.#flights.push(flight);
+    this.#flight = flight;
     // `unsure`: it may have been applied. Who finds it in the store after a reload can't know better.
     this.#save(`flight/${flight.editIds[0]}`, { ...flight, unsure: true });
     return flight;
@@ -598,7 +708,7 @@ class Replica {
 
   /** Its edits are queued again, to be sent in other company. */
   dropFlight(flight) {
-    this.#flights = this.#flights.filter((other) => other !== flight);
+    this.#flight = null;
     this.#save(`flight/${flight.editIds[0]}`, undefined);
   }
 
@@ -666,8 +776,10 @@ class Replica {
     const kind = status === "rejected" ? "rejected" : "conflict";
     const problem = { problemId: editId, kind, collection, id, edits, code, message };
 
-    const resolution = kind === "conflict" ? this.#decide(problem) : undefined;
+    const conflict = kind === "conflict" && { ...this.#sides(problem), editId };
+    const resolution = conflict ? this.#decide(problem, conflict) : undefined;
     const shown = resolution ? undefined : this.#keep(problem);
+    if (conflict) this.#news.event("conflict", shown ? { ...conflict, problem: shown } : conflict);
     edits.forEach((each, i) => this.#settle(each, { status: i ? "skipped" : status, error, problem: shown, resolution }));
   }
 
@@ -679,9 +791,24 @@ class Replica {
     });
   }
 
-  #settle(edit, outcome) {
-    this.#waiting.get(edit.editId)?.({ editId: edit.editId, ...outcome });
-    this.#waiting.delete(edit.editId);
+  #settle({ editId }, outcome) {
+    const resolve = this.#waiting.get(editId);
+    resolve?.({ editId, ...outcome });
+    if (this.#waiting.delete(editId) || !this.shared) return;
+    this.#answer(editId, tell({ editId, ...outcome }));
+    for (const old of this.#answers.keys()) if (this.#answers.size > MAX_ANSWERS) this.#answer(old);
+  }
+
+  #answer(editId, record) {
+    if (record) this.#answers.set(editId, record);
+    else this.#answers.delete(editId);
+    this.#save(`answer/${editId}`, record);
+  }
+
+  told({ error, problem, ...rest }) {
+    if (error) rest.error = new SyncError(error.code, error.message, error);
+    if (this.#problems.has(problem)) rest.problem = this.#showProblem(problem);
+    return rest;
   }
 
   /** Takes no more edits; what is queued stays in the store. */
@@ -701,18 +828,16 @@ class Replica {
   }
 
   /** Lets the app's `onConflict` decide; undefined if it does not, or fails. */
-  #decide(problem) {
-    const conflict = this.#sides(problem);
+  #decide(problem, { editId, ...conflict }) {
     let resolution;
     if (this.#onConflict) call(() => (resolution = this.#carryOut(problem, this.#onConflict(conflict))));
-    if (resolution) this.#news.event("conflict", { ...conflict, editId: problem.problemId });
     return resolution;
   }
 
   #carryOut(problem, decision) {
     if (!decision || decision === "theirs") return decision || undefined;
-    if (decision === "mine") this.#again(problem);
-    else this.#enqueue("put", problem.collection, problem.id, decision);
+    const edits = decision === "mine" ? this.#again(problem) : [this.#draft("put", problem.collection, problem.id, decision)];
+    edits.forEach((edit) => this.#append(edit));
     return decision === "mine" ? "mine" : "merged";
   }
 
@@ -720,23 +845,23 @@ class Replica {
     this.#problems.set(problem.problemId, { problem });
     this.#save(`problem/${problem.problemId}`, problem);
     this.#stale.add(keyOf(problem));
-    const shown = this.#showProblem(problem.problemId);
-    if (problem.kind === "conflict") this.#news.event("conflict", { ...shown, editId: problem.problemId, problem: shown });
-    return shown;
+    return this.#showProblem(problem.problemId);
   }
 
-  #dismiss(problem) {
-    if (!this.#problems.delete(problem.problemId)) return false;
-    this.#save(`problem/${problem.problemId}`, undefined);
+  #dismiss(problemId) {
+    const { problem } = this.#problems.get(problemId) ?? {};
+    if (!problem) return false;
+    this.#problems.delete(problemId);
+    this.#save(`problem/${problemId}`, undefined);
     this.#stale.add(keyOf(problem));
     return true;
   }
 
-  /** Makes the edits of a problem once more, on top of what is there now. */
+  /** The edits of a problem once more, on top of what is there now. */
   #again(problem) {
     const { collection, id, mine, theirs } = this.#sides(problem);
-    if (!theirs && mine) return [this.#enqueue("put", collection, id, mine)]; // a patch would have lost what it patched
-    return problem.edits.map(({ op, data }) => this.#enqueue(op, collection, id, data));
+    if (!theirs && mine) return [this.#draft("put", collection, id, mine)]; // a patch would have lost what it patched
+    return problem.edits.map(({ op, data }) => this.#draft(op, collection, id, data));
   }
 
   /** What the app sees of a problem: made anew only when the server's side has moved. */
@@ -747,16 +872,12 @@ class Replica {
     if (entry.shown && same(entry.shown.theirs, sides.theirs)) return entry.shown;
 
     // The problem and the edits that replace it change hands in one turn, hence in one batch of the journal.
-    const solve = (solution) => {
-      const handles = this.#dismiss(problem) ? solution() : [];
-      this.publish();
-      return handles;
-    };
+    const solve = (solution) => (this.#problems.has(problemId) ? this.#offer(solution(), problemId) : []);
     const keepMine = () => solve(() => this.#again(problem));
     const takeTheirs = () => void solve(() => []);
     const merge = (resolve = ({ base, mine, theirs }) => mergeFields(base, mine, theirs)) => {
       const data = copyData(typeof resolve === "function" ? resolve(this.#sides(problem)) : resolve);
-      return solve(() => [this.#enqueue("put", problem.collection, problem.id, data)])[0];
+      return solve(() => [this.#draft("put", problem.collection, problem.id, data)])[0];
     };
     const { kind, code, message, edits } = problem;
     const error = new SyncError(code, message);
@@ -799,7 +920,7 @@ class Replica {
    * the app is told: that is a bug somewhere, and to load it again and again would not mend it.
    */
   #prove(digest, version, cause) {
-    if (!digest || this.#flights.length || [...this.#documents.values()].some((document) => document.version > version)) return;
+    if (!digest || this.#flight || [...this.#documents.values()].some((document) => document.version > version)) return;
     const mine = BigInt.asUintN(64, this.#digest).toString(16).padStart(16, "0");
     const again = this.#mismatch;
     this.#mismatch = mine !== digest;
@@ -828,13 +949,11 @@ class Replica {
    * the snapshot can tell; the cursor's history is gone and the receipts may be, so they are not sent again.
    */
   startResync(cause) {
-    for (const flight of this.#flights) {
-      this.dropFlight(flight);
-      if (!flight.unsure) continue;
-      for (const edit of flight.editIds.map((id) => this.#outbox.get(id)).filter(Boolean)) {
-        edit.sent = true;
-        this.#saveEdit(edit);
-      }
+    const flight = this.#flight;
+    if (flight) this.dropFlight(flight);
+    for (const edit of flight?.unsure ? flight.editIds.map((id) => this.#outbox.get(id)).filter(Boolean) : []) {
+      edit.sent = true;
+      this.#saveEdit(edit);
     }
     this.cursor = null;
     this.version = 0;
@@ -883,6 +1002,7 @@ class Replica {
   /** Everything that changes the base copy comes by here. */
   #hold(key, change) {
     const old = this.#documents.get(key);
+    this.#stale.add(key);
     if (old) this.#digest -= hashOf(old);
     if (!change) return this.#documents.delete(key);
     this.#documents.set(key, change);
@@ -892,7 +1012,6 @@ class Replica {
   #setDocument(key, change) {
     this.#hold(key, change);
     this.#save(`document/${key}`, change);
-    this.#stale.add(key);
   }
 
   /** Shows what the transitions since the last time have made, and tells the listeners. */
@@ -1031,11 +1150,19 @@ function eventOf(block) {
   return event;
 }
 
+/** Takes a Web Lock and returns the function that gives it back; undefined if it is taken. */
+function takeLock(name) {
+  return new Promise((resolve) => {
+    const hold = (lock) => new Promise((release) => resolve(lock && release));
+    navigator.locks.request(name, { ifAvailable: true }, hold).catch(() => resolve());
+  });
+}
+
 /** Takes one of the places that streams have in this browser and returns how to give it back; undefined if all are taken. */
 async function streamPlace(url) {
-  if (!globalThis.location || !globalThis.navigator?.locks) return () => {};
+  if (!globalThis.navigator?.locks) return () => {};
   for (let place = 1; place <= STREAMS; place++) {
-    const release = await takeLock(`tidemark stream ${url} ${place}`, { ifAvailable: true });
+    const release = await takeLock(`tidemark stream ${url} ${place}`);
     if (release) return release;
   }
 }
@@ -1102,7 +1229,7 @@ function transportOf({ url, space, getToken, fetch = globalThis.fetch, timeoutMs
     try {
       for (;;) {
         const { done, value } = await reader.read();
-        if (done) throw new SyncError("network", "The stream broke off");
+        if (done) throw new SyncError("network");
         within(SILENCE_MS);
         const blocks = (text + decoder.decode(value, { stream: true })).split(/\r?\n\r?\n/);
         text = blocks.pop();
@@ -1155,13 +1282,26 @@ const systemClock = {
 // ---- Presence ----
 
 /** Says that we are here as often as the server asks, and knows who else is: by its answers, and by the stream. */
-function presenceOf({ clock, news, gate, unseen, send }) {
+function presenceOf({ clock, news, gate, unseen, send, share }) {
   const everybody = new Live(news, []);
-  let state = null;
+  /** What the tabs say, this one as "". The last word counts. */
+  const states = new Map();
   let announced = false;
+
+  function put(tab, state) {
+    states.delete(tab);
+    if (state) states.set(tab, state);
+    loop.wake(announced ? PRESENCE_PACE_MS : 0);
+  }
+
+  function say(state) {
+    put("", state);
+    share(state);
+  }
 
   async function beat() {
     if (unseen()) return; // who does not look is not here
+    const state = [...states.values()].at(-1);
     if (!state) {
       if (announced) await send("DELETE");
       announced = false;
@@ -1174,7 +1314,10 @@ function presenceOf({ clock, news, gate, unseen, send }) {
   }
 
   function take({ present }) {
-    const list = present.map(({ client_id: clientId, subject, state, since }) => ({ clientId, subject, state, since }));
+    show(present.map(({ client_id: clientId, subject, state, since }) => ({ clientId, subject, state, since })));
+  }
+
+  function show(list) {
     if (!same(list, everybody.value)) everybody.set(list);
     news.tell();
   }
@@ -1182,21 +1325,254 @@ function presenceOf({ clock, news, gate, unseen, send }) {
   const loop = loopOf({ clock, gate, resting: unseen, job: beat });
   return {
     take,
+    show,
     halt: loop.halt,
-    kick: () => state && loop.kick(),
+    kick: () => states.size && loop.kick(),
     /** The page is going away, and may come back. */
-    farewell: () => state && send("DELETE", undefined, true).catch(() => {}),
+    farewell: () => announced && send("DELETE", undefined, true).catch(() => {}),
+    mine: () => states.get("") ?? null,
+    /** Another tab's. If it only says it again, our own stays the last word. */
+    put(tab, state, again) {
+      put(tab, state);
+      if (again && states.has("")) put("", states.get(""));
+    },
+    /** Another one speaks for this tab from now on, and if it does so again itself the others say again what they say. */
+    follow() {
+      for (const tab of states.keys()) if (tab) states.delete(tab);
+      announced = false;
+    },
     api: {
       getSnapshot: everybody.getSnapshot,
       subscribe: everybody.subscribe,
-      set(mine) {
-        state = copyData(mine);
-        loop.wake(announced ? PRESENCE_PACE_MS : 0);
-      },
+      set: (state) => say(copyData(state)),
       async leave() {
-        state = null;
+        say(null);
         if (announced) await loop.once().catch(() => {}); // the server will notice
       },
+    },
+  };
+}
+
+// ---- Tabs ----
+
+/**
+ * Makes the tabs that share a store one replica. The tab with the Web Lock of the name leads: it writes, and tells the
+ * others of each batch once it is stored (`save`), and of all else that shows (`say`). A tab that follows has read the
+ * store and goes on by the batches; they are numbered, and if one is missing it reads the store again. What its app does
+ * it writes to the store as an offer, then tells the leader. So whenever a leader ends, what it has not carried out is
+ * there for the next one, and is offered again in case it came too late to be read. A deposed leader may wake up later:
+ * its term tells it from the new one, to the store and to the tabs.
+ *
+ * The tab that is looked at leads, as a hidden one may be put to sleep at any time: it takes the lock from one that says
+ * it is hidden, or says nothing.
+ */
+function tabsOf({ name, clock, document, news, status, replica, presence, app }) {
+  const { locks } = navigator;
+  const me = newId();
+  const channel = new BroadcastChannel(name);
+  const store = indexedDBStore(name);
+  const asks = new Map();
+  const [inbox, early] = [[], []];
+  /** A new object for each time we lead; leading once the store is read. */
+  let turn = null;
+  let leading = false;
+  let loading = false;
+  let closed = false;
+  let heard = 0;
+  let queued;
+  let release;
+  let silence;
+  let offering = Promise.resolve();
+
+  const post = (message) => closed || channel.postMessage({ from: me, ...message });
+  const seen = () => !document || document.visibilityState === "visible";
+
+  // -- The lock
+
+  function request(options) {
+    queued?.abort();
+    const mine = (queued = new AbortController());
+    const granted = (lock) => {
+      if (closed || mine !== queued) return;
+      if (lock) return new Promise((resolve) => lead((release = resolve)).catch(app.fail));
+      request();
+      follow();
+    };
+    locks.request(name, options ?? { signal: mine.signal }, granted).catch(() => {
+      if (closed || mine !== queued) return;
+      stepDown(); // somebody took it
+      request();
+    });
+  }
+
+  async function lead(mine) {
+    turn = mine;
+    clock.clearTimeout(silence);
+    const records = await store.load();
+    if (turn !== mine || closed) return;
+    leading = true;
+    app.lead(records, { save: saver(mine, store.term) });
+    show();
+    early.splice(0).forEach(serve);
+    for (const [id, { what, resolve, reject }] of asks) {
+      asks.delete(id);
+      app.serve(what).then(resolve, reject);
+    }
+  }
+
+  const saver = (mine, term) => async (entries) => {
+    try {
+      post({ term, batch: await store.save(entries, term), entries, seen: seen() });
+      replica.saved(entries);
+    } catch (error) {
+      if (turn !== mine) throw new SyncError("deposed");
+      if (error.code === "deposed") stepDown();
+      throw error;
+    }
+  };
+
+  function stepDown() {
+    if (!turn) return;
+    turn = null;
+    leading = false;
+    follow();
+  }
+
+  // -- Leading
+
+  /** After all that was decided so far is stored, and told. */
+  async function say(message) {
+    const mine = turn;
+    await replica.stored();
+    if (leading && turn === mine) post({ term: store.term, batch: store.batch, seen: seen(), ...message });
+  }
+
+  /** What shows at the moment, and is no part of the replica. */
+  function show(to) {
+    const { pending, oldestPending, lag, store, storeError, ...rest } = status.value;
+    if (leading) say({ to, status: tell(rest), present: presence.api.getSnapshot() });
+  }
+
+  function serve({ from, hello, offers, state, ask, what }) {
+    offers?.forEach((offer) => replica.take(offer));
+    if (offers) app.taken();
+    if (state !== undefined) presence.put(from, state, hello);
+    if (hello) show(from);
+    if (ask) app.serve(what).then(() => say({ reply: ask }), (error) => say(tell({ reply: ask, error })));
+  }
+
+  // -- Following
+
+  async function follow() {
+    app.follow();
+    if (loading) return;
+    loading = true;
+    try {
+      do {
+        const records = await store.look();
+        if (turn || closed) break;
+        replica.load(records);
+        app.opened();
+      } while (missed());
+    } catch (error) {
+      app.fail(error);
+    }
+    loading = false;
+    offer();
+  }
+
+  /** Passes on what was said, in its order. True if something before it was missed. */
+  function missed() {
+    for (; inbox.length; inbox.shift()) {
+      const { batch, entries } = inbox[0];
+      const next = store.batch + (entries ? 1 : 0);
+      if (batch > next) return true;
+      if (!entries) hear(inbox[0]);
+      else if (batch === next) {
+        store.batch = batch;
+        replica.mirror(entries);
+        app.opened();
+      }
+    }
+    return false;
+  }
+
+  function hear(message) {
+    const { type, event, present, reply } = message;
+    const { error } = replica.told(message);
+    if (type) news.event(type, replica.told(event));
+    if (present) {
+      status.update({ error: null, ...replica.told(message.status) });
+      presence.show(present);
+    }
+    news.tell();
+    const { resolve, reject } = asks.get(reply) ?? {};
+    asks.delete(reply);
+    error ? reject?.(error) : resolve?.();
+  }
+
+  channel.onmessage = ({ data }) => {
+    if (!data.term) return leading ? serve(data) : turn && early.push(data);
+    if (data.term < heard || (leading ? data.term <= store.term : turn)) return;
+    stepDown(); // word of it is under way
+    if (data.to === me) clock.clearTimeout(silence); // what else it says may be old
+    inbox.push(data);
+    if (!loading && missed()) follow();
+    if (data.term > heard) hello();
+    heard = data.term;
+    if (!data.seen && document && seen()) request({ steal: true });
+  };
+
+  /** Whoever leads is to say all that shows, and is told again what it may not have heard. */
+  function hello() {
+    post({ hello: true, state: presence.mine(), offers: replica.offers.filter((each) => "stored" in each) });
+    for (const [ask, { what }] of asks) post({ ask, what });
+  }
+
+  /** Somebody has come to look at this tab, or has gone. */
+  function look() {
+    if (turn) return show();
+    hello();
+    clock.clearTimeout(silence);
+    if (seen()) silence = clock.setTimeout(() => request({ steal: true }), ASLEEP_MS);
+  }
+
+  /** Stored first and told then, as the leader strikes out what it has carried out. */
+  function offer() {
+    offering = offering.then(async () => {
+      const fresh = replica.offers.filter((each) => !("stored" in each));
+      if (turn || loading || !fresh.length) return;
+      const stored = await store.offer(fresh).then(() => true, () => false);
+      fresh.forEach((each) => (each.stored = stored));
+      post({ offers: fresh });
+    });
+  }
+
+  status.subscribe(() => show());
+  presence.api.subscribe(() => show());
+  news.onEvent = (type, event) => leading && say({ type, event: tell(event) });
+  request({ ifAvailable: true });
+  return {
+    look,
+    offer,
+    present: (state) => turn || post({ state }),
+    /** Has the leader do something, whoever that is by then. */
+    ask: (what) =>
+      new Promise((resolve, reject) => {
+        const ask = newId();
+        asks.set(ask, { what, resolve, reject });
+        offering.then(() => post({ ask, what }));
+      }),
+    async close() {
+      await offering;
+      post({ state: null });
+      closed = true;
+      clock.clearTimeout(silence);
+      for (const { reject } of asks.values()) reject(new SyncError("closed"));
+      queued.abort();
+      channel.close();
+      await store.close();
+      release?.();
     },
   };
 }
@@ -1214,7 +1590,11 @@ class Sync {
   #streaming;
   #presence;
   #listening = new AbortController();
-  #store = null;
+  #document = globalThis.document;
+  #store = memoryStore;
+  /** The tabs that we share a store with, if we do, and whether another one leads. */
+  #tabs = null;
+  #following = false;
   #closed = false;
   #errors = { push: null, pull: null };
   #reachable = true;
@@ -1233,8 +1613,8 @@ class Sync {
     const clock = (this.#clock = { ...systemClock, ...options.clock });
     const gate = this.#gate;
     this.#options = options;
-    this.#replica = new Replica(this.#news, options);
-    this.#replica.onEdit = () => this.#pushing.wake(options.coalesceMs ?? 20);
+    this.#replica = new Replica(this.#news, options, clock.now);
+    this.#replica.onOffer = this.#offered;
     this.#replica.onPublish = () => this.#updateStatus();
     this.#replica.onMismatch = () => this.#startResync({ code: "digest" });
     this.#transport = transportOf(options, clock, this.#news, gate);
@@ -1244,12 +1624,12 @@ class Sync {
     const valid = ({ present }) => Array.isArray(present);
     const send = (method, body, keepalive) =>
       this.#transport.send({ kind: "presence", path: `presence/${this.clientId}`, method, body, keepalive, valid });
-    this.#presence = presenceOf({ clock, news: this.#news, gate, unseen: this.#unseen, send });
+    this.#presence = presenceOf({ clock, news: this.#news, gate, unseen: this.#unseen, send, share: (state) => this.#tabs?.present(state) });
     this.presence = this.#presence.api;
     this.space = options.space;
     this.problems = this.#replica.problems;
     const paused = Boolean(options.paused);
-    this.status = new LiveStatus(this.#news, { paused, lastSyncedAt: null, store: "opening", storeError: null });
+    this.status = new LiveStatus(this.#news, { paused, lastSyncedAt: null, store: "opening", storeError: null }, clock.now);
     this.#updateStatus();
     this.ready = this.#open();
   }
@@ -1266,24 +1646,39 @@ class Sync {
     return this.#news.on(type, listener);
   }
 
-  async pull() {
-    await this.ready;
-    await this.#pulling.once();
+  pull() {
+    return this.#lead("pull", () => this.#pulling.once());
   }
 
-  async push() {
-    await this.ready;
-    while (this.#replica.pending) await (this.#replica.resync === null ? this.#pushing : this.#pulling).once();
+  push() {
+    return this.#lead("push", async () => {
+      while (this.#replica.pending) await (this.#replica.resync === null ? this.#pushing : this.#pulling).once();
+    });
   }
 
   pause() {
-    this.status.update({ paused: true });
-    this.#react();
+    this.#setPaused("pause");
   }
 
   resume() {
-    this.status.update({ paused: false });
+    this.#setPaused("resume");
+  }
+
+  #setPaused(what) {
+    this.status.update({ paused: what === "pause" });
+    if (this.#following) this.#tabs.ask(what).catch(() => {}); // closed by then
     this.#react();
+  }
+
+  /** Runs it here, or where it can be. */
+  async #lead(what, run) {
+    await this.ready;
+    try {
+      if (!this.#following) return await run();
+    } catch (error) {
+      if (error.code !== "following") throw error;
+    }
+    return this.#tabs.ask(what);
   }
 
   async close() {
@@ -1293,42 +1688,102 @@ class Sync {
     this.#replica.close();
     await this.ready;
     await this.#replica.stored();
-    await this.#store.close?.();
+    await (this.#tabs ?? this.#store).close?.();
   }
 
   // -- Opening
 
   async #open() {
     const { url, space, name = `${url} ${space}`, store = globalThis.indexedDB ? "indexeddb" : "memory" } = this.#options;
-    let records = [];
+    const kind = typeof store === "string" ? store : "own";
+    const [path, shared] = [`tidemark/${name}`, globalThis.navigator?.locks && globalThis.BroadcastChannel];
     try {
-      this.#store = store === "indexeddb" ? indexedDBStore(`tidemark ${name}`) : store === "memory" ? memoryStore : store;
-      records = await this.#store.load();
-      this.status.update({ store: typeof store === "string" ? store : "own" });
+      if (kind === "indexeddb" && !shared && this.#document) throw new SyncError("no_web_locks"); // there are some on https and on localhost
+      if (kind === "indexeddb" && shared) await this.#share(path);
+      else {
+        this.#store = kind === "own" ? store : kind === "memory" ? memoryStore : indexedDBStore(path);
+        this.#begin(await this.#store.load(), this.#store, kind);
+      }
     } catch (error) {
-      this.#store = memoryStore;
       this.#storeFailed(error);
     }
-    this.#replica.load(records, journalTo(this.#store, (error) => this.#storeFailed(error)));
     this.#listen();
     this.#react();
   }
 
-  #storeFailed(cause) {
-    this.status.update({ store: "memory", storeError: new SyncError("store_failed", String(cause), { cause }) });
-    this.#replica.publish();
+  /** This tab decides from here on. */
+  #begin(records, store, kind) {
+    this.#following = false;
+    this.#pushed = 0;
+    this.#replica.load(records, journalTo(store, this.#storeFailed));
+    this.status.update({ store: kind });
   }
+
+  /** Goes on alone, in memory. */
+  #storeFailed = (cause) => {
+    if (cause.code === "deposed" || this.#closed) return; // we follow
+    const begun = this.status.store !== "opening" && !this.#following;
+    this.#tabs?.close();
+    this.#tabs = null;
+    this.#replica.shared = false;
+    this.#store = memoryStore;
+    if (!begun) this.#begin(null, memoryStore);
+    this.status.update({ store: "memory", storeError: new SyncError("store_failed", String(cause), { cause }) });
+    this.#react();
+  };
 
   #listen() {
     const on = (target, type) => target?.addEventListener?.(type, this.#react, { signal: this.#listening.signal });
     for (const type of ["online", "offline", "focus"]) on(globalThis, type);
-    on(globalThis.document, "visibilitychange");
+    on(this.#document, "visibilitychange");
     globalThis.addEventListener?.("pagehide", this.#presence.farewell, { signal: this.#listening.signal });
   }
 
+  // -- Tabs
+
+  /** Resolves when we lead, or know what the leader knows. */
+  #share(name) {
+    const [replica, presence] = [this.#replica, this.#presence];
+    replica.shared = true;
+    return new Promise((resolve) => {
+      const app = {
+        lead: (records, store) => {
+          this.#begin(records, store);
+          app.opened();
+          this.#react();
+        },
+        follow: () => {
+          this.#following = true;
+          presence.follow();
+          this.#react();
+        },
+        opened: () => {
+          replica.publish();
+          if (!replica.clientId) return; // the leader is about to choose one
+          this.status.update({ store: "indexeddb" });
+          resolve();
+        },
+        fail: (error) => {
+          this.#storeFailed(error);
+          resolve();
+        },
+        serve: async (what) => this[what](),
+        taken: this.#offered,
+      };
+      const parts = { clock: this.#clock, document: this.#document, news: this.#news, status: this.status, replica, presence };
+      this.#tabs = tabsOf({ name, ...parts, app });
+    });
+  }
+
+  #offered = () => {
+    if (this.#following) this.#tabs.offer();
+    else this.#pushing.wake(this.#options.coalesceMs ?? 20);
+    this.#replica.publish();
+  };
+
   // -- When to run
 
-  #unseen = () => globalThis.document?.visibilityState === "hidden";
+  #unseen = () => this.#document?.visibilityState === "hidden";
 
   /** The stream brings what there is, or nobody looks and there is nothing that must be done. */
   #resting = () => {
@@ -1344,7 +1799,8 @@ class Sync {
 
   #gate = () => {
     const { paused, store } = this.status;
-    const why = this.#closed ? "closed" : paused ? "paused" : store === "opening" ? "opening" : this.#offline() && "offline";
+    const here = store === "opening" ? store : this.#following && "following";
+    const why = this.#closed ? "closed" : here || (paused ? "paused" : this.#offline() && "offline");
     return why ? new SyncError(why, `The client is ${why}`, { stopped: true }) : null;
   };
 
@@ -1354,8 +1810,9 @@ class Sync {
     const reason = this.#gate();
     if (reason) {
       parts.forEach((part) => part.halt(reason)); // a push may have arrived all the same; it stays the next one to send
-      this.#presence.take({ present: [] });
+      if (!this.#following) this.#presence.show([]);
     }
+    this.#tabs?.look();
     if (this.#replica.pending) this.#pushing.kick();
     // Of a connection that died while the machine slept nothing is heard, not even its end.
     if (this.#unseen() || this.#clock.now() - this.#heardAt > SILENCE_MS / 2) this.#stopStream();
@@ -1482,7 +1939,7 @@ class Sync {
     const { cursor } = this.#replica;
     const run = runFrom(cursor);
     const controller = new AbortController();
-    this.#stopStream = () => controller.abort(new SyncError("stopped", "Not needed now", { stopped: true }));
+    this.#stopStream = () => controller.abort(new SyncError("stopped", undefined, { stopped: true }));
     const opened = (this.#heardAt = this.#clock.now());
     try {
       // The first state comes by pull, which then wakes us: it is there even if streams are swallowed.
@@ -1550,9 +2007,11 @@ class Sync {
   }
 
   #updateStatus() {
+    const { pending, oldestPending } = this.#replica;
+    this.status.update({ pending, oldestPending });
+    if (this.#following) return; // the rest is the leader's
     this.status.update({
       online: this.#reachable && !this.#offline(),
-      pending: this.#replica.pending,
       inFlight: this.#inFlight,
       transport: this.#live ? "stream" : "polling",
       error: this.#errors.push ?? this.#errors.pull,

@@ -66,7 +66,7 @@ test('the first to-dos are put on a board once, by whichever window comes first,
   await fresh.locator('#bob .empty').waitFor();
 });
 
-test('two windows of one browser are four clients of one board', async (t) => {
+test('two windows of one browser show one board: each person is one client in both', async (t) => {
   const profile = await newProfile(t, world);
   const one = await openBoard(profile, 'windows');
   const two = await openBoard(profile, 'windows');

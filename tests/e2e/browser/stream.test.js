@@ -105,13 +105,12 @@ test('offline ends the stream, and coming back opens it', async (t) => {
 });
 
 test('who is here: each sees the other, and who comes and goes in another window', async (t) => {
-  const profile = await newProfile(t, world);
   const faces = (page, who, wanted) => until(page, ([pane, names]) => [...document.querySelectorAll(`#${pane} .others .face`)]
     .map((face) => face.getAttribute('aria-label')).sort().join() === names, [who, wanted]);
-  const page = await openBoard(profile, 'presence');
+  const page = await openBoard(await newProfile(t, world), 'presence');
   await faces(page, 'alice', 'Bob');
   await faces(page, 'bob', 'Alice');
-  const other = await openBoard(profile, 'presence');
+  const other = await openBoard(await newProfile(t, world), 'presence');
   await faces(page, 'alice', 'Alice,Bob,Bob');
   await faces(other, 'bob', 'Alice,Alice,Bob');
   await other.goto('about:blank');

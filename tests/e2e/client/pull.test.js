@@ -631,3 +631,48 @@ test("not while a push is under way: its answer may be what is missing", async (
   assert.deepEqual(shown(sync), { own: {}, t1: {}, t3: {}, t4: {} });
   assert.deepEqual(sync.events("resync"), [{ cause: "digest" }]);
 });
+
+test("lag: unknown before the first sync, then the time since the last, as of when it is read; none while a stream is up", async (t) => {
+  const { client, clock, server, start } = world(t);
+  const sync = await client();
+  assert.equal(start({ paused: true }).status.lag, null);
+  assert.equal(sync.status.lag, 0);
+  server.down();
+  await clock.advance(10_000);
+  const snapshot = sync.status.getSnapshot();
+  assert.deepEqual([sync.status.lag, snapshot.lag], [10_000, 10_000]);
+  await clock.advance(500);
+  assert.deepEqual([sync.status.lag, snapshot.lag], [10_500, 10_500]);
+  clock.time -= 60_000; // the device's clock was set back
+  assert.equal(sync.status.lag, 0);
+  clock.time += 60_000;
+  server.down(false);
+  await clock.advance(60_000);
+  assert.ok(sync.status.lag <= 2400, `${sync.status.lag}`);
+
+  const streamed = await client({ stream: true });
+  await clock.advance(9000);
+  assert.deepEqual([streamed.status.transport, streamed.status.lag], ["stream", 0]);
+  assert.equal(streamed.status.lastSyncedAt, clock.now() - 9000);
+});
+
+test("oldestPending: when the oldest unanswered edit was made, over a reload, too", async (t) => {
+  const { client, clock, server } = world(t);
+  const store = new KeptStore();
+  const before = await client({ store });
+  assert.equal(before.status.oldestPending, null);
+  server.down();
+  const first = clock.now();
+  before.collection("todos").put("t1", { n: 1 });
+  assert.equal(before.status.oldestPending, first);
+  await clock.advance(5000);
+  before.collection("todos").put("t2", { n: 1 });
+  assert.equal(before.status.oldestPending, first);
+  await before.close();
+  await clock.advance(5000);
+  const after = await client({ store });
+  assert.equal(after.status.oldestPending, first);
+  server.down(false);
+  await clock.advance(60_000);
+  assert.deepEqual([after.status.pending, after.status.oldestPending], [0, null]);
+});

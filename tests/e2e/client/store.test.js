@@ -1,4 +1,4 @@
-// What survives a reload, and tabs that share a store.
+// What survives a reload. Tabs that share a store: tabs.test.js.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
@@ -221,29 +221,6 @@ test("a reload in the middle of a resync goes on with it", async (t) => {
   assert.equal(Object.keys(shown(after)).length, 5);
 });
 
-test("edits that other tabs sent, and could not clear up, are not sent again either", async (t) => {
-  const { client, clock, server } = world(t);
-  const store = new KeptStore();
-  const before = await client({ store });
-  before.pause();
-  const { editId } = before.collection("todos").put("t1", { n: 1 });
-  await before.close();
-  // What is taken over from two tabs that were closed in the middle of their resyncs.
-  const record = Object.assign(store.records.get(`edit/${editId}`), { sent: true });
-  store.records.set("edit/b", { ...record, editId: "b", data: { n: 2 } });
-  const shownByServer = { ...record, editId: "c", data: { n: 3 } };
-  store.records.set("edit/c", shownByServer);
-  server.push({ client_id: "tab", edits: [{ edit_id: "c", op: "put", collection: "todos", id: "t1", base_version: 0, data: { n: 3 } }] });
-  const after = await client({ store });
-  await clock.advance(3000);
-  assert.equal(server.pushes().length, 0);
-  assert.deepEqual([...after.problems].map(({ error, mine, theirs }) => [error.code, mine, theirs]), [
-    ["outcome_unknown", { n: 1 }, { n: 3 }],
-    ["outcome_unknown", { n: 2 }, { n: 3 }],
-  ]);
-  assert.equal(after.status.pending, 0);
-});
-
 test("a poll that brings nothing writes nothing and wakes nobody", async (t) => {
   const { client, clock, server } = world(t);
   server.other("put", "todos", "t1", {});
@@ -290,109 +267,6 @@ test("a store that fails later: everything goes on, nothing half is written", as
   await clock.advance(20);
   await sync.close();
   assert.deepEqual(store.records, before, "a later batch without the lost one would be a state that never was");
-});
-
-// -- Tabs
-
-/** Web Locks, as far as the client uses them. */
-function fakeLocks(t) {
-  const held = new Map();
-  const waiting = [];
-  const locks = {
-    request(name, { ifAvailable, signal }, run) {
-      const hold = () => {
-        held.set(name, true);
-        return run({ name }).finally(() => {
-          held.delete(name);
-          waiting.splice(0).forEach((again) => again());
-        });
-      };
-      if (!held.has(name)) return hold();
-      if (ifAvailable) return Promise.resolve(run(null));
-      return new Promise((resolve, reject) => {
-        const retry = () => (held.has(name) ? waiting.push(retry) : resolve(hold()));
-        waiting.push(retry);
-        signal?.addEventListener("abort", () => {
-          waiting.splice(waiting.indexOf(retry), 1);
-          reject(signal.reason);
-        });
-      });
-    },
-  };
-  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
-  Object.defineProperty(globalThis, "navigator", { value: { locks }, configurable: true });
-  t.after(() => (before ? Object.defineProperty(globalThis, "navigator", before) : delete globalThis.navigator));
-  // The short wait for a page that is being reloaded: over at once.
-  t.mock.method(AbortSignal, "timeout", () => {
-    const controller = new AbortController();
-    setImmediate(() => controller.abort(new DOMException("", "TimeoutError")));
-    return controller.signal;
-  });
-  return held;
-}
-
-test("two tabs are two replicas", async (t) => {
-  const held = fakeLocks(t);
-  const { tab, server, drained } = indexed(t);
-  const [first, second] = [await tab(), await tab()];
-  assert.notEqual(first.clientId, second.clientId);
-  assert.equal(held.size, 2);
-  first.collection("todos").put("t1", { by: "first" });
-  second.collection("todos").put("t2", { by: "second" });
-  await drained(first);
-  await drained(second);
-  assert.equal(server.documents.size, 2);
-  await first.close();
-  await second.close();
-  await until(() => held.size === 0);
-  assert.equal((await tab({ paused: true })).clientId, first.clientId);
-});
-
-test("what a closed tab left unsent goes out with the next one that opens", async (t) => {
-  const held = fakeLocks(t);
-  const { tab, server, clock, drained } = indexed(t);
-  server.other("put", "todos", "t1", { a: 1, b: 1, c: 1 });
-  const first = await tab();
-  const second = await tab();
-  server.other("patch", "todos", "t1", { c: 2 });
-  second.collection("todos").merge("t1", { c: 3 }); // a conflict: becomes a problem
-  await drained(second);
-  assert.equal(second.problems.length, 1);
-  server.hold();
-  second.collection("todos").merge("t1", { a: 2 }); // under way when the tab is closed
-  await clock.advance(20);
-  await until(() => server.held === 1);
-  second.collection("todos").merge("t1", { a: 3 }); // queued
-  second.collection("todos").put("t2", { by: "second" });
-  await second.close();
-  await first.close();
-  await until(() => held.size === 0);
-
-  const next = await tab({ paused: true });
-  assert.equal(next.clientId, first.clientId);
-  assert.deepEqual([next.status.pending, next.problems.length], [3, 1]);
-  next.resume();
-  await drained(next);
-  assert.deepEqual(server.data("todos", "t1"), { a: 3, b: 1, c: 2 });
-  assert.deepEqual(server.data("todos", "t2"), { by: "second" });
-  const [problem] = next.problems;
-  assert.deepEqual([problem.mine.c, problem.theirs.c], [3, 2]);
-  const [sent, again] = server.pushes().slice(-3);
-  assert.equal(again.raw, sent.raw, "under the name of the tab that sent it");
-  await next.close();
-  await until(() => held.size === 0);
-  assert.equal((await tab({ paused: true })).status.pending, 0);
-});
-
-test("a tab that is alive keeps what is its", async (t) => {
-  fakeLocks(t);
-  const { tab } = indexed(t);
-  await tab();
-  const second = await tab();
-  second.pause();
-  second.collection("todos").put("t1", {});
-  const third = await tab();
-  assert.deepEqual([third.status.pending, second.status.pending], [0, 1]);
 });
 
 test("a page without Web Locks does not share a store", async (t) => {

@@ -110,7 +110,7 @@ export function world(t) {
   const clock = new FakeClock();
   const clients = [];
   t.after(async () => {
-    await Promise.all(clients.map((client) => client.close()));
+    await Promise.all([...clients].map((client) => client.close()));
     if (server.broken) return;
     const differed = clients.flatMap((client) => [...client.events("mismatch"), ...client.events("resync").filter(({ cause }) => cause === "digest")]);
     assert.deepEqual(differed, [], "what a client held was not what the server had");
@@ -140,7 +140,10 @@ export function world(t) {
     return promise;
   }
 
-  return { server, clock, client, start, soon };
+  /** A client that has died can't be closed. */
+  const bury = (sync) => void clients.splice(clients.indexOf(sync), 1);
+
+  return { server, clock, client, start, soon, bury };
 }
 
 /** The documents of a collection as { id: data }. */

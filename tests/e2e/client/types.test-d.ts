@@ -51,6 +51,10 @@ const status: Status = useSyncExternalStore(sync.status.subscribe, sync.status.g
 const open: readonly Problem[] = useSyncExternalStore(sync.problems.subscribe, sync.problems.getSnapshot);
 const here: readonly Present[] = useSyncExternalStore(sync.presence.subscribe, sync.presence.getSnapshot);
 console.log(here.map(({ clientId, subject, state, since }) => [clientId, subject, state["name"], since]), status.transport === "stream");
+const since: number | null = status.oldestPending;
+console.log(since, status.lag === null ? "never" : status.lag.toFixed());
+// @ts-expect-error null before the first sync
+console.log(status.lag.toFixed());
 console.log(shown.length, status.pending, sync.status.online, open.length, sync.problems.length, title, edit.editId);
 
 for (const problem of sync.problems) {
