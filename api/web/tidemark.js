@@ -222,9 +222,8 @@ class Live {
   getSnapshot = () => this.value;
   /** Tells the listener at once what there is: the contract of Svelte's stores, and of no harm to others. */
   subscribe = (listener) => {
-    const stop = addTo(this.#listeners, listener);
     call(listener, this.getSnapshot());
-    return stop;
+    return addTo(this.#listeners, listener);
   };
 
   set(value) {
@@ -974,7 +973,7 @@ class Replica {
       const moot = same(replay(liveData(document), open), liveData(document));
       for (const edit of moot ? edits : applied) this.#accept(edit, { version: document?.version ?? 0, replayed: true });
       for (const edit of open) {
-        if (this.#outbox.has(edit.editId)) this.#fail(edit, "conflict", new SyncError("outcome_unknown", "This edit may have been applied"));
+        if (this.#outbox.has(edit.editId)) this.#fail(edit, "conflict", new SyncError("outcome_unknown", "It may have been applied"));
       }
     }
   }
@@ -1374,10 +1373,10 @@ function tabsOf({ name, clock, document, news, status, replica, presence, app })
   const asks = new Map();
   const [inbox, early] = [[], []];
   /** A new object for each time we lead; leading once the store is read. */
-  let turn = null;
-  let leading = false;
-  let loading = false;
-  let closed = false;
+  let turn;
+  let leading;
+  let loading;
+  let closed;
   let heard = 0;
   let queued;
   let release;
@@ -1433,8 +1432,7 @@ function tabsOf({ name, clock, document, news, status, replica, presence, app })
 
   function stepDown() {
     if (!turn) return;
-    turn = null;
-    leading = false;
+    turn = leading = false;
     follow();
   }
 
@@ -1801,7 +1799,7 @@ class Sync {
     const { paused, store } = this.status;
     const here = store === "opening" ? store : this.#following && "following";
     const why = this.#closed ? "closed" : here || (paused ? "paused" : this.#offline() && "offline");
-    return why ? new SyncError(why, `The client is ${why}`, { stopped: true }) : null;
+    return why ? new SyncError(why, undefined, { stopped: true }) : null;
   };
 
   /** Something outside has changed: stops everything, or lets it go at once. */
