@@ -647,9 +647,10 @@ func (m *machine) followToTheEnd() {
 // must hold exactly what is live.
 func (m *machine) followOnce(t *rapid.T, s *space, limit int) (more bool) {
 	from := s.follower.handed
-	if s.expired(&from) != "" {
+	if cause := s.expired(&from); cause != "" {
 		_, err := m.reader().Pull(t.Context(), s.name, harness.Pull{Cursor: from.cursor, Limit: limit})
 		m.wantExpired(t, s, &from, err)
+		transcript()(line{Space: s.name, Cursor: from.cursor, Expired: cause})
 		s.follower.handed, s.follower.docs = handed{}, map[key]harness.Change{}
 		return true
 	}
@@ -661,6 +662,7 @@ func (m *machine) followOnce(t *rapid.T, s *space, limit int) (more bool) {
 	if err != nil {
 		t.Fatalf("a follower's page after %+v: %v\n%s", from, err, show(page))
 	}
+	transcript()(line{Space: s.name, Cursor: from.cursor, Page: &page})
 	for _, change := range page.Changes {
 		at := key{change.Collection, change.ID}
 		if s.follower.docs[at].Version > change.Version {
@@ -687,6 +689,8 @@ func (m *machine) followOnce(t *rapid.T, s *space, limit int) (more bool) {
 			t.Fatalf("a follower at the head: %v", err)
 		}
 	}
+	holds := slices.Collect(maps.Values(s.follower.docs))
+	transcript()(line{Space: s.name, Holds: holds, HoldsNone: len(holds) == 0})
 	return false
 }
 

@@ -365,6 +365,7 @@ func applyPatch(edit harness.Edit, on base, doc *document, version int64) (*docu
 		version: version, live: true, value: merge(doc.value, patch).(map[string]any),
 		fields: maps.Clone(doc.fields), absent: doc.absent,
 	}
+	transcript()(line{Before: doc.value, Patch: edit.Data, After: next.value})
 	v := changesNothing
 	for name := range patch {
 		was, had := doc.value[name]
