@@ -26,6 +26,7 @@ func greet(w io.Writer, s *Settings, url string) {
 }
 
 const development = `  Demo page      %[1]s/
+  Gallery        %[1]s/gallery/
   API reference  %[1]s/docs
 
   No auth is configured: every program on this machine may read and write everything.
