@@ -269,18 +269,24 @@ func TestRights_lostWhileAPageIsRead(t *testing.T) {
 // Commit here that could).
 func TestRights_lostWhileABodyIsSent(t *testing.T) {
 	t.Parallel()
-	push := `{"client_id":"c1","edits":[{"edit_id":"e1","op":"put","collection":"c","id":"d9","base_version":0,"data":{}}]}`
-	eachLoss(t, func(g *guarded, who string, lose func(), _ string, code models.Code) {
-		for _, r := range []struct{ method, target, headers, body string }{
-			{http.MethodPost, "/v1/spaces/s1/push", "", push},
-			{http.MethodPut, "/v1/spaces/s1/documents/todos/d9", "If-None-Match: *\r\n", `{"n":1}`},
-			{http.MethodPatch, "/v1/spaces/s1/documents/todos/d9", "If-Match: *\r\n", `{"n":1}`},
-			{http.MethodPut, "/v1/spaces/s1/presence/c9", "", `{"state":{}}`},
-		} {
-			media := "application/json"
-			if r.method == http.MethodPatch {
-				media = "application/merge-patch+json"
-			}
+	const push = `{"client_id":"c1","edits":[{"edit_id":"e1","op":"put","collection":"c","id":"d9","base_version":0,"data":{}}]}`
+	const noDocument, readOnly = models.CodeDocumentNotFound, models.CodeForbidden
+	for _, r := range []struct {
+		method, target, headers, body string
+		// narrowed is what is said when the collection is not reached any more, and
+		// reading what is said to who may only read now; "" where it may go on.
+		narrowed, reading models.Code
+	}{
+		{http.MethodPost, "/v1/spaces/s1/push", "", push, "", readOnly},
+		{http.MethodPut, "/v1/spaces/s1/documents/todos/d9", "If-None-Match: *\r\n", `{"n":1}`, noDocument, readOnly},
+		{http.MethodPatch, "/v1/spaces/s1/documents/todos/d9", "If-Match: *\r\n", `{"n":1}`, noDocument, readOnly},
+		{http.MethodPut, "/v1/spaces/s1/presence/c9", "", `{"state":{}}`, "", ""},
+	} {
+		media := "application/json"
+		if r.method == http.MethodPatch {
+			media = "application/merge-patch+json"
+		}
+		while := func(g *guarded, who string, lose func(), want models.Code) {
 			g.token = who
 			slow := g.connection()
 			send(g.t, slow.conn, "%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\n%sContent-Length: %d\r\n\r\n%s",
@@ -289,12 +295,23 @@ func TestRights_lostWhileABodyIsSent(t *testing.T) {
 			lose()
 			<-time.After(seenWithin)
 			send(g.t, slow.conn, "%s", r.body[1:])
-			if code == "" {
-				continue // it is left with what it asks for, or its edits are refused one by one
+			if want != "" {
+				slow.readHead().answer().want(kinds[want].status, want)
 			}
-			slow.readHead().answer().want(kinds[code].status, code)
 		}
-	})
+		t.Run(r.method+" "+r.target, func(t *testing.T) {
+			t.Parallel()
+			eachLoss(t, func(g *guarded, who string, lose func(), _ string, code models.Code) {
+				while(g, who, lose, cmp.Or(code, r.narrowed))
+			})
+			t.Run("may only read", func(t *testing.T) {
+				t.Parallel()
+				inGuardedBubble(t, func(g *guarded) {
+					while(g, g.key, func() { g.register.narrow(`{"s1":"r","s2":"r"}`) }, r.reading)
+				})
+			})
+		})
+	}
 }
 
 // A stream of a key ends when the key does, also if it was opened by a ticket.

@@ -26,10 +26,10 @@ const (
 )
 
 // readBody returns the whole body, inflated. A body may take its time, and its sender's
-// rights may be others by then; so they are read again, and whoever asked what the
-// sender may do asks again. Errors: the media type is none of media, the encoding is
-// unknown, the body is too large or too slow, the sender is let in no more.
-func readBody(c echo.Context, media ...string) ([]byte, error) {
+// rights may be others by then; so they are read again, and allowed asks what they must
+// still be. Errors: the media type is none of media, the encoding is unknown, the body is
+// too large or too slow, the sender is let in no more, and those of allowed.
+func readBody(c echo.Context, allowed func() error, media ...string) ([]byte, error) {
 	r := c.Request()
 	if err := checkMediaType(r, media); err != nil {
 		return nil, err
@@ -64,7 +64,10 @@ func readBody(c echo.Context, media ...string) ([]byte, error) {
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, fmt.Errorf("reset the body's deadline: %w", err)
 	}
-	return body.Bytes(), renewRights(c)
+	if err = renewRights(c); err == nil {
+		err = allowed()
+	}
+	return body.Bytes(), err
 }
 
 // renewRights makes the principal of a request the one that it is now.

@@ -93,14 +93,14 @@ func bindWrite(c echo.Context, op models.Op, media ...string) (space string, w s
 	if len(media) == 0 {
 		return space, w, nil
 	}
-	body, err := readBody(c, media...)
+	body, err := readBody(c, func() error {
+		if _, err := writable(c); err != nil {
+			return err
+		}
+		_, _, err := bindDocument(c) // the token may reach this collection no more
+		return err
+	}, media...)
 	if err != nil {
-		return "", w, err
-	}
-	if _, err = writable(c); err != nil { // still
-		return "", w, err
-	}
-	if _, _, err = bindDocument(c); err != nil {
 		return "", w, err
 	}
 	w.Data, err = decodeDocument(body)

@@ -29,11 +29,9 @@ func (s *Server) putPresence(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body, err := readBody(c, mediaJSON)
+	allowed := func() error { _, err := readable(c); return err }
+	body, err := readBody(c, allowed, mediaJSON)
 	if err != nil {
-		return err
-	}
-	if _, err = readable(c); err != nil { // still
 		return err
 	}
 	req, err := decodePresence(body)

@@ -33,11 +33,9 @@ func bindPush(c echo.Context) (space string, req *models.PushRequest, err error)
 	if _, err = query(c); err != nil {
 		return "", nil, err
 	}
-	body, err := readBody(c, mediaJSON)
+	allowed := func() error { _, err := writable(c); return err }
+	body, err := readBody(c, allowed, mediaJSON)
 	if err != nil {
-		return "", nil, err
-	}
-	if _, err = writable(c); err != nil { // still
 		return "", nil, err
 	}
 	if req, err = decodePush(body); err != nil {

@@ -109,6 +109,7 @@ func TestProblem_everyCode(t *testing.T) {
 		}
 	}
 	w.get("/problems/nonsense").want(http.StatusNotFound, models.CodeNotFound)
+	w.get("/problems/"+strings.Repeat("%80", 70)).want(http.StatusNotFound, models.CodeNotFound) // no UTF-8, and cut
 	w.get("/problems/internal/x").want(http.StatusNotFound, models.CodeNotFound)
 	w.get("/problems/"+strings.Repeat("x", 5000)).want(http.StatusNotFound, models.CodeNotFound)
 }

@@ -124,7 +124,7 @@ func Cut(text string, most int) string {
 	if len(text) <= most {
 		return text
 	}
-	for !utf8.RuneStart(text[most]) {
+	for most > 0 && !utf8.RuneStart(text[most]) { // it may be no UTF-8 at all
 		most--
 	}
 	return text[:most] + "…"
