@@ -30,26 +30,8 @@ type answer struct {
 	body   []byte
 }
 
-// do asks, and asks again where the deployment says that it is asked too often.
+// do asks, and reads the whole answer.
 func (c *client) do(ctx context.Context, method, path, body string, headers ...string) (answer, error) {
-	for {
-		a, err := c.once(ctx, method, path, body, headers)
-		if err != nil || a.status != http.StatusTooManyRequests || ctx.Err() != nil {
-			return a, err
-		}
-		seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
-		if err != nil {
-			return a, fmt.Errorf("%s: 429 without Retry-After", a.asked)
-		}
-		select {
-		case <-time.After(time.Duration(max(seconds, 1)) * time.Second):
-		case <-ctx.Done():
-			return a, ctx.Err()
-		}
-	}
-}
-
-func (c *client) once(ctx context.Context, method, path, body string, headers []string) (answer, error) {
 	res, err := c.open(ctx, method, path, body, headers)
 	if err != nil {
 		return answer{}, err
@@ -60,8 +42,28 @@ func (c *client) once(ctx context.Context, method, path, body string, headers []
 }
 
 // open asks and leaves the answer's body to the caller. headers are pairs; a token and a
-// type are sent unless they say otherwise, "" for none.
+// type are sent unless they say otherwise, "" for none. Where the deployment says that it
+// is asked too often, or can't answer now, it is asked again when it says.
 func (c *client) open(ctx context.Context, method, path, body string, headers []string) (*http.Response, error) {
+	for {
+		res, err := c.once(ctx, method, path, body, headers)
+		if err != nil || res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable {
+			return res, err
+		}
+		_ = res.Body.Close()
+		seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %d without Retry-After in seconds", method, path, res.StatusCode)
+		}
+		select {
+		case <-time.After(time.Duration(max(seconds, 1)) * time.Second):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (c *client) once(ctx context.Context, method, path, body string, headers []string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err

@@ -104,8 +104,12 @@ func pulling() []check {
 			for _, limit := range []string{"1", "2", "3", "4", "7", "1000"} {
 				versions := map[int64]int{}
 				count := 0
+				most, err := strconv.Atoi(limit)
+				t.is(err == nil, "%v", err)
 				for cursor, more := "", true; more; {
 					p := t.pull("cursor", cursor, "limit", limit)
+					// At least one whole version, of which each has three documents.
+					t.is(len(p.Changes) <= max(most, 3), "with limit %s a page brings %d documents", limit, len(p.Changes))
 					for _, v := range slices.Compact(versionsOf(p.Changes)) {
 						if versions[v]++; versions[v] > 1 {
 							t.failf("with limit %s version %d comes on two pages", limit, v)
@@ -181,7 +185,16 @@ func pulling() []check {
 			t.same("changes", names(res.Changes), []string{"todos/t1", "todos/t2"})
 			t.is(!res.HasMore && res.Cursor != "", "the page is %+v", res.page)
 			t.same("changes after its cursor", len(t.pull("cursor", res.Cursor).Changes), 0)
-			none := t.send(pushRequest{ClientID: "c1", Edits: []edit{t.put("t3", 0, `{}`)}})
+			some := t.pull("collections", "notes")
+			res = t.send(pushRequest{
+				ClientID: "c1", Cursor: &some.Cursor, Collections: []string{"notes"}, Limit: 1,
+				Edits: []edit{t.put("n1", 0, `{}`).in("notes"), t.put("t3", 0, `{}`)},
+			})
+			t.same("changes of one collection", names(res.Changes), []string{"notes/n1"})
+			start = t.pull("limit", "1")
+			res = t.send(pushRequest{ClientID: "c1", Cursor: &start.Cursor, Limit: 1, Edits: []edit{t.put("t4", 0, `{}`)}})
+			t.is(len(res.Changes) == 1 && res.HasMore, "with limit 1 it brings %q, has_more %t", names(res.Changes), res.HasMore)
+			none := t.send(pushRequest{ClientID: "c1", Edits: []edit{t.put("t5", 0, `{}`)}})
 			t.is(none.Changes == nil && none.Cursor == "", "a push that asked for no page got %+v", none.page)
 		}},
 		{name: "who names min_version reads what was written", run: func(t *trial) {
@@ -287,7 +300,7 @@ func continuing() []check {
 			t.refused(t.ask("GET", "/v1/spaces/"+t.space+"-other/changes?"+query("cursor", cursor), ""), 400, "invalid_cursor")
 			damaged := []byte(cursor)
 			damaged[len(damaged)/2] ^= 1
-			for _, bad := range []string{string(damaged), cursor[:len(cursor)-2], cursor + "AA", "x"} {
+			for _, bad := range []string{string(damaged), cursor[1:], cursor + "AA", "x"} {
 				t.refused(t.ask("GET", t.path("/changes?"+query("cursor", bad)), ""), 400, "invalid_cursor")
 			}
 			bad := "x"

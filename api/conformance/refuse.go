@@ -30,7 +30,7 @@ func refusing() []check {
 				"a base of 2^53":            body("c1", strings.Replace(one, `:0,`, `:9007199254740992,`, 1)),
 			} {
 				a := t.ask("POST", t.path("/push"), bad)
-				t.is(a.status == 400 || a.status == 422, "%s: status %d, want 400 or 422: %.200s", what, a.status, a.body)
+				t.is(a.status == 400, "%s: status %d, want 400: %.200s", what, a.status, a.body)
 				t.problem(a, what)
 			}
 			t.refused(t.ask("POST", t.path("/push"), body("c1", many(201))), 413, "batch_too_large")
@@ -66,7 +66,7 @@ func refusing() []check {
 			t.holds()
 		}},
 		{name: "names of spaces are checked", run: func(t *trial) {
-			for _, name := range []string{"a%20b", "-a", ".", strings.Repeat("a", 64), "%F0%9F%98%80"} {
+			for _, name := range []string{"a%20b", "-a", strings.Repeat("a", 64), "%F0%9F%98%80"} {
 				a := t.ask("GET", "/v1/spaces/"+name+"/changes", "")
 				t.is(a.status == 400 || a.status == 404, "space %s: status %d", name, a.status)
 				t.problem(a, "space "+name)
@@ -85,10 +85,7 @@ func refusing() []check {
 			t.refused(a, 405, "method_not_allowed")
 			t.is(strings.Contains(a.header.Get("Allow"), "POST"), "Allow is %q", a.header.Get("Allow"))
 		}},
-		{name: "without a good token there is nothing under /v1", run: func(t *trial) {
-			if t.client.token == "" {
-				return // a server without auth lets everybody in
-			}
+		{name: "without a good token there is nothing under /v1", withToken: true, run: func(t *trial) {
 			for _, token := range []string{"", "Bearer x", "Bearer a.b.c", "Basic eDp5"} {
 				for _, path := range []string{t.path("/changes"), t.path("/stream"), "/v1/heads", "/v1/nothing"} {
 					a := t.ask("GET", path, "", "Authorization", token)

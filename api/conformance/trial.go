@@ -7,7 +7,6 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,7 +18,7 @@ type trial struct {
 	client *client
 	space  string
 	edits  int
-	// acknowledged is the newest version that a push was answered with. Pulls name it: of
+	// acknowledged is the newest version that a write was answered with. Pulls name it: of
 	// several nodes another one may not have heard of it.
 	acknowledged int64
 }
@@ -46,6 +45,10 @@ func (t *trial) ask(method, path, body string, headers ...string) answer {
 	a, err := t.client.do(t.ctx, method, path, body, headers...)
 	if err != nil {
 		t.failf("%s %s: %v", method, path, err)
+	}
+	// That of a document is its version.
+	if version, err := strconv.ParseInt(strings.Trim(a.header.Get("ETag"), `"`), 10, 64); err == nil {
+		t.acknowledged = max(t.acknowledged, version)
 	}
 	return a
 }
@@ -191,6 +194,9 @@ func (t *trial) pull(pairs ...string) page {
 	if p.Changes == nil {
 		t.failf("a page without changes must have changes: []")
 	}
+	if !p.HasMore && p.PollAfterMS <= 0 {
+		t.failf("a last page must say poll_after_ms, got %d", p.PollAfterMS)
+	}
 	return p
 }
 
@@ -218,13 +224,13 @@ func (t *trial) head() page {
 // holds fails unless a snapshot has these documents, in any order, as `collection/id data`.
 func (t *trial) holds(want ...string) {
 	changes, _ := t.pullAll("", "")
-	got := []string{}
-	for _, c := range changes {
-		got = append(got, c.name()+" "+string(c.Data))
+	got := map[string]change{}
+	take(got, changes)
+	t.same("how many documents the space has", len(changes), len(want))
+	for _, w := range want {
+		name, data, _ := strings.Cut(w, " ")
+		t.is(sameJSON(got[name].Data, data), "%s holds %s, want %s", name, got[name].Data, data)
 	}
-	slices.Sort(got)
-	slices.Sort(want)
-	t.same("the documents of the space", got, append([]string{}, want...))
 }
 
 // names lists changes, tombstones with a minus.

@@ -27,7 +27,7 @@ func TestConformance(t *testing.T) {
 func wantConformance(t *testing.T, server *harness.Server, token string) {
 	t.Helper()
 	stdout, stderr, err := server.Run(t.Context(), "conformance", server.URL(), "--token", token)
-	if err != nil || !strings.HasSuffix(stdout, " checks, 0 faults\n") || strings.Count(stdout, "\n") < 60 {
+	if err != nil || !strings.HasSuffix(stdout, " checks, 0 faults\n") || strings.Count(stdout, "\n") < 70 {
 		t.Errorf("%v\n%s%s", err, stdout, stderr)
 	}
 }
