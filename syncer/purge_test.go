@@ -20,6 +20,7 @@ type chores struct {
 
 	purged []string // in the order they were
 	due    []time.Time
+	looks  int // for any space
 	rows   int // spaces verified
 }
 
@@ -42,8 +43,13 @@ func (c *chores) Purge(_ context.Context, space string, before time.Time, _ int)
 	return c.purge(space)
 }
 
+// AnySpace returns a space that is too large to be verified so every fourth time.
 func (c *chores) AnySpace(context.Context, float64) (models.Space, error) {
-	return models.Space{ID: "s"}, nil
+	c.looks++
+	if c.looks%4 == 0 {
+		return models.Space{ID: "large", LiveCount: verifyDocuments + 1}, nil
+	}
+	return models.Space{ID: "s", LiveCount: verifyDocuments}, nil
 }
 
 // Rows is of a space that is faulty every third time.
@@ -85,10 +91,10 @@ func TestEngine_chores(t *testing.T) {
 		if n := len(store.due); n < 9 || n > 10 {
 			t.Errorf("purged %d times in ten hours", n)
 		}
-		if spaces, faulty := engine.Verified(); store.rows != 600 || spaces != 600 || faulty != 200 {
-			t.Errorf("%d verifications in ten hours, %d and %d faulty are counted; want 600, 600 and 200", store.rows, spaces, faulty)
+		if spaces, faulty := engine.Verified(); store.looks != 600 || store.rows != 450 || spaces != 450 || faulty != 150 {
+			t.Errorf("%d looks and %d verifications in ten hours, %d and %d faulty are counted; want 600, 450, 450 and 150", store.looks, store.rows, spaces, faulty)
 		}
-		if n := strings.Count(log.String(), "a space is not as it should be"); n != 200 {
+		if n := strings.Count(log.String(), "a space is not as it should be"); n != 150 {
 			t.Errorf("told of %d faulty spaces", n)
 		}
 	})
@@ -122,6 +128,25 @@ func TestPurge_failures(t *testing.T) {
 		if got := strings.Join(store.purged, ""); got != test.purged || !errors.Is(err, test.err) || elsewhere != (test.elsewhere != "") {
 			t.Errorf("%s: purged %s, elsewhere %t, %v; want %s, %v", name, got, elsewhere, err, test.purged, test.err)
 		}
+	}
+}
+
+// What was purged of a space before it could not be locked any more is told all the same.
+func TestPurge_partOfASpace(t *testing.T) {
+	t.Parallel()
+	store := &chores{modelStore: newModelStore(), spaces: []string{"a", "b"}}
+	store.purge = func(space string) (Purged, error) {
+		if space == "a" && len(store.purged) == 2 {
+			return Purged{}, models.Errorf(models.CodeUnavailable, "locked")
+		}
+		return Purged{Tombstones: 5, More: space == "a"}, nil
+	}
+	told := map[string]Purged{}
+	if _, err := New(store, &deaf{}, Options{}).Purge(t.Context(), func(space string, done Purged) { told[space] = done }); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 2 || told["a"].Tombstones != 5 || told["b"].Tombstones != 5 {
+		t.Errorf("told %+v", told)
 	}
 }
 

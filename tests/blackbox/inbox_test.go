@@ -48,7 +48,7 @@ func script(t *testing.T, databaseURL, statements string) {
 			err = fmt.Errorf("psql: %w\n%s", err, output)
 		}
 	} else {
-		err = pgtest.Execute(t.Context(), forPsql(t, databaseURL), statements)
+		err = harness.Execute(t.Context(), databaseURL, statements)
 	}
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, statements)

@@ -690,7 +690,7 @@ func (m *machine) followOnce(t *rapid.T, s *space, limit int) (more bool) {
 		}
 	}
 	holds := slices.Collect(maps.Values(s.follower.docs))
-	transcript()(line{Space: s.name, Holds: holds, HoldsNone: len(holds) == 0})
+	transcript()(line{Space: s.name, Holds: &holds})
 	return false
 }
 

@@ -16,15 +16,14 @@ var transcriptFile = flag.String("transcript", "", "write a transcript to this f
 
 // line is one of a transcript: a page, a 410, what a follower holds at the head, or a patch.
 type line struct {
-	Space     string           `json:"space,omitempty"`
-	Cursor    string           `json:"cursor,omitempty"` // asked with
-	Page      *harness.Page    `json:"page,omitempty"`
-	Expired   string           `json:"expired,omitempty"` // the cause
-	Holds     []harness.Change `json:"holds,omitempty"`
-	HoldsNone bool             `json:"holds_none,omitempty"`
-	Before    map[string]any   `json:"before,omitempty"`
-	Patch     json.RawMessage  `json:"patch,omitempty"`
-	After     map[string]any   `json:"after,omitempty"`
+	Space   string            `json:"space,omitempty"`
+	Cursor  string            `json:"cursor,omitempty"` // asked with
+	Page    *harness.Page     `json:"page,omitempty"`
+	Expired string            `json:"expired,omitempty"` // the cause
+	Holds   *[]harness.Change `json:"holds,omitempty"`
+	Before  map[string]any    `json:"before,omitempty"`
+	Patch   json.RawMessage   `json:"patch,omitempty"`
+	After   map[string]any    `json:"after,omitempty"`
 }
 
 var transcript = sync.OnceValue(func() func(line) {

@@ -50,7 +50,7 @@ test("a follower comes to hold what the model's follower did, over every page, 4
       sync.pause();
       assert.deepEqual(wrong, []);
       assert.ok(!isAnswer(script[next]), `${space} stands still at line ${next}`);
-      const { holds = [] } = script[next++];
+      const holds = script[next++].holds ?? [];
       const held = ["notes", "todos"].flatMap((name) =>
         sync.collection(name).getSnapshot().map(({ id, data, version }) => ({ collection: name, id, data, version })));
       const order = (a, b) => (`${a.collection}/${a.id}` < `${b.collection}/${b.id}` ? -1 : 1);
