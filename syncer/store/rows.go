@@ -23,17 +23,18 @@ func (s *Store) Spaces(ctx context.Context, after string, n int) ([]models.Space
 }
 
 // AnySpace implements syncer.Store. It counts along the primary key, which is for once
-// in a while.
+// in a while, and chooses among those that it counted.
 func (s *Store) AnySpace(ctx context.Context, way float64) (models.Space, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	var n int64
 	var spaces []models.Space
-	db := s.reader.WithContext(ctx)
-	err := db.Model(&models.Space{}).Count(&n).Error
-	if err == nil && n > 0 {
-		err = db.Order("id").Offset(int(way * float64(n))).Limit(1).Find(&spaces).Error
-	}
+	err := s.reader.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		var n int64
+		if err := tx.Model(&models.Space{}).Count(&n).Error; err != nil || n == 0 {
+			return err
+		}
+		return tx.Order("id").Offset(int(way * float64(n))).Limit(1).Find(&spaces).Error
+	}, s.dialect.snapshot())
 	if err != nil || len(spaces) == 0 {
 		return models.Space{}, s.failure(ctx, "choose a space", err)
 	}

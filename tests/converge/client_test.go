@@ -52,7 +52,8 @@ type client struct {
 	suspect bool // the digest was wrong, and the snapshot that cures that is under way
 	wishes  int
 	edits   int
-	fails   int // in a row
+	misused bool // was told that its cursor is for another filter
+	fails   int  // in a row
 }
 
 func newClient(name string, http *harness.Client, random *rand.Rand, record *converge.Recorder, stage *stage) *client {
@@ -150,7 +151,7 @@ func (c *client) step(ctx context.Context) error {
 	switch {
 	case c.fresh == nil && len(c.queue) > 0 && c.random.IntN(4) > 0:
 		return c.push(ctx)
-	case c.fresh == nil && c.stream == nil && c.stage.editing() && c.random.IntN(harness.Size(25, 250)) == 0:
+	case c.fresh == nil && c.stream == nil && c.stage.editing() && c.careless():
 		return c.misuse(ctx)
 	}
 	if c.random.IntN(40) == 0 {
@@ -329,6 +330,12 @@ func (c *client) pull(ctx context.Context, how string, seconds int) error {
 	return c.turn(how, from, page)
 }
 
+// careless says whether the client now makes the mistake of misuse: each one does once
+// it has made some edits, so that no run is without it, and then now and then.
+func (c *client) careless() bool {
+	return !c.misused && c.edits >= 10 || c.random.IntN(harness.Size(25, 250)) == 0
+}
+
 // misuse asks with a filter that the cursor was not made for. The client takes the
 // answer as one that it did not ask for: it must start again.
 func (c *client) misuse(ctx context.Context) error {
@@ -336,6 +343,8 @@ func (c *client) misuse(ctx context.Context) error {
 	if err == nil {
 		return errors.New("a cursor was taken with a filter that it was not made for")
 	}
+	var problem *harness.Problem
+	c.misused = c.misused || errors.As(err, &problem) && problem.HTTPStatus == http.StatusGone
 	return err
 }
 

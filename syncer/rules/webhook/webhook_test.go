@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -249,8 +250,11 @@ func TestValidate_turns(t *testing.T) {
 // and no reason to fail the push.
 func TestValidate_closedConnection(t *testing.T) {
 	t.Parallel()
+	var mu sync.Mutex // requests on two connections
 	requests, connections := 0, make(map[string]bool)
 	h := application(t, long, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		requests++
 		connections[r.RemoteAddr] = true
 		if requests == 3 {
@@ -263,6 +267,8 @@ func TestValidate_closedConnection(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if requests != 4 || len(connections) != 2 {
 		t.Errorf("%d requests on %d connections, want 4 on 2", requests, len(connections))
 	}
