@@ -3,17 +3,17 @@ import { each } from "./each.js"; // one element for each item, as a framework h
 import { me } from "./gallery.js";
 
 const date = () => new Date().toISOString().slice(0, 10);
-const [space, today] = ["gallery-chat", date()];
-const collections = ["days", today]; // which days there are, and what is said today
-const sync = connect({ url: "", space, collections, onConflict: () => "theirs" });
+const [space, day] = ["gallery-chat", date()];
+const collections = ["days", day]; // which days there are, and what is said today
+const sync = connect({ url: "", space, name: day, collections, onConflict: () => "theirs" });
 const [days, talk] = collections.map((name) => sync.collection(name));
 const [feed, template, form] = document.querySelector("#app").children;
 const [button, list] = feed.firstElementChild.children;
-const shown = [{ id: today }]; // what was fetched, and lines that begin a day
+const shown = [{ id: day }]; // what was fetched, and lines that begin a day
 
 form.onsubmit = (event) => {
   event.preventDefault();
-  if (!days.get(today)) days.put(today, {});
+  if (!days.get(day)) days.put(day, {});
   talk.put(newId(), { from: me.name, text: form.elements.text.value, at: Date.now() });
   form.reset();
 };
@@ -37,4 +37,4 @@ button.onclick = async () => {
   shown.unshift({ id }, ...(await answer.json()).changes);
   show();
 };
-setInterval(() => date() !== today && location.reload(), 60_000); // another day
+setInterval(() => date() !== day && location.reload(), 60_000); // another day

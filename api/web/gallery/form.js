@@ -26,7 +26,7 @@ function choose(field, side) {
 
 function show() {
   const [problem] = sync.problems;
-  const { base, mine, theirs } = problem ?? {};
+  const { base, mine, theirs } = problem ?? (chosen = {}); // settled, here or in another tab
   const data = problem ? mergeFields(base, mine, theirs) : bookings.get("july")?.data;
   for (const field of fields) {
     const { name } = field.input;

@@ -11,12 +11,13 @@ const fromBase64 = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0))
 
 const doc = new Y.Doc();
 bind(Y, doc.getText("text"), area);
-doc.on("update", (update, origin) => {
+doc.on("update", async (update, origin) => {
   if (origin === sync) return; // it has come from there
+  updates.put(newId(), { update: toBase64(update) });
   const all = updates.getSnapshot();
-  const many = all.length >= 50; // then one that holds everything takes their place
-  updates.put(newId(), { update: toBase64(many ? Y.encodeStateAsUpdate(doc) : update) });
-  if (many) for (const { id } of all) updates.delete(id);
+  if (all.length % 50) return; // else one that has everything takes their place, then
+  const one = updates.put(newId(), { update: toBase64(Y.encodeStateAsUpdate(doc)) });
+  if ((await one.settled).status === "applied") for (const { id } of all) updates.delete(id);
 });
 
 const taken = new Set();

@@ -44,7 +44,7 @@ export async function tidemark({ db, tables, ...options }) {
       for (const id of gone) shown.delete(id);
       for (const item of changed) shown.set(item.id, item);
     });
-    const follow = () => { last = last.then(show); }; // one after another, each with what is newest by then
+    const follow = () => { last = last.catch(() => {}).then(show); }; // one after another, each with what is newest by then
     collection.subscribe(follow);
     follow();
   }
