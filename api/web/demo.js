@@ -435,7 +435,7 @@ class Pane {
     this.switch.checked = sessionStorage.getItem(this.memo) !== null;
 
     this.sync = connect({
-      url: '', space, name: `demo ${space} ${who}`, fetch: network(who), paused: this.offline, collections: ['todos'], onConflict: decide,
+      url: '', space, name: who, fetch: network(who), paused: this.offline, collections: ['todos'], onConflict: decide,
     });
     this.todos = this.sync.collection('todos');
     this.listen();

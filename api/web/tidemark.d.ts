@@ -30,17 +30,17 @@ export interface ConnectOptions {
    * Where edits and documents are kept. Default: `"indexeddb"` where it exists, otherwise `"memory"`.
    * If IndexedDB can't be opened the client goes on in memory and says so in `status.store`.
    *
-   * With IndexedDB all tabs of one `name`, and its workers, are one client: one `clientId`, one queue, one connection.
+   * With IndexedDB all tabs of one url, space and `name`, and its workers, are one client: one `clientId`, one queue, one connection.
    * An edit made in one of them shows in that one at once and in the others as soon as it is stored. One of them leads
    * and talks to the server: the one that is looked at, or any other when that is closed. Nothing of it shows, but that
-   * `onConflict`, `getToken` and `fetch` are called in the tab that leads. Tabs of one name must be opened with the same
-   * `url`, `space` and `collections`. This takes Web Locks and BroadcastChannel, which pages have on https and on
-   * localhost; without them a page goes on in memory.
+   * `onConflict`, `getToken` and `fetch` are called in the tab that leads. Tabs of one store must be opened with the same
+   * `collections`. This takes Web Locks and BroadcastChannel, which pages have on https and on
+   * localhost; without them, and where IndexedDB fails, a page goes on in memory, by itself and under the same `clientId`.
    */
   store?: "memory" | "indexeddb" | Store;
   /**
-   * Name of the IndexedDB store; default: url and space. Use one per user of the browser, otherwise
-   * what one left unsent goes out in the name of the next.
+   * Tells stores of the same url and space apart. Use one per user of the browser, otherwise what one left unsent goes
+   * out in the name of the next.
    */
   name?: string;
   /** The replica's id, for a store that has none yet. Default: a new UUID. Never use one in two places. */

@@ -147,7 +147,8 @@ const keyOf = ({ collection, id }) => `${collection}/${id}`;
 /** What a document adds to the digest of its space: openapi.yaml says how. FNV-1a in two halves, as 64 bits are slow here. */
 function hashOf({ collection, id, version, deleted }) {
   if (deleted) return 0n;
-  let [high, low] = [0xcbf29ce4, 0x84222325];
+  let high = 0xcbf29ce4;
+  let low = 0x84222325;
   for (const byte of new TextEncoder().encode(`${collection}\0${id}\0${version}`)) {
     low = (low ^ byte) >>> 0;
     const product = low * 0x1b3;
@@ -197,8 +198,10 @@ class News {
     if (this.#telling) return; // a listener made this change: the loop below gets to it
     this.#telling = true;
     while (this.#changed.size || this.#events.length) {
-      const [changed, events] = [this.#changed, this.#events];
-      [this.#changed, this.#events] = [new Set(), []];
+      const changed = this.#changed;
+      const events = this.#events;
+      this.#changed = new Set();
+      this.#events = [];
       for (const live of changed) live.notify();
       for (const [type, event] of events) {
         for (const listener of [...(this.#listeners[type] ?? [])]) call(listener, event);
@@ -252,10 +255,9 @@ class LiveStatus extends Live {
 
   update(fields) {
     if (Object.keys(fields).every((name) => fields[name] === this.value[name])) return;
-    const { lag, ...old } = this.value;
     const now = this.#now;
     this.set({
-      ...old,
+      ...this.value,
       ...fields,
       /** As of when it is read: it grows while nothing comes, and then nobody would set it. */
       get lag() {
@@ -348,7 +350,8 @@ function indexedDBStore(name) {
 
   async function read(mode) {
     const records = await open(mode);
-    const [keys, values] = [records.getAllKeys(), records.getAll()];
+    const keys = records.getAllKeys();
+    const values = records.getAll();
     let entries;
     values.onsuccess = () => {
       entries = keys.result.map((key, i) => [key, values.result[i]]);
@@ -390,7 +393,7 @@ function indexedDBStore(name) {
       });
       return (store.batch = batch);
     },
-    close: () => database.then((db) => db.close()),
+    close: () => database.then((db) => db.close()).catch(() => {}),
   };
   return store;
 }
@@ -466,7 +469,7 @@ function wireEdit(edit) {
 }
 
 function checkName(code, name) {
-  if (typeof name !== "string" || !NAME.test(name)) throw new SyncError(code, `${JSON.stringify(name)} can't be a name`);
+  if (typeof name !== "string" || !NAME.test(name)) throw new SyncError(code, `${JSON.stringify(name)} is not a name`);
 }
 
 /** A copy, so that the caller may go on changing what he passed in. */
@@ -509,6 +512,7 @@ class Replica {
   #stale = new Set();
   #order = 0;
   #closed = false;
+  #loaded = false;
   #now;
 
   constructor(news, { clientId = "", onConflict }, now) {
@@ -558,6 +562,7 @@ class Replica {
       this.clientId ||= newId();
       this.#saveMeta();
     }
+    this.#loaded = true;
     this.#putOnTop();
   }
 
@@ -588,7 +593,7 @@ class Replica {
       if (kind === "flight") this.#flight = record ?? null;
       if (kind === "meta") {
         const { clientId, cursor, resync } = record;
-        [this.clientId, this.cursor, this.run, this.resync] = [clientId, cursor, runFrom(cursor), cursor === null ? resync : null];
+        Object.assign(this, { clientId, cursor, run: runFrom(cursor), resync: cursor === null ? resync : null });
       }
     }
   }
@@ -629,6 +634,7 @@ class Replica {
     checkName("invalid_id", id);
     const edit = { editId: newId(), op, collection, id, at: this.#now() };
     if (op !== "delete") edit.data = copyData(data);
+    if (this.#loaded) this.#base(edit); // it is made on what this tab shows, whatever another one knows
     return edit;
   }
 
@@ -667,12 +673,8 @@ class Replica {
    */
   #append(edit) {
     const key = keyOf(edit);
-    const document = this.#documents.get(key);
-    const edits = this.#outbox.of(key);
     edit.order = ++this.#order;
-    edit.before = replay(liveData(document), edits);
-    edit.baseEditId = edits.at(-1)?.editId;
-    edit.baseVersion = edits.length ? undefined : (document?.version ?? 0);
+    if (edit.before === undefined || this.#outbox.of(key).length) this.#base(edit);
     if (this.#journal && edit.op === "patch" && !edit.before) {
       edit.op = "put"; // there is nothing to patch: create it
       edit.data = mergePatch({}, edit.data);
@@ -680,6 +682,14 @@ class Replica {
     this.#outbox.add(edit);
     this.#saveEdit(edit);
     this.#stale.add(key);
+  }
+
+  #base(edit) {
+    const document = this.#documents.get(keyOf(edit));
+    const edits = this.#outbox.of(keyOf(edit));
+    edit.before = replay(liveData(document), edits);
+    edit.baseEditId = edits.at(-1)?.editId;
+    edit.baseVersion = edits.length ? undefined : (document?.version ?? 0);
   }
 
   // -- Push
@@ -898,7 +908,8 @@ class Replica {
     const changes = [...staged.values()];
     staged.clear();
     if (version < this.version) return; // overtaken: all of this is in what we hold
-    const [old, cause] = [this.cursor, this.resync];
+    const old = this.cursor;
+    const cause = this.resync;
     this.version = version;
     this.cursor = cursor;
     this.run = runFrom(cursor);
@@ -1149,19 +1160,15 @@ function eventOf(block) {
   return event;
 }
 
-/** Takes a Web Lock and returns the function that gives it back; undefined if it is taken. */
-function takeLock(name) {
-  return new Promise((resolve) => {
-    const hold = (lock) => new Promise((release) => resolve(lock && release));
-    navigator.locks.request(name, { ifAvailable: true }, hold).catch(() => resolve());
-  });
-}
-
 /** Takes one of the places that streams have in this browser and returns how to give it back; undefined if all are taken. */
 async function streamPlace(url) {
-  if (!globalThis.navigator?.locks) return () => {};
+  const locks = globalThis.navigator?.locks;
+  if (!locks) return () => {};
   for (let place = 1; place <= STREAMS; place++) {
-    const release = await takeLock(`tidemark stream ${url} ${place}`);
+    const release = await new Promise((resolve) => {
+      const hold = (lock) => new Promise((end) => resolve(lock && end));
+      locks.request(`tidemark stream ${url} ${place}`, { ifAvailable: true }, hold).catch(() => resolve());
+    });
     if (release) return release;
   }
 }
@@ -1371,7 +1378,8 @@ function tabsOf({ name, clock, document, news, status, replica, presence, app })
   const channel = new BroadcastChannel(name);
   const store = indexedDBStore(name);
   const asks = new Map();
-  const [inbox, early] = [[], []];
+  const inbox = [];
+  const early = [];
   /** A new object for each time we lead; leading once the store is read. */
   let turn;
   let leading;
@@ -1381,10 +1389,11 @@ function tabsOf({ name, clock, document, news, status, replica, presence, app })
   let queued;
   let release;
   let silence;
+  let patience = ASLEEP_MS;
   let offering = Promise.resolve();
 
   const post = (message) => closed || channel.postMessage({ from: me, ...message });
-  const seen = () => !document || document.visibilityState === "visible";
+  const seen = () => document?.visibilityState !== "hidden";
 
   // -- The lock
 
@@ -1397,11 +1406,18 @@ function tabsOf({ name, clock, document, news, status, replica, presence, app })
       request();
       follow();
     };
-    locks.request(name, options ?? { signal: mine.signal }, granted).catch(() => {
+    locks.request(name, options ?? { signal: mine.signal }, granted).catch((error) => {
       if (closed || mine !== queued) return;
+      if (error.name !== "AbortError") return app.fail(error); // where nothing may be kept there are no locks either
       stepDown(); // somebody took it
       request();
     });
+  }
+
+  /** Whoever leads may just be reading the store: it gets more time with each try. */
+  function steal() {
+    patience *= 2;
+    request({ steal: true });
   }
 
   async function lead(mine) {
@@ -1410,13 +1426,12 @@ function tabsOf({ name, clock, document, news, status, replica, presence, app })
     const records = await store.load();
     if (turn !== mine || closed) return;
     leading = true;
+    patience = ASLEEP_MS;
     app.lead(records, { save: saver(mine, store.term) });
     show();
     early.splice(0).forEach(serve);
-    for (const [id, { what, resolve, reject }] of asks) {
-      asks.delete(id);
-      app.serve(what).then(resolve, reject);
-    }
+    asks.forEach(({ what, resolve, reject }) => app.serve(what).then(resolve, reject));
+    asks.clear();
   }
 
   const saver = (mine, term) => async (entries) => {
@@ -1518,13 +1533,13 @@ function tabsOf({ name, clock, document, news, status, replica, presence, app })
     if (!loading && missed()) follow();
     if (data.term > heard) hello();
     heard = data.term;
-    if (!data.seen && document && seen()) request({ steal: true });
+    if (!data.seen && document && seen()) steal();
   };
 
   /** Whoever leads is to say all that shows, and is told again what it may not have heard. */
   function hello() {
     post({ hello: true, state: presence.mine(), offers: replica.offers.filter((each) => "stored" in each) });
-    for (const [ask, { what }] of asks) post({ ask, what });
+    offering.then(() => asks.forEach(({ what }, ask) => post({ ask, what })));
   }
 
   /** Somebody has come to look at this tab, or has gone. */
@@ -1532,18 +1547,18 @@ function tabsOf({ name, clock, document, news, status, replica, presence, app })
     if (turn) return show();
     hello();
     clock.clearTimeout(silence);
-    if (seen()) silence = clock.setTimeout(() => request({ steal: true }), ASLEEP_MS);
+    if (seen()) silence = clock.setTimeout(steal, patience);
   }
 
   /** Stored first and told then, as the leader strikes out what it has carried out. */
-  function offer() {
-    offering = offering.then(async () => {
-      const fresh = replica.offers.filter((each) => !("stored" in each));
-      if (turn || loading || !fresh.length) return;
-      const stored = await store.offer(fresh).then(() => true, () => false);
-      fresh.forEach((each) => (each.stored = stored));
-      post({ offers: fresh });
-    });
+  function offer(closing) {
+    return (offering = offering.then(async () => {
+      const offers = replica.offers.filter((each) => !("stored" in each));
+      if ((closing ? leading : turn || loading) || !offers.length) return;
+      const stored = await store.offer(offers).then(() => true, () => false);
+      offers.forEach((each) => (each.stored = stored));
+      post({ offers });
+    }));
   }
 
   status.subscribe(() => show());
@@ -1562,15 +1577,15 @@ function tabsOf({ name, clock, document, news, status, replica, presence, app })
         offering.then(() => post({ ask, what }));
       }),
     async close() {
-      await offering;
+      await offer(true);
       post({ state: null });
       closed = true;
       clock.clearTimeout(silence);
-      for (const { reject } of asks.values()) reject(new SyncError("closed"));
+      asks.forEach(({ reject }) => reject(new SyncError("closed")));
       queued.abort();
       channel.close();
-      await store.close();
       release?.();
+      await store.close();
     },
   };
 }
@@ -1664,7 +1679,7 @@ class Sync {
 
   #setPaused(what) {
     this.status.update({ paused: what === "pause" });
-    if (this.#following) this.#tabs.ask(what).catch(() => {}); // closed by then
+    this.#lead(what, () => {}).catch(() => {}); // closed by then
     this.#react();
   }
 
@@ -1692,9 +1707,10 @@ class Sync {
   // -- Opening
 
   async #open() {
-    const { url, space, name = `${url} ${space}`, store = globalThis.indexedDB ? "indexeddb" : "memory" } = this.#options;
+    const { url, space, name = "", store = globalThis.indexedDB ? "indexeddb" : "memory" } = this.#options;
     const kind = typeof store === "string" ? store : "own";
-    const [path, shared] = [`tidemark/${name}`, globalThis.navigator?.locks && globalThis.BroadcastChannel];
+    const path = `tidemark/${url} ${space} ${name}`;
+    const shared = globalThis.navigator?.locks && globalThis.BroadcastChannel;
     try {
       if (kind === "indexeddb" && !shared && this.#document) throw new SyncError("no_web_locks"); // there are some on https and on localhost
       if (kind === "indexeddb" && shared) await this.#share(path);
@@ -1731,17 +1747,19 @@ class Sync {
   };
 
   #listen() {
-    const on = (target, type) => target?.addEventListener?.(type, this.#react, { signal: this.#listening.signal });
+    const { signal } = this.#listening;
+    const on = (target, type, run = this.#react) => target?.addEventListener?.(type, run, { signal });
     for (const type of ["online", "offline", "focus"]) on(globalThis, type);
     on(this.#document, "visibilitychange");
-    globalThis.addEventListener?.("pagehide", this.#presence.farewell, { signal: this.#listening.signal });
+    on(globalThis, "pagehide", this.#presence.farewell);
   }
 
   // -- Tabs
 
   /** Resolves when we lead, or know what the leader knows. */
   #share(name) {
-    const [replica, presence] = [this.#replica, this.#presence];
+    const replica = this.#replica;
+    const presence = this.#presence;
     replica.shared = true;
     return new Promise((resolve) => {
       const app = {
@@ -1768,8 +1786,8 @@ class Sync {
         serve: async (what) => this[what](),
         taken: this.#offered,
       };
-      const parts = { clock: this.#clock, document: this.#document, news: this.#news, status: this.status, replica, presence };
-      this.#tabs = tabsOf({ name, ...parts, app });
+      const { status } = this;
+      this.#tabs = tabsOf({ name, clock: this.#clock, document: this.#document, news: this.#news, status, replica, presence, app });
     });
   }
 
@@ -1804,10 +1822,9 @@ class Sync {
 
   /** Something outside has changed: stops everything, or lets it go at once. */
   #react = () => {
-    const parts = [this.#pushing, this.#pulling, this.#streaming, this.#presence, this.#transport];
     const reason = this.#gate();
     if (reason) {
-      parts.forEach((part) => part.halt(reason)); // a push may have arrived all the same; it stays the next one to send
+      for (const part of [this.#pushing, this.#pulling, this.#streaming, this.#presence, this.#transport]) part.halt(reason); // a push may have arrived all the same; it stays the next one to send
       if (!this.#following) this.#presence.show([]);
     }
     this.#tabs?.look();

@@ -24,11 +24,12 @@ io.on("connection", (socket) => {
     const sync = rooms.get(space) ?? rooms.set(space, follow(space)).get(space);
     socket.join(space);
     const all = () => answer(sync.collection(collection).getSnapshot());
-    sync.pull().then(all).catch(() => socket.conn.close()); // then it comes back and asks again
+    sync.pull().then(all).catch(() => socket.conn.close()); // it comes back and asks again
   });
   socket.on("push", (space, edit, answer) => socket.rooms.has(space) &&
     fetch(`${url}/v1/spaces/${encodeURIComponent(space)}/push`, {
       method: "POST", headers: { "Content-Type": "application/json" }, // and a token
       body: JSON.stringify({ client_id: `io-${socket.id}`, edits: [edit] }),
-    }).then((done) => done.json()).then((page) => answer(page.results?.[0] ?? page)).catch(console.error));
+    }).then((done) => done.json())
+      .then((page) => answer(page.results?.[0] ?? page)).catch(console.error));
 });

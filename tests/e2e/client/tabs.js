@@ -21,7 +21,7 @@ class FakeLocks {
       held.tab.later(() => held.reject(new DOMException("stolen", "AbortError")));
     }
     if (steal || !held) return this.#grant(entry);
-    if (ifAvailable) return entry.resolve(entry.run(null));
+    if (ifAvailable) return void setImmediate(() => entry.tab.dead || entry.resolve(entry.run(null)));
     this.#queue.push(entry);
     signal?.addEventListener("abort", () => {
       if (!this.#queue.includes(entry)) return;

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { IDBObjectStore } from "fake-indexeddb";
 import { browser } from "./tabs.js";
 import { outcome, shown, until } from "./support.js";
 
@@ -395,4 +396,112 @@ test("a leader that can't write any more goes on alone in memory; the others go 
   await settled();
   assert.deepEqual([(await outcome(edit)).status, follower.status.store], ["applied", "indexeddb"]);
   assert.deepEqual(shown(leader), { t1: {}, t2: {} });
+});
+
+// ---- What a tab shows, and when it ends
+
+test("a follower's edit is made on what it shows, whatever the leader knows by then", async (t) => {
+  const { leader, follower, server, when, settled } = await pair(t);
+  server.other("put", "todos", "t1", { n: 0 });
+  await settled();
+  let edit;
+  leader.collection("todos").subscribe(() => {
+    if (shown(leader).t1?.n === 1 && shown(follower).t1?.n === 0) edit ??= follower.collection("todos").put("t1", { n: 1, mine: true });
+  });
+  server.other("put", "todos", "t1", { n: 1 });
+  await when(() => edit);
+  await when(() => follower.problems.length);
+  const { status, problem } = await outcome(edit);
+  assert.deepEqual([status, problem.base, problem.mine, problem.theirs], ["conflict", { n: 0 }, { n: 1, mine: true }, { n: 1 }]);
+  assert.deepEqual(server.data("todos", "t1"), { n: 1 });
+});
+
+test("an edit made while its tab takes the lead, and closes, is in the store", async (t) => {
+  const { leader, follower, server, when, tab, clock } = await pair(t);
+  let edit;
+  let closing;
+  follower.tab.onStep = (name) => {
+    if (name !== "begins" || edit) return;
+    edit = follower.collection("todos").put("b", { n: 1 });
+    closing = follower.close();
+  };
+  leader.tab.show("hidden");
+  follower.tab.show("visible");
+  await when(() => edit);
+  await closing;
+  assert.equal((await edit.settled).status, "closed");
+  await tab();
+  await clock.advance(5000);
+  assert.deepEqual(server.data("todos", "b"), { n: 1 });
+});
+
+test("pause() in a tab that has just been opened is for all", async (t) => {
+  const { leader, open, clock } = await pair(t);
+  const third = open({ state: "hidden" });
+  third.pause();
+  await third.ready;
+  await clock.advance(1000);
+  assert.deepEqual([third.status.paused, leader.status.paused], [true, true]);
+});
+
+test("push() of a follower waits for the edits before it, whatever else is said meanwhile", async (t) => {
+  const { follower, clock } = await pair(t);
+  follower.collection("todos").put("e", { n: 1 });
+  let left;
+  const pushed = follower.push().then(() => (left = follower.status.pending));
+  for (let i = 0; i < 3; i++) await null;
+  follower.tab.show("hidden"); // it says hello
+  await Promise.all([pushed, clock.advance(1000)]);
+  assert.equal(left, 0);
+});
+
+test("without Web Locks, as where site data are blocked, a tab goes on in memory", async (t) => {
+  const { open, locks, clock, server } = browser(t);
+  let asked = 0;
+  locks.of = () => ({ request: () => (asked++, Promise.reject(new DOMException("denied", "SecurityError"))) });
+  const sync = open();
+  sync.collection("todos").put("t1", {});
+  await clock.advance(1000);
+  assert.ok(asked < 5, `${asked} requests`);
+  assert.deepEqual([sync.status.store, server.pushes().length], ["memory", 1]);
+});
+
+test("without IndexedDB a tab goes on in memory, and keeps no lock", async (t) => {
+  const { open, locks, factory, clock, server } = browser(t);
+  factory.open = () => {
+    const opening = new EventTarget();
+    setImmediate(() => opening.onerror());
+    return Object.assign(opening, { error: new DOMException("denied", "UnknownError") });
+  };
+  const sync = open({ stream: false });
+  sync.collection("todos").put("t1", {});
+  await clock.advance(1000);
+  assert.deepEqual([sync.status.store, server.pushes().length, locks.size], ["memory", 1, 0]);
+});
+
+test("two windows on the screen, and a store that takes longer to read than a sleeping tab is waited for", async (t) => {
+  const { tab, open, clock, server, settled } = browser(t);
+  const [first] = [await tab(), await tab()];
+  first.collection("todos").put("x", {});
+  await settled();
+  const { getAll } = IDBObjectStore.prototype;
+  let loads = 0;
+  // It keeps its transaction for so long.
+  IDBObjectStore.prototype.getAll = function (...args) {
+    loads++;
+    const real = getAll.apply(this, args);
+    const slow = { get result() { return real.result; } };
+    real.onsuccess = () => {
+      let done = false;
+      clock.setTimeout(() => (done = true), 600);
+      const wait = () => (done ? slow.onsuccess?.() : (this.count().onsuccess = wait));
+      wait();
+    };
+    return slow;
+  };
+  t.after(() => { IDBObjectStore.prototype.getAll = getAll; });
+  first.tab.kill();
+  open().collection("todos").put("y", {});
+  for (let i = 0; i < 100; i++) await clock.advance(100);
+  assert.deepEqual(server.data("todos", "y"), {}, `after ${loads} loads`);
 });
