@@ -1,6 +1,6 @@
 // The demo page as a person sees it: lists, lines, cards. Everything waits for a condition.
 
-import { PATIENCE } from './harness.js';
+import { PATIENCE } from '../server.js';
 
 /** Opens the demo on a space and waits until both panes show `count` to-dos that the server has. */
 export async function openBoard(profile, space, count = 4) {

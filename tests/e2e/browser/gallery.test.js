@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { appendFile, readFile, symlink, writeFile } from 'node:fs/promises';
+import { readFile, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -12,8 +12,10 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { io } from 'socket.io-client';
 import * as Y from 'yjs';
-import { PATIENCE, newFolder, newProfile, run, startWorld } from './harness.js';
+import { record } from '../results.js';
+import { PATIENCE, newFolder, run } from '../server.js';
 import { ground, until } from './board.js';
+import { newProfile, startWorld } from './harness.js';
 
 let world;
 before(async () => { world = await startWorld(); });
@@ -29,13 +31,7 @@ function example(name, title, run) {
   });
 }
 
-/** A line for each example in the file that `make e2e-all` makes its table of. */
-after(async () => {
-  const file = process.env.TIDEMARK_E2E_RESULTS;
-  if (!file) return;
-  const line = ([name, t]) => JSON.stringify({ client: `gallery ${name}`, scenario: 'two browsers', result: t.passed ? 'ok' : 'failed' });
-  await appendFile(file, [...contexts].map((one) => `${line(one)}\n`).join(''));
-});
+after(() => contexts.forEach((t, name) => record(`gallery ${name}`, 'two browsers', t.passed ? 'ok' : 'failed')));
 
 /** One page of the gallery, as that person sees it, once its source is shown. */
 async function open(t, name, as, options = {}) {

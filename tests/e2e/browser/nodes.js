@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
-import { binary, newFolder, run, startServer } from './harness.js';
+import { binary, newFolder, run, startServer } from '../server.js';
 
 const NGINX = process.env.NGINX ?? '/usr/sbin/nginx';
 const SECRET = 'a secret of thirty-two characters';

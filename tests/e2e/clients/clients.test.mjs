@@ -1,30 +1,32 @@
-// Each client is generated, compiled and used against the server. What comes of it goes, a line a scenario, to the file
-// that TIDEMARK_E2E_RESULTS names. CLIENTS=rust,kotlin takes
-// some of them only; `borrowed` are those that have their tests elsewhere.
+// Each client is generated, compiled and used against the server; what comes of it is a cell for each scenario.
+// CLIENTS=rust,kotlin takes some of them only; `borrowed` are those that have their tests elsewhere.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { appendFile, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { borrowed, clients, environment, here, root } from './catalog.mjs';
 import { generate, missing } from './generate.mjs';
 import { inspect } from './inspect.mjs';
 import { must, run, there } from './programs.mjs';
-import { startServer } from './server.mjs';
+import { record } from '../results.js';
+import { command, startServer } from '../server.js';
 
 const scenarios = ['push', 'conflict', 'pull pages', '304', '410', 'presence'];
 
 const chosen = process.env.CLIENTS?.split(',');
 const wanted = ({ folder }) => chosen === undefined || chosen.includes(folder);
 
-async function record(client, scenario, result, note) {
-  const file = process.env.TIDEMARK_E2E_RESULTS;
-  if (file) await appendFile(file, `${JSON.stringify({ client, scenario, result, note })}\n`);
-}
+// With authentication, so that the clients send their token as their generator has it.
+const settings = { TIDEMARK_AUTH_SECRET: 'a secret of tests, nobody else has it' };
 
 let server;
-before(async () => { server = await startServer(); });
+let token;
+before(async () => {
+  server = await startServer({ settings });
+  token = (await command(['token', '--subject', 'alice', '--space', 'clients-*=rw', '--ttl', '2h'], settings)).trim();
+});
 after(() => server?.stop());
 
 /** What a client says of its scenarios: "ok NAME" or "failed NAME: why". */
@@ -44,7 +46,7 @@ async function use(client, names) {
     // The first time compilers fetch what they need.
     const options = { cwd: here, env: environment, minutes: 20 };
     if (client.compile) await must(client.compile, options);
-    const env = { ...environment, ...client.env, TIDEMARK_URL: server.url, TIDEMARK_TOKEN: server.token, TIDEMARK_SPACE: `clients-${randomUUID()}` };
+    const env = { ...environment, ...client.env, TIDEMARK_URL: server.origin, TIDEMARK_TOKEN: token, TIDEMARK_SPACE: `clients-${randomUUID()}` };
     const { code, stdout, output } = await run(client.run, { ...options, env, minutes: 5 });
     const said = verdicts(stdout);
     for (const name of names) if (!said.has(name)) said.set(name, `it says nothing of this and ended with ${code}: ${output.slice(-2_000)}`);
@@ -56,15 +58,15 @@ async function use(client, names) {
 
 /** Generates a client of which there is no compiler here, and looks at it. */
 async function look(client, names) {
-  for (const name of names) await record(client.name, name, 'not here', `generated, parsed and inspected: no ${client.language} compiler in the tests`);
+  for (const name of names) record(client.name, name, 'not here', `generated, parsed and inspected: no ${client.language} compiler in the tests`);
   try {
     await generate(client);
     await inspect(client.folder);
   } catch (error) {
-    await record(client.name, 'generated', 'failed', error.message.slice(0, 200));
+    record(client.name, 'generated', 'failed', error.message.slice(0, 200));
     throw error;
   }
-  await record(client.name, 'generated', 'ok');
+  record(client.name, 'generated', 'ok');
 }
 
 for (const client of clients.filter(wanted)) {
@@ -72,13 +74,13 @@ for (const client of clients.filter(wanted)) {
     const names = [...scenarios, ...client.more ?? []];
     const program = missing(client) ?? client.needs?.find((name) => !there(name));
     if (program) {
-      for (const name of names) await record(client.name, name, 'not here', `for want of ${program}`);
+      for (const name of names) record(client.name, name, 'not here', `for want of ${program}`);
       return t.skip(`for want of ${program}`);
     }
     if (!client.run) return look(client, names);
     const said = await use(client, names);
     for (const [name, why] of said) {
-      await record(client.name, name, why === undefined ? 'ok' : 'failed', why?.slice(0, 200));
+      record(client.name, name, why === undefined ? 'ok' : 'failed', why?.slice(0, 200));
     }
     const failed = [...said].filter(([, why]) => why !== undefined);
     assert.deepEqual(failed, []);
@@ -93,7 +95,7 @@ for (const client of borrowed) {
     const passed = new Map([...stdout.matchAll(client.verdict)].map(([, result, name]) => [name, result === 'ok' || result === 'PASS']));
     for (const name of scenarios) {
       const by = client.tests[name];
-      await record(client.name, name, passed.get(by) ? 'ok' : 'failed', passed.has(by) ? undefined : 'its test did not run');
+      record(client.name, name, passed.get(by) ? 'ok' : 'failed', passed.has(by) ? undefined : 'its test did not run');
     }
     assert.equal(code, 0, output);
     for (const name of scenarios) assert.ok(passed.get(client.tests[name]), `${name}: ${output}`);

@@ -1,29 +1,21 @@
-// A test that is a cell of the table client x scenario x result: what becomes of it is appended, as a line of JSON, to
-// the file that TIDEMARK_E2E_RESULTS names.
+// The tests of a library are cells of the table client x scenario x result.
 
-import { appendFileSync, readFileSync } from 'node:fs';
-import { test } from 'node:test';
-import { PATIENCE } from './server.js';
+import { readFileSync } from 'node:fs';
+import { cell } from '../results.js';
+import { PATIENCE } from '../server.js';
 
 const { devDependencies } = JSON.parse(readFileSync(new URL('package.json', import.meta.url)));
 
-/** `cell('TanStack Query', '@tanstack/react-query')` returns the `test` of that client. */
+/** `cells('TanStack Query', '@tanstack/react-query')` returns the `test` of that client. */
 export function cells(name, library) {
   const client = `${name} ${devDependencies[library]}`;
-  const record = (scenario, result) => {
-    const file = process.env.TIDEMARK_E2E_RESULTS;
-    if (file) appendFileSync(file, `${JSON.stringify({ client, scenario, result })}\n`);
-  };
-  return (scenario, run) => test(`${client}: ${scenario}`, async (t) => {
-    let result = 'failed';
+  return (scenario, run) => cell(client, scenario, `${client}: ${scenario}`, async (t) => {
     let timer;
-    const late = new Promise((_, reject) => { timer = setTimeout(reject, 3 * PATIENCE, new Error('The test takes too long.')); });
+    const late = new Promise((_, reject) => { timer = setTimeout(reject, 6 * PATIENCE, new Error('The test takes too long.')); });
     try {
       await Promise.race([run(t), late]);
-      result = 'ok';
     } finally {
       clearTimeout(timer);
-      record(scenario, result);
     }
   });
 }

@@ -2,80 +2,29 @@
 // documents, and the whole of a space as the server has it, with its digest.
 
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { command, newFolder, startServer as start } from '../server.js';
 
-/** How long anything may take to come true. Far more than needed, so that a slow machine is not a failure. */
-export const PATIENCE = 60_000;
-
-const binary = process.env.TIDEMARK_BIN ?? fileURLToPath(new URL('../../../bin/tidemark', import.meta.url));
-if (!existsSync(binary)) throw new Error(`There is no server at ${binary}: build it (make build) or name it in TIDEMARK_BIN.`);
-// The binary refuses settings that it does not know, and those of the tests are none of its.
-const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TIDEMARK_')));
-
-async function freePort() {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  return port;
-}
-
-/** Starts `tidemark serve` on SQLite in a temporary folder; the test file's `after` must stop it. */
+/** Starts a server; the test file's `after` must stop it. */
 export async function startServer() {
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-libraries-'));
-  const database = `sqlite:${join(folder, 'tidemark.db')}`;
-  const port = await freePort(); // the same after a restart
-  let child;
-  const kill = () => child?.kill('SIGKILL');
-  process.once('exit', kill);
-
-  async function start() {
-    child = spawn(binary, ['serve', '--listen', `127.0.0.1:${port}`, '--database-url', database], { env, cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
-    let log = '';
-    child.stderr.on('data', (chunk) => { log = (log + chunk).slice(-4_000); });
-    const late = setTimeout(kill, PATIENCE);
-    try {
-      for await (const line of createInterface({ input: child.stdout })) if (line.startsWith('tidemark: listening on')) return;
-    } finally {
-      clearTimeout(late);
-    }
-    throw new Error(`The server did not start.\n${log}`);
-  }
-  async function end() {
-    const gone = once(child, 'exit');
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    const late = setTimeout(kill, PATIENCE);
-    child.kill('SIGTERM');
-    await gone;
-    clearTimeout(late);
-  }
-
-  await start();
+  const folder = await newFolder();
+  const database = `sqlite:${join(folder.path, 'tidemark.db')}`;
+  let server = await start({ database });
+  const url = server.origin;
   let spaces = 0;
   return {
-    url: `http://127.0.0.1:${port}`,
+    url,
     /** A space that nobody has used. */
     newSpace: (name) => `${name}-${++spaces}`,
     /** Ends the server, runs a command of the binary on its database, and starts it again at the same address. */
-    async restart(...command) {
-      await end();
-      if (command.length) await promisify(execFile)(binary, [...command, '--database-url', database], { env, cwd: folder, timeout: PATIENCE });
-      await start();
+    async restart(...words) {
+      await server.stop();
+      if (words.length) await command([...words, '--database-url', database]);
+      server = await start({ database, listen: new URL(url).host });
     },
     async stop() {
-      await end();
-      process.removeListener('exit', kill);
-      await rm(folder, { recursive: true, force: true });
+      await server.stop();
+      await folder.remove();
     },
   };
 }
