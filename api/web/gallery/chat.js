@@ -34,7 +34,7 @@ for (const part of [days, talk]) part.subscribe(show);
 button.onclick = async () => {
   const { id } = earlier();
   const answer = await fetch(`/v1/spaces/${space}/changes?collections=${id}&limit=1000`);
-  shown.unshift({ id }, ...(await answer.json()).changes);
+  shown.unshift({ id }, ...(await answer.json()).changes); // has_more: ask on by its cursor
   show();
 };
 setInterval(() => date() !== day && location.reload(), 60_000); // another day

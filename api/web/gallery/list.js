@@ -19,6 +19,7 @@ const draw = each(list, template, (node, id) => {
   return ({ data, pending }) => {
     tick.checked = data.done;
     title.textContent = data.title;
+    remove.ariaLabel = `Delete ${data.title}`;
     node.classList.toggle("pending", pending);
   };
 });

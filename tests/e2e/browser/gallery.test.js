@@ -155,7 +155,7 @@ example('list', 'list: added, ticked and deleted in one browser, seen in the oth
   await ada.locator('form input').fill('Tar for the hull');
   await ada.keyboard.press('Enter');
   for (const page of [ada, ben]) await shows(page, 'li span', [...first, 'Tar for the hull']);
-  await ben.getByLabel('Tar for the hull').check();
+  await ben.getByRole('checkbox', { name: 'Tar for the hull' }).check();
   await until(ada, () => document.querySelector('li:last-child input').checked);
   await ada.locator('li', { hasText: 'Lamp oil' }).getByRole('button', { name: 'Delete' }).click();
   await shows(ben, 'li span', ['Two loaves of rye', 'Oat milk, and coffee', 'Tar for the hull']);
