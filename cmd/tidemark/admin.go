@@ -155,7 +155,11 @@ func withStore(s *Settings, known variables, do func(context.Context, *store.Sto
 	if err := store.CheckSchema(ctx, s.DatabaseURL); err != nil {
 		return err // before Open, whose statements are those of the newest
 	}
-	db, err := store.Open(ctx, s.DatabaseURL, store.Options{UnsafeDurability: true}) // no edit is acknowledged here
+	url, err := store.ForCommand(s.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, url, store.Options{UnsafeDurability: true}) // no edit is acknowledged here
 	if err != nil {
 		return err
 	}

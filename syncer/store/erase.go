@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -46,7 +47,7 @@ func (s *Store) Erase(ctx context.Context, space string, e syncer.Erasure) (done
 		}
 		done.Documents, done.More = len(gone), more || done.Clients >= e.Documents
 		if !done.More {
-			if err := eraseInbox(tx, space); err != nil {
+			if err := errors.Join(eraseInbox(tx, space), forgetImport(tx, space)); err != nil {
 				return err
 			}
 		}
