@@ -72,6 +72,7 @@ const (
 	CauseRetention Cause = "retention" // tombstones that the client has not seen are gone
 	CauseEpoch     Cause = "epoch"     // the cursor is of a history that was lost
 	CauseFilter    Cause = "filter"    // the cursor was made with other collections
+	CauseDeleted   Cause = "deleted"   // the space was deleted since, and may be in use again
 )
 
 // FieldError is one thing wrong with a request.

@@ -19,6 +19,9 @@ type Space struct {
 	// RetentionMS is how long what was deleted is remembered, in milliseconds; 0: as
 	// long as the server is set to.
 	RetentionMS int64
+	// DeletedThrough is the version that its newest deletion took: nothing of before is
+	// left. 0: it was never deleted.
+	DeletedThrough int64
 }
 
 // Retention returns how long s remembers what was deleted, on a server that is set to

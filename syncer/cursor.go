@@ -41,6 +41,15 @@ func (c cursor) newest() int64 { return max(c.position, c.seen) }
 // inSnapshot reports whether c stands between two pages of a snapshot.
 func (c cursor) inSnapshot() bool { return c.began > c.position }
 
+// from is the version from which on c's client needs every tombstone: a snapshot does
+// not need those of what was deleted before it began.
+func (c cursor) from() int64 {
+	if c.inSnapshot() {
+		return c.began
+	}
+	return c.position
+}
+
 // The wire form is base64url of: one byte format, the five fields as big-endian
 // 64-bit integers, and a hash of the space's name and what precedes. That guards
 // against mix-ups, not against forgers: a cursor grants nothing, every pull is
@@ -112,6 +121,9 @@ func (c cursor) check(s models.Space, acknowledged int64) error {
 	if c.start {
 		return nil
 	}
+	if c.from() < s.DeletedThrough {
+		return expired(models.CauseDeleted, "The space was deleted. Start again without a cursor.")
+	}
 	newest := c.newest()
 	switch {
 	case newest > s.Head:
@@ -135,11 +147,7 @@ func (c cursor) check(s models.Space, acknowledged int64) error {
 			return pushLost()
 		}
 	}
-	from := c.position
-	if c.inSnapshot() {
-		from = c.began // what was deleted before that, the snapshot does not need
-	}
-	if from < s.Floor {
+	if c.from() < s.Floor {
 		return expired(models.CauseRetention, "The cursor is older than the retention. Start again without a cursor.")
 	}
 	return nil

@@ -150,3 +150,13 @@ func (d *decision) pastEpochs() (past pastEpochs, err error) {
 	}
 	return d.past, err
 }
+
+// Continues reports whether a space, as it is now, has the history of an earlier state of
+// it: nothing of that was lost since.
+func Continues(now, earlier *models.Space) bool {
+	if now.Epoch == earlier.Epoch && now.Head >= earlier.Head {
+		return now.Head > earlier.Head || now.Digest == earlier.Digest
+	}
+	past, err := parseEpochs(now.PastEpochs)
+	return err == nil && past.reaches(earlier.Epoch, earlier.Head)
+}

@@ -79,6 +79,11 @@ type Store interface {
 	// nobody who has not seen a tombstone that is gone takes the feed for complete.
 	Purge(ctx context.Context, space string, before time.Time, limit int) (Purged, error)
 
+	// Erase takes documents and clients out of a space, in one transaction and under the
+	// space's lock, in the order of their names, and writes what Account makes of the
+	// row. With the last of them go the space's rows of the inbox.
+	Erase(ctx context.Context, space string, e Erasure) (Erased, error)
+
 	// Ping returns nil if the database answers.
 	Ping(ctx context.Context) error
 }

@@ -66,34 +66,35 @@ func (e *Engine) Verified() (spaces, faulty int64) { return e.verified.Load(), e
 // the floor, and that every document is as new as the receipts of those who changed it
 // say. It returns what is wrong, a sentence each, twenty at most. Errors: those of Store.
 func (e *Engine) Verify(ctx context.Context, space string) (faults []string, err error) {
-	v := verification{newest: make(map[uint32]int64)}
-	err = e.store.Rows(ctx, space, RowReader{Space: v.open, Document: v.document, Client: v.client})
+	v := Verification{newest: make(map[uint32]int64)}
+	err = e.store.Rows(ctx, space, RowReader{Space: v.Space, Document: v.Document, Client: v.Client})
 	if err != nil {
 		return nil, err
 	}
-	v.close()
-	return v.faults, nil
+	return v.Faults(), nil
 }
 
-// verification is what the rows of a space have told so far: its own, then those of its
-// documents, then those of its clients.
-type verification struct {
-	space  models.Space
+// Verification is what the rows of a space have told so far: its own, then those of its
+// documents, then those of its clients. The zero value takes no more memory for many
+// documents than for few; it does not compare receipts with documents.
+type Verification struct {
+	row    models.Space
 	past   pastEpochs
 	sum    models.Space     // digest and count, counted again
 	head   int64            // the newest version of a document
-	newest map[uint32]int64 // of the documents, by the hash of their names
+	newest map[uint32]int64 // of the documents, by the hash of their names; nil: not kept
 	faults []string
 }
 
-func (v *verification) fault(format string, args ...any) {
+func (v *Verification) fault(format string, args ...any) {
 	if len(v.faults) < maxFaults {
 		v.faults = append(v.faults, fmt.Sprintf(format, args...))
 	}
 }
 
-func (v *verification) open(s *models.Space) {
-	v.space = *s
+// Space takes the row of the space.
+func (v *Verification) Space(s *models.Space) {
+	v.row = *s
 	var err error
 	if v.past, err = parseEpochs(s.PastEpochs); err != nil {
 		v.fault("its past epochs can't be read: %v", err)
@@ -111,15 +112,16 @@ func (v *verification) open(s *models.Space) {
 	}
 }
 
-func (v *verification) document(d *models.Document) {
+// Document takes the row of a document, which may come without its text.
+func (v *Verification) Document(d *models.Document) {
 	name := d.Collection + "/" + d.ID
 	switch {
-	case d.Version <= 0 || d.Version > v.space.Head:
-		v.fault("%s has version %d, head is %d", name, d.Version, v.space.Head)
+	case d.Version <= 0 || d.Version > v.row.Head:
+		v.fault("%s has version %d, head is %d", name, d.Version, v.row.Head)
 	case v.past.lost(d.Version):
 		v.fault("%s has version %d, which is of a history that was lost", name, d.Version)
-	case d.Deleted && d.Version <= v.space.Floor:
-		v.fault("the tombstone of %s, version %d, is not above floor %d", name, d.Version, v.space.Floor)
+	case d.Deleted && d.Version <= v.row.Floor:
+		v.fault("the tombstone of %s, version %d, is not above floor %d", name, d.Version, v.row.Floor)
 	}
 	if f, err := parseFields(d.FieldVersions, d.Version); err != nil {
 		v.fault("the field versions of %s can't be read: %v", name, err)
@@ -128,13 +130,15 @@ func (v *verification) document(d *models.Document) {
 	}
 	account(&v.sum, nil, d)
 	v.head = max(v.head, d.Version)
-	key := hash32(d.Collection, d.ID)
-	v.newest[key] = max(v.newest[key], d.Version)
+	if v.newest != nil {
+		key := hash32(d.Collection, d.ID)
+		v.newest[key] = max(v.newest[key], d.Version)
+	}
 }
 
-// client compares receipts with the documents: an edit that was acknowledged is there,
+// Client compares receipts with the documents: an edit that was acknowledged is there,
 // or something newer is, or it was a deletion that is forgotten by now.
-func (v *verification) client(c *models.Client) {
+func (v *Verification) Client(c *models.Client) {
 	ring, err := openRing(Receipts{Newest: c.Receipts, Older: c.OlderReceipts, OlderTag: c.OlderTag})
 	if err != nil {
 		v.fault("the receipts of client %s of %s can't be read: %v", c.ClientID, c.Subject, err)
@@ -143,20 +147,22 @@ func (v *verification) client(c *models.Client) {
 	for record := range ring.records {
 		r := readReceipt(record)
 		switch {
-		case r.version > v.space.Head:
-			v.fault("client %s of %s has a receipt for version %d, head is %d", c.ClientID, c.Subject, r.version, v.space.Head)
-		case !r.unchanged && r.version > v.newest[r.key] && r.version > v.space.Floor:
+		case r.version > v.row.Head:
+			v.fault("client %s of %s has a receipt for version %d, head is %d", c.ClientID, c.Subject, r.version, v.row.Head)
+		case v.newest != nil && !r.unchanged && r.version > v.newest[r.key] && r.version > v.row.Floor:
 			v.fault("client %s of %s has a receipt for version %d of a document that is at %d", c.ClientID, c.Subject, r.version, v.newest[r.key])
 		}
 	}
 }
 
-func (v *verification) close() {
-	if v.sum.Digest != v.space.Digest || v.sum.LiveCount != v.space.LiveCount {
+// Faults returns what is wrong, once all rows are there.
+func (v *Verification) Faults() []string {
+	if v.sum.Digest != v.row.Digest || v.sum.LiveCount != v.row.LiveCount {
 		v.fault("digest %016x and count %d; its documents have %016x and %d",
-			uint64(v.space.Digest), v.space.LiveCount, uint64(v.sum.Digest), v.sum.LiveCount)
+			uint64(v.row.Digest), v.row.LiveCount, uint64(v.sum.Digest), v.sum.LiveCount)
 	}
-	if v.head < v.space.Head && v.space.Floor < v.space.Head {
-		v.fault("head is %d, but no document has that version; the newest has %d", v.space.Head, v.head)
+	if v.head < v.row.Head && v.row.Floor < v.row.Head {
+		v.fault("head is %d, but no document has that version; the newest has %d", v.row.Head, v.head)
 	}
+	return v.faults
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -77,7 +78,12 @@ func (c verifyCommand) Run(s *Settings, known variables, out output) error {
 // if there are no names.
 func each(ctx context.Context, db *store.Store, engine *syncer.Engine, names []string, do func(*models.Space) error) error {
 	if len(names) == 0 {
-		return engine.EachSpace(ctx, do)
+		return engine.EachSpace(ctx, func(s *models.Space) error {
+			if own(s.ID) {
+				return nil
+			}
+			return do(s)
+		})
 	}
 	spaces, err := db.Heads(ctx, names)
 	if err != nil {
@@ -94,9 +100,13 @@ func each(ctx context.Context, db *store.Store, engine *syncer.Engine, names []s
 	return nil
 }
 
+// own reports whether a space is one of the servers' own, which clients can't name.
+func own(space string) bool { return strings.HasPrefix(space, "_") }
+
 // spaceCommand is about one space.
 type spaceCommand struct {
 	Retention spaceRetention `cmd:"" help:"Set how long a space remembers what was deleted, and clients that stay away."`
+	Delete    spaceDelete    `cmd:"" help:"Delete all that is in a space. Its name may be used again; whoever was there starts again."`
 }
 
 type spaceRetention struct {
@@ -145,7 +155,11 @@ func withStore(s *Settings, known variables, do func(context.Context, *store.Sto
 	if err := store.CheckSchema(ctx, s.DatabaseURL); err != nil {
 		return err // before Open, whose statements are those of the newest
 	}
-	db, err := store.Open(ctx, s.DatabaseURL, store.Options{UnsafeDurability: true}) // no edit is acknowledged here
+	url, err := store.ForCommand(s.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, url, store.Options{UnsafeDurability: true}) // no edit is acknowledged here
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,9 @@ type commands struct {
 	Verify      verifyCommand      `cmd:"" help:"Prove spaces by their rows: digests, versions, receipts. Exit code 1: there are faults."`
 	Gc          gcCommand          `cmd:"" help:"Forget now what is past its retention, as servers do every hour. Give it the retention that they have."`
 	Space       spaceCommand       `cmd:"" help:"Set what belongs to one space."`
+	Export      exportCommand      `cmd:"" help:"Write spaces as lines of JSON: documents, versions, tombstones, receipts. Beside a server or without one."`
+	Import      importCommand      `cmd:"" help:"Take in what an export holds and this database does not, while no server runs on it. Run again it goes on."`
+	Copy        copyCommand        `cmd:"" help:"Copy all spaces from one database into another: the way from SQLite to PostgreSQL, and back."`
 	Token       tokenCommand       `cmd:"" help:"Print a token signed with --auth-secret."`
 	Conformance conformanceCommand `cmd:"" help:"Hold a deployment, of Tidemark or of another server, against the protocol. Exit code 1: it does not conform."`
 	Config      configCommand      `cmd:"" help:"Print the settings in force, secrets hidden."`

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -167,6 +168,11 @@ func openDatabase(ctx context.Context, s *Settings, log *slog.Logger) (db *store
 	if err = migrate(ctx, s.DatabaseURL); err == nil {
 		db, err = store.Open(ctx, s.DatabaseURL, store.Options{UnsafeDurability: s.UnsafeDurability, Logger: log})
 	}
+	if err == nil {
+		if err = wholeDatabase(ctx, db); err != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, unlock())
 	}
@@ -175,6 +181,15 @@ func openDatabase(ctx context.Context, s *Settings, log *slog.Logger) (db *store
 			log.ErrorContext(ctx, "database not closed", "error", err)
 		}
 	}, nil
+}
+
+// wholeDatabase refuses a database with a space that was imported in part.
+func wholeDatabase(ctx context.Context, db *store.Store) error {
+	spaces, err := db.Unfinished(ctx)
+	if err == nil && len(spaces) > 0 {
+		err = fmt.Errorf("the import of %s was not finished: run tidemark import again with the same file, or tidemark space delete", strings.Join(spaces, ", "))
+	}
+	return err
 }
 
 func migrate(ctx context.Context, databaseURL string) error {

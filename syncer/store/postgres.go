@@ -139,6 +139,23 @@ func (*postgresDialect) snapshot() *sql.TxOptions {
 	return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 }
 
+// unhurriedly also keeps large tables from being sorted: that would take their size on
+// the database's disk before the first row, where an index has them in order.
+const unhurriedly = `
+SET LOCAL statement_timeout = 0;
+SET LOCAL idle_in_transaction_session_timeout = 0;
+SET LOCAL tcp_user_timeout = 0;
+SET LOCAL enable_sort = off`
+
+func (*postgresDialect) unhurried(tx *gorm.DB) error {
+	for _, setting := range strings.Split(unhurriedly, ";") {
+		if err := tx.Exec(setting).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (d *postgresDialect) clock(ctx context.Context) (now time.Time, err error) {
 	conn, err := d.acquire(ctx)
 	if err != nil {

@@ -55,7 +55,7 @@ ON CONFLICT DO NOTHING`
 // for a backup may have been restored into another or into the same one meanwhile. The
 // setting is for whoever knows that it isn't the same though all this is (RotateEpoch).
 const lockSpaces = `
-SELECT id, head, floor, epoch, past_epochs, digest, live_count, created_at, retention_ms,
+SELECT id, head, floor, epoch, past_epochs, digest, live_count, created_at, retention_ms, deleted_through,
        CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint),
        (
            SELECT hashtextextended(concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), oid, pg_relation_filenode('spaces'),
@@ -182,7 +182,7 @@ func (r *groupReader) spaces(rows pgx.Rows) error {
 	for rows.Next() {
 		l := &syncer.Locked{}
 		s := &l.Space
-		if err := rows.Scan(&s.ID, &s.Head, &s.Floor, &s.Epoch, &s.PastEpochs, &s.Digest, &s.LiveCount, &s.CreatedAt, &s.RetentionMS, &l.Now, &l.Identity); err != nil {
+		if err := rows.Scan(&s.ID, &s.Head, &s.Floor, &s.Epoch, &s.PastEpochs, &s.Digest, &s.LiveCount, &s.CreatedAt, &s.RetentionMS, &s.DeletedThrough, &l.Now, &l.Identity); err != nil {
 			return err
 		}
 		if l.Identity == 0 {

@@ -28,7 +28,7 @@ import (
 // twice: the collation is the same as "C" by another name, which only that index has.
 const plainChanges = `
 WITH space AS MATERIALIZED (
-    SELECT head, floor, epoch, past_epochs, digest, live_count, CASE WHEN $4 THEN head ELSE $3 END AS hide
+    SELECT head, floor, epoch, past_epochs, digest, live_count, deleted_through, CASE WHEN $4 THEN head ELSE $3 END AS hide
     FROM spaces
     WHERE id = $1
 ),
@@ -59,7 +59,8 @@ SELECT epoch,
            ) AS looked
        ) AS complete,
        NULL AS collection, CAST(digest AS text) AS id, head AS version, too_large AS deleted, NULL AS data,
-       CAST(live_count AS text) AS client_id, past_epochs AS edit_id, NULL AS updated_by, floor AS updated_at
+       CAST(live_count AS text) AS client_id, past_epochs AS edit_id, CAST(deleted_through AS text) AS updated_by,
+       floor AS updated_at
 FROM space
 CROSS JOIN page
 UNION ALL (
@@ -90,7 +91,7 @@ UNION ALL (
 // one. The first version is taken whatever its size.
 const cutChanges = `
 WITH space AS (
-    SELECT head, floor, epoch, past_epochs, digest, live_count
+    SELECT head, floor, epoch, past_epochs, digest, live_count, deleted_through
     FROM spaces
     WHERE id = $1
 ),
@@ -122,7 +123,7 @@ sized AS (
     FROM matched
     WINDOW feed AS (ORDER BY version)
 )
-SELECT space.head, space.floor, space.epoch, space.digest, space.live_count,
+SELECT space.head, space.floor, space.epoch, space.digest, space.live_count, space.deleted_through,
        CASE row_number() OVER () WHEN 1 THEN space.past_epochs END, -- once: there may be many
        COALESCE((SELECT version FROM edge), 0),
        (SELECT count(*) FROM matched),
@@ -209,7 +210,7 @@ func (d *postgresDialect) cutChanges(ctx context.Context, space string, r syncer
 	var edge, found int64
 	var past plain
 	var row changeRow
-	into := append([]any{&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &run.Space.Digest, &run.Space.LiveCount, &past, &edge, &found}, row.columns()...)
+	into := append([]any{&run.Space.Head, &run.Space.Floor, &run.Space.Epoch, &run.Space.Digest, &run.Space.LiveCount, &run.Space.DeletedThrough, &past, &edge, &found}, row.columns()...)
 	for rows.Next() {
 		if err := rows.Scan(into...); err != nil {
 			return run, err
@@ -256,7 +257,10 @@ func (r *changeRow) space(epoch pgtype.Int8) (s models.Space, err error) {
 	if s.Digest, err = strconv.ParseInt(string(r.id), 10, 64); err != nil {
 		return s, err
 	}
-	s.LiveCount, err = strconv.ParseInt(string(r.client), 10, 64)
+	if s.LiveCount, err = strconv.ParseInt(string(r.client), 10, 64); err != nil {
+		return s, err
+	}
+	s.DeletedThrough, err = strconv.ParseInt(string(r.by), 10, 64)
 	return s, err
 }
 
@@ -302,10 +306,10 @@ func (n *number) ScanInt64(v pgtype.Int8) error {
 // headsOf reads how far spaces have come, by primary key, and whether the database
 // may be behind another one: with each name, for there may be none that was written.
 const headsOf = `
-SELECT n.place, s.id, s.head, s.floor, s.epoch, s.past_epochs, s.digest, s.live_count, pg_is_in_recovery()
+SELECT n.place, s.id, s.head, s.floor, s.epoch, s.past_epochs, s.digest, s.live_count, s.deleted_through, pg_is_in_recovery()
 FROM unnest($1::text[]) WITH ORDINALITY AS n (id, place)
 LEFT JOIN LATERAL (
-    SELECT id, head, floor, epoch, past_epochs, digest, live_count
+    SELECT id, head, floor, epoch, past_epochs, digest, live_count, deleted_through
     FROM spaces
     WHERE id = n.id
     LIMIT 1
@@ -346,12 +350,12 @@ func (d *postgresDialect) heads(ctx context.Context, names []string, into []mode
 	}
 	var place int
 	var id, past plain
-	var head, floor, epoch, digest, count number
+	var head, floor, epoch, digest, count, deleted number
 	var standby bool
-	_, err = pgx.ForEachRow(rows, []any{&place, &id, &head, &floor, &epoch, &past, &digest, &count, &standby}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&place, &id, &head, &floor, &epoch, &past, &digest, &count, &deleted, &standby}, func() error {
 		into[place-1] = models.Space{
 			ID: string(id), Head: int64(head), Floor: int64(floor), Epoch: int64(epoch), PastEpochs: string(past),
-			Digest: int64(digest), LiveCount: int64(count),
+			Digest: int64(digest), LiveCount: int64(count), DeletedThrough: int64(deleted),
 		}
 		return nil
 	})

@@ -156,6 +156,9 @@ func Lock(databaseURL string) (release func() error, err error) {
 // snapshot: a transaction that reads does so anyhow.
 func (sqliteDialect) snapshot() *sql.TxOptions { return nil }
 
+// unhurried: SQLite has no timeouts but the caller's.
+func (sqliteDialect) unhurried(*gorm.DB) error { return nil }
+
 func (d sqliteDialect) clock(context.Context) (time.Time, error) { return d.now(), nil }
 
 // aloneInPurging: BEGIN IMMEDIATE has made sure of it.

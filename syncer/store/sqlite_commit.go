@@ -51,7 +51,7 @@ func (w *sqliteWriter) prepare(ctx context.Context) error {
 // All of them find their row by primary key.
 const (
 	sqliteReadSpace = `
-SELECT id, head, floor, epoch, past_epochs, digest, live_count, created_at, retention_ms
+SELECT id, head, floor, epoch, past_epochs, digest, live_count, created_at, retention_ms, deleted_through
 FROM spaces
 WHERE id = ?`
 
@@ -138,7 +138,7 @@ func (tx *sqliteTx) read(ctx context.Context, touch *syncer.Touch) (*syncer.Lock
 	}
 	s := &l.Space
 	err := tx.tx.StmtContext(ctx, tx.writer.readSpace).QueryRowContext(ctx, touch.Space).
-		Scan(&s.ID, &s.Head, &s.Floor, &s.Epoch, &s.PastEpochs, &s.Digest, &s.LiveCount, &s.CreatedAt, &s.RetentionMS)
+		Scan(&s.ID, &s.Head, &s.Floor, &s.Epoch, &s.PastEpochs, &s.Digest, &s.LiveCount, &s.CreatedAt, &s.RetentionMS, &s.DeletedThrough)
 	if errors.Is(err, sql.ErrNoRows) {
 		// Its row is made when something is written to it.
 		*s = models.Space{ID: touch.Space, PastEpochs: "[]", CreatedAt: now.UnixMilli()}

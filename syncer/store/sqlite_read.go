@@ -22,7 +22,7 @@ type sqliteReader struct {
 const (
 	// sqliteHead: primary key.
 	sqliteHead = `
-SELECT head, floor, epoch, past_epochs, digest, live_count
+SELECT head, floor, epoch, past_epochs, digest, live_count, deleted_through
 FROM spaces
 WHERE id = ?`
 
@@ -132,5 +132,5 @@ func (r *sqliteReader) heads(ctx context.Context, names []string, into []models.
 }
 
 func scanHead(row *sql.Row, into *models.Space) error {
-	return row.Scan(&into.Head, &into.Floor, &into.Epoch, &into.PastEpochs, &into.Digest, &into.LiveCount)
+	return row.Scan(&into.Head, &into.Floor, &into.Epoch, &into.PastEpochs, &into.Digest, &into.LiveCount, &into.DeletedThrough)
 }

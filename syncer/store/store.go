@@ -75,6 +75,9 @@ type dialect interface {
 	rejectInbox(ctx context.Context, ids []int64, problem *models.EditError) (moved int, err error)
 	// snapshot returns what makes all statements of a transaction see the same.
 	snapshot() *sql.TxOptions
+	// unhurried lets the statements of a transaction, which may stand still between two
+	// rows, take as long as they like.
+	unhurried(tx *gorm.DB) error
 	// clock returns the time by which versions are made.
 	clock(ctx context.Context) (time.Time, error)
 	// aloneInPurging reports whether no other transaction that has asked this is under

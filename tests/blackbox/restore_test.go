@@ -31,6 +31,8 @@ func backups() map[string]func(t *testing.T) (*harness.Server, backup) {
 		"SQLite, the file copied while nobody has it open": sqliteFile,
 		"SQLite, VACUUM INTO":                              sqliteVacuum,
 		"SQLite, the folder copied":                        sqliteFolder,
+		"from SQLite to PostgreSQL, exported and imported": moved(harness.SQLite, harness.Postgres),
+		"from PostgreSQL to SQLite, exported and imported": moved(harness.Postgres, harness.SQLite),
 		"PostgreSQL, the database copied":                  copiedDatabase,
 		"PostgreSQL, a base backup":                        baseBackup,
 	}
@@ -292,6 +294,40 @@ func sqliteVacuum(t *testing.T) (*harness.Server, backup) {
 			copyFile(t, file, kept)
 			server.Restart()
 		},
+	}
+}
+
+// moved exports under the server, and imports into an empty database of the other kind:
+// what was acknowledged after the export is lost, as after a restore.
+func moved(from, to harness.Store) func(t *testing.T) (*harness.Server, backup) {
+	return func(t *testing.T) (*harness.Server, backup) {
+		var others []string // dropped after the server's end
+		for i := range 2 {
+			if to == harness.Postgres {
+				others = append(others, harness.WithSetting(t, harness.DefaultBroker().Database(t), "pool_max_conns", "8"))
+			} else {
+				others = append(others, "sqlite:"+filepath.Join(t.TempDir(), fmt.Sprint("other", i), "tidemark.db"))
+			}
+		}
+		server := harness.New(t, harness.Options{Store: from})
+		server.Restart()
+		file := filepath.Join(t.TempDir(), "export.ndjson")
+		must := func(args ...string) {
+			t.Helper()
+			if _, stderr, err := server.Run(t.Context(), args...); err != nil {
+				t.Fatalf("%v: %v\n%s", args, err, stderr)
+			}
+		}
+		return server, backup{
+			take: func() { must("export", "--output", file) },
+			putBack: func() {
+				server.Stop()
+				server.Use(others[0])
+				others = others[1:]
+				must("import", file)
+				server.Restart()
+			},
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidemark/tidemark/tests/converge"
 	"github.com/tidemark/tidemark/tests/harness"
+	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
 // EnvClients and EnvSeconds name the variables that say how many clients edit, and
@@ -49,6 +50,41 @@ func TestConverge(t *testing.T) {
 	})
 }
 
+// TestConverge_moved moves the database from SQLite to PostgreSQL and back while
+// clients edit: the server is stopped or killed, its database copied, and started on the
+// copy. Edits wait or are under way by then, some of them without an answer for ever.
+// Nobody hears of it but by what the servers answer.
+func TestConverge_moved(t *testing.T) {
+	t.Parallel()
+	seed := harness.Seed(t)
+	w := &world{
+		t: t, seed: seed, store: "moved", tally: harness.Count(t, "T2", seed), random: harness.Random(seed, "moved world"),
+		clients: size(t, EnvClients, harness.Size(8, 50)),
+		length:  time.Duration(size(t, EnvSeconds, harness.Size(6, 300))) * time.Second,
+	}
+	homes := []string{pgtest.URL(t), "sqlite:" + filepath.Join(t.TempDir(), "tidemark.db")} // gone after the server's end
+	server := harness.Start(t, harness.Options{Store: harness.SQLite, Secret: harness.Secret})
+	w.client = server.Client
+	w.trouble = func(ctx context.Context) {
+		for i, home := range homes {
+			_ = wait(ctx, w.length/time.Duration(len(homes)+1)) // its end ends the run
+			if w.random.IntN(2) == 0 {
+				server.Stop()
+			} else {
+				server.Kill()
+				w.kills++
+			}
+			if stdout, stderr, err := server.Run(ctx, "copy", "--from", server.DatabaseURL(), "--to", home); err != nil {
+				t.Errorf("move %d: %v\n%s%s", i, err, stdout, stderr)
+			}
+			server.Use(home)
+			server.Restart() //nolint:contextcheck // it bounds its own start
+		}
+		_ = wait(ctx, w.length/time.Duration(len(homes)+1))
+	}
+	w.run()
+}
+
 func size(t *testing.T, name string, otherwise int) int {
 	t.Helper()
 	given := os.Getenv(name)
@@ -72,6 +108,7 @@ type world struct {
 	clients int
 	length  time.Duration
 
+	trouble func(context.Context) // lasts as long as users edit
 	client  func(token string) *harness.Client
 	node    func() *harness.Server // any of them
 	stage   stage
@@ -96,6 +133,7 @@ func (s *stage) editing() bool { return !s.over.Load() }
 // are lost.
 func (w *world) start() {
 	w.t.Helper()
+	w.trouble = w.disturb
 	options := harness.Options{Store: w.store, Secret: harness.Secret}
 	if w.store == harness.SQLite {
 		server := harness.Start(w.t, options)
@@ -160,7 +198,7 @@ func (w *world) play(record *converge.Recorder) error {
 		w.network = append(w.network, bad)
 		running.Go(func() error { return c.run(living) })
 	}
-	w.disturb(living)
+	w.trouble(living)
 	w.healed.Store(true)
 	w.stage.over.Store(true)
 	for _, n := range w.network {

@@ -75,6 +75,7 @@ func Run(t *testing.T, db Database) {
 		{"Collect", collectRequirements},
 		{"Purge", purgeRequirements},
 		{"Verify", verifyRequirements},
+		{"Delete", deleteRequirements},
 	}
 	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
