@@ -109,6 +109,9 @@ func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
 			return nil, Writes{}, err
 		}
 	}
+	// A receipt can be seen as soon as it is on this server's disk. Whoever gets it for an
+	// answer is told that the edit is safe, which may need more than that.
+	w.Confirm = slices.ContainsFunc(results, func(r models.EditResult) bool { return r.Replayed })
 	return results, w, d.showAsCommitted(results)
 }
 

@@ -169,6 +169,7 @@ func (s *spaceGroup) decideInTurn(locked *Locked) Writes {
 			locked.Receipts[client] = r.onto(locked.Receipts[client])
 			sum.Receipts[client] = r.onto(sum.Receipts[client])
 		}
+		sum.Confirm = sum.Confirm || w.Confirm
 		for _, fate := range w.Inbox {
 			delete(locked.Inbox, fate.ID)
 			sum.Inbox = append(sum.Inbox, fate)

@@ -175,6 +175,10 @@ type Writes struct {
 	// Inbox are rows of the inbox that are done with. They must be there, or nothing
 	// at all is written.
 	Inbox []InboxFate
+	// Confirm makes Commit wait, though there may be nothing to write, as if there were:
+	// what was found is told to a client as done, and who committed it may have died
+	// before it was as safe as it is to be (on a standby, say).
+	Confirm bool
 }
 
 // Empty reports whether there is nothing to write.

@@ -51,7 +51,7 @@ func (s *Store) Commit(ctx context.Context, group syncer.Group) error {
 
 func nothing(writes []syncer.Writes) bool {
 	for i := range writes {
-		if !writes[i].Empty() {
+		if !writes[i].Empty() || writes[i].Confirm {
 			return false
 		}
 	}

@@ -77,6 +77,7 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		// A push must never meet a standby that was promoted without us knowing.
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
+	config.ConnConfig.OnNotice = notice
 	// The pool connects in goroutines of its own.
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		return guard.Call(func() error { return useLists(ctx, conn) })

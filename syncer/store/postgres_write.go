@@ -81,7 +81,10 @@ func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found [
 		return err
 	}
 	fault.Point(fault.PushBeforeCommit)
-	return tx.conn.SendBatch(ctx, batch).Close()
+	if err := tx.conn.SendBatch(ctx, batch).Close(); err != nil {
+		return err
+	}
+	return confirmed(tx.conn.Conn().PgConn())
 }
 
 // groupRows is what a group writes, column by column.

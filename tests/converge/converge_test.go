@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark/tidemark/tests/converge"
+	"github.com/tidemark/tidemark/tests/converge/crowd"
 	"github.com/tidemark/tidemark/tests/harness"
 	"github.com/tidemark/tidemark/tests/pgtest"
 )
@@ -111,22 +111,11 @@ type world struct {
 	trouble func(context.Context) // lasts as long as users edit
 	client  func(token string) *harness.Client
 	node    func() *harness.Server // any of them
-	stage   stage
+	stage   crowd.Stage
 	healed  atomic.Bool
 	network []*network
 	kills   int64
 }
-
-// stage tells clients how far the run has come.
-type stage struct {
-	over    atomic.Bool  // nobody edits any more
-	settled atomic.Int64 // clients that have nothing left to send
-	target  atomic.Int64 // the head, once all have settled
-	think   time.Duration
-	streams sync.WaitGroup
-}
-
-func (s *stage) editing() bool { return !s.over.Load() }
 
 // start starts one server on SQLite, or three nodes on one PostgreSQL behind a
 // round-robin, with a broker or, one time in four, with none, so that all pokes
@@ -149,12 +138,12 @@ func (w *world) start() {
 
 // connect returns a client of a subject of its own.
 func (w *world) connect(name string) *harness.Client {
-	return w.client(harness.Token(harness.Claims{"sub": name, "spaces": harness.Claims{space: "rw"}}))
+	return w.client(harness.Token(harness.Claims{"sub": name, "spaces": harness.Claims{crowd.Space: "rw"}}))
 }
 
 func (w *world) run() {
 	w.t.Helper()
-	if _, err := w.connect("setup").Push(w.t.Context(), space, setup()); err != nil {
+	if _, err := w.connect("setup").Push(w.t.Context(), crowd.Space, crowd.Setup()); err != nil {
 		w.t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp("", "tidemark-history-")
@@ -185,30 +174,30 @@ func (w *world) run() {
 func (w *world) play(record *converge.Recorder) error {
 	ctx, cancel := context.WithTimeout(w.t.Context(), w.length+convergeIn+time.Minute)
 	defer cancel()
-	w.stage.think = time.Duration(w.clients) * 4 * time.Millisecond // so that a machine can follow
+	w.stage.Think = time.Duration(w.clients) * 4 * time.Millisecond // so that a machine can follow
 	ending, end := context.WithCancel(ctx)
 	defer end()
 	running, living := errgroup.WithContext(ending)
 	for i := range w.clients {
 		name := fmt.Sprint("c", i)
-		c := newClient(name, w.connect(name), harness.Random(w.seed, name), record, &w.stage)
-		c.poll = i % 3
-		bad := &network{next: c.http.HTTP.Transport, client: ctx, healed: &w.healed, random: harness.Random(w.seed, "network of "+name)}
-		c.http.HTTP.Transport = bad
+		client := w.connect(name)
+		bad := &network{next: client.HTTP.Transport, client: ctx, healed: &w.healed, random: harness.Random(w.seed, "network of "+name)}
+		client.HTTP.Transport = bad
 		w.network = append(w.network, bad)
-		running.Go(func() error { return c.run(living) })
+		c := crowd.New(name, i, client, harness.Random(w.seed, name), record, &w.stage)
+		running.Go(func() error { return c.Run(living) })
 	}
 	w.trouble(living)
 	w.healed.Store(true)
-	w.stage.over.Store(true)
+	w.stage.Stop()
 	for _, n := range w.network {
 		n.late.Wait()
 	}
 	deadline := time.AfterFunc(convergeIn, end)
 	defer deadline.Stop()
-	w.witness(living, record)
+	w.stage.Witness(living, w.clients, w.connect(converge.Witness), harness.Random(w.seed, converge.Witness), record)
 	err := running.Wait()
-	w.stage.streams.Wait()
+	w.stage.Close()
 	return err
 }
 
@@ -235,30 +224,10 @@ func (w *world) disturb(ctx context.Context) {
 			continue
 		}
 		node.Pause()
-		_ = wait(ctx, time.Duration(w.random.IntN(2000))*time.Millisecond) // its end ends the run
+		_ = crowd.Wait(ctx, time.Duration(w.random.IntN(2000))*time.Millisecond) // its end ends the run
 		node.Resume()
 		w.tally.Add(harness.Figures{Faults: 1})
 	}
-}
-
-// witness waits until nobody has anything left to send, reads all there is from the
-// start, and tells the others how far that goes. Who has settled has nothing new, so
-// all that is to come is seen by then.
-func (w *world) witness(ctx context.Context, record *converge.Recorder) {
-	for w.stage.settled.Load() < int64(w.clients) {
-		if wait(ctx, 10*time.Millisecond) != nil {
-			return // the clients say where they are stuck
-		}
-	}
-	c := newClient(converge.Witness, w.connect(converge.Witness), harness.Random(w.seed, converge.Witness), record, &w.stage)
-	for c.fresh != nil {
-		if err := c.pull(ctx, "pull", 0); err != nil {
-			c.tell(converge.Event{Kind: converge.KindStuck, Why: err.Error()})
-			return
-		}
-	}
-	c.tell(converge.Event{Kind: converge.KindEnd})
-	w.stage.target.Store(c.head)
 }
 
 // judge reads the history and reports.

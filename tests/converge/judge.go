@@ -26,6 +26,10 @@ type Verdict struct {
 	Met map[string]int
 }
 
+// AppliedAndLost is what a verdict has met when an edit was applied at a version that
+// the database says is lost.
+const AppliedAndLost = "applied and lost"
+
 // Bad is how much is wrong.
 func (v *Verdict) Bad() int {
 	return v.Lost + v.Doubled + v.Diverged + v.Stuck + v.Gaps + v.ServerErrors
@@ -44,7 +48,16 @@ func (v *Verdict) find(counter *int, format string, values ...any) {
 // first for all that is known of any document at any version, whoever was told,
 // and then for what each client held.
 func Judge(name string) (*Verdict, error) {
+	return JudgeAfterLoss(name, nil)
+}
+
+// JudgeAfterLoss is Judge where the database lost a part of its history and says
+// itself which versions that were: what was applied at one of them is only counted
+// (AppliedAndLost), and the rest is held to everything else. Cursors may have been
+// refused for it.
+func JudgeAfterLoss(name string, lost func(version int64) bool) (*Verdict, error) {
 	j := &judge{
+		lost:    lost,
 		Verdict: &Verdict{Met: map[string]int{}}, edits: map[string]*fate{}, docs: map[string]*document{},
 		tokens: map[string]*token{}, clients: map[string]*view{}, patches: map[field][]*fate{},
 	}
@@ -52,7 +65,7 @@ func Judge(name string) (*Verdict, error) {
 		return nil, err
 	}
 	for _, doc := range j.docs {
-		doc.versions = slices.Sorted(maps.Keys(doc.at))
+		doc.versions = slices.DeleteFunc(slices.Sorted(maps.Keys(doc.at)), j.isLost)
 	}
 	j.checkEdits()
 	if err := read(name, j.replay); err != nil {
@@ -65,13 +78,16 @@ func Judge(name string) (*Verdict, error) {
 type judge struct {
 	*Verdict
 
-	order   []*fate // in the order they were sent
+	lost    func(version int64) bool // nil: nothing is
+	order   []*fate                  // in the order they were sent
 	edits   map[string]*fate
 	patches map[field][]*fate // that were applied
 	docs    map[string]*document
 	tokens  map[string]*token
 	clients map[string]*view
 }
+
+func (j *judge) isLost(version int64) bool { return j.lost != nil && j.lost(version) }
 
 // fate is an edit and what became of it.
 type fate struct {
@@ -161,7 +177,7 @@ func (j *judge) learn(e *Event) error {
 		}
 	case KindExpired:
 		j.Met["expired "+e.Why]++
-		if e.Why != "filter" {
+		if e.Why != "filter" && (j.lost == nil || e.Why != "epoch") {
 			j.find(&j.Lost, "%s is told that its cursor is of no use (%s), though nothing was restored or purged", e.Client, e.Why)
 		}
 	case KindMismatch:
@@ -197,6 +213,9 @@ func (j *judge) answer(e *Event) {
 		j.shown(e.Took, e.Client)
 	}
 	switch {
+	case r.Status == "applied" && j.isLost(r.Version):
+		j.Met[AppliedAndLost]++
+		j.tokens[f.Token].open = true // nobody will send it again; a retry may have made it
 	case r.Status == "applied":
 		j.applied(f, r)
 	case f.applied:
@@ -274,6 +293,9 @@ func (j *judge) shown(d *Doc, client string) {
 	}
 	if made.Op == "put" && d.Data != "" && d.Data != made.Data {
 		j.find(&j.Diverged, "%s at %d is %s, but %s put %s", d.Key, d.Version, d.Data, d.By, made.Data)
+	}
+	if j.isLost(d.Version) {
+		return
 	}
 	if made.shownAt != 0 && made.shownAt != d.Version {
 		j.find(&j.Doubled, "%s took effect at %d and at %d", d.By, made.shownAt, d.Version)

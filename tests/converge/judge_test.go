@@ -97,18 +97,52 @@ func TestJudge_tellsGoodFromBad(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := judged(t, test.spoil(shortHistory()))
+			v := judged(t, test.spoil(shortHistory()), nil)
 			if found := strings.Join(v.Findings, "\n"); v.Bad() == 0 || !strings.Contains(found, test.want) {
 				t.Errorf("found %q, want %q among it", found, test.want)
 			}
 		})
 	}
-	if v := judged(t, shortHistory()); v.Bad() > 0 {
+	if v := judged(t, shortHistory(), nil); v.Bad() > 0 {
 		t.Errorf("of a good history the judge says %q", v.Findings)
 	}
 }
 
-func judged(t *testing.T, history []converge.Event) *converge.Verdict {
+// TestJudgeAfterLoss_tellsKnownLossFromOthers: the database has lost the version 4 and
+// knows it, a starts again, and all end without the list.
+func TestJudgeAfterLoss_tellsKnownLossFromOthers(t *testing.T) {
+	t.Parallel()
+	lost := func(version int64) bool { return version == 4 }
+	history := func() []converge.Event {
+		h := shortHistory()
+		rest := h[atWitness].Page
+		rest.Version, rest.Docs = 5, rest.Docs[:2]
+		rest.Digest, rest.Count = converge.Sum(map[string]converge.Doc{"accounts/0": rest.Docs[0], "counters/0": rest.Docs[1]})
+		again := *rest
+		again.Docs = []converge.Doc{rest.Docs[0], rest.Docs[1]}
+		page := converge.Event{Kind: converge.KindPage, Page: &again}
+		page.Client = "a"
+		expired := converge.Event{Kind: converge.KindExpired, Client: "a", Why: "epoch"}
+		other := page
+		other.Client = "b"
+		h = append(h[:atFollower+1], append([]converge.Event{expired, page, other}, h[atFollower+1:]...)...)
+		return h
+	}
+	v := judged(t, history(), lost)
+	if v.Bad() > 0 || v.Met[converge.AppliedAndLost] != 1 {
+		t.Errorf("of a loss that is known: %d lost, and %q", v.Met[converge.AppliedAndLost], v.Findings)
+	}
+	if v := judged(t, history(), nil); v.Lost == 0 {
+		t.Error("a loss that nobody knows of is not found")
+	}
+	more := history()
+	more[atWitness+3].Page.Docs = more[atWitness+3].Page.Docs[:1]
+	if v := judged(t, more, lost); v.Lost == 0 {
+		t.Error("a loss beyond what is known is not found")
+	}
+}
+
+func judged(t *testing.T, history []converge.Event, lost func(int64) bool) *converge.Verdict {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "history.jsonl")
 	record, err := converge.Record(file)
@@ -121,7 +155,7 @@ func judged(t *testing.T, history []converge.Event) *converge.Verdict {
 	if err := record.Close(); err != nil {
 		t.Fatal(err)
 	}
-	v, err := converge.Judge(file)
+	v, err := converge.JudgeAfterLoss(file, lost)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tidemark/tidemark/tests/converge/crowd"
 )
 
 var errLost = errors.New("the network has lost it")
@@ -60,7 +62,7 @@ func (n *network) RoundTrip(request *http.Request) (*http.Response, error) {
 		n.deliver(request, time.Duration(n.draw(1500))*time.Millisecond) //nolint:contextcheck // it outlives the request
 		return n.lose(request)
 	case fate < 30:
-		if err := wait(request.Context(), time.Duration(n.draw(100))*time.Millisecond); err != nil {
+		if err := crowd.Wait(request.Context(), time.Duration(n.draw(100))*time.Millisecond); err != nil {
 			return n.lose(request)
 		}
 	}
@@ -89,7 +91,7 @@ func (n *network) deliver(request *http.Request, after time.Duration) {
 		defer cancel()
 		duplicate := request.Clone(ctx)
 		duplicate.Body = body
-		if wait(ctx, after) != nil {
+		if crowd.Wait(ctx, after) != nil {
 			return
 		}
 		response, err := n.next.RoundTrip(duplicate)
@@ -121,16 +123,4 @@ func (c *cutOff) Read(b []byte) (int, error) {
 	n, err := c.ReadCloser.Read(b)
 	c.left -= n
 	return n, err
-}
-
-// wait lasts so long, or until ctx ends.
-func wait(ctx context.Context, pause time.Duration) error {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

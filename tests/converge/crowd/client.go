@@ -1,4 +1,4 @@
-package converge_test
+package crowd
 
 import (
 	"context"
@@ -16,21 +16,23 @@ import (
 	"github.com/tidemark/tidemark/tests/harness"
 )
 
+// Space is the one that all edit.
+const Space = "converge"
+
 const (
-	space          = "converge"
 	requestTimeout = 5 * time.Second // of anything but a stream
 	mostWaiting    = 5               // groups in a queue: a user waits when nothing goes out
 )
 
-// client is an optimistic client as DESIGN wants it: what the user does is seen at
+// Client is an optimistic client as DESIGN wants it: what the user does is seen at
 // once and goes into a queue; one push is under way at a time, and one that was not
 // answered is sent again, whole, before anything else; conflicts are rebased.
-type client struct {
+type Client struct {
 	name   string
 	http   *harness.Client
 	random *rand.Rand
 	record *converge.Recorder
-	stage  *stage
+	stage  *Stage
 
 	base  map[string]converge.Doc // the server's state, as far as it is known
 	queue []*group                // the user's edits on top of it
@@ -56,16 +58,18 @@ type client struct {
 	fails   int  // in a row
 }
 
-func newClient(name string, http *harness.Client, random *rand.Rand, record *converge.Recorder, stage *stage) *client {
-	return &client{
+// New returns a client that begins with nothing; i chooses how it listens at first. Its
+// edits are those of random, what it meets goes into the record.
+func New(name string, i int, http *harness.Client, random *rand.Rand, record *converge.Recorder, stage *Stage) *Client {
+	return &Client{
 		name: name, http: http, random: random, record: record, stage: stage,
-		base: map[string]converge.Doc{}, fresh: map[string]converge.Doc{}, sent: map[string]bool{},
+		poll: i % 3, base: map[string]converge.Doc{}, fresh: map[string]converge.Doc{}, sent: map[string]bool{},
 	}
 }
 
-// run lets the user edit while the stage says so, then sends what waits, and ends
+// Run lets the user edit while the stage says so, then sends what waits, and ends
 // when the client has seen all there is.
-func (c *client) run(ctx context.Context) error {
+func (c *Client) Run(ctx context.Context) error {
 	defer c.hangUp()
 	settled := false
 	for {
@@ -93,17 +97,17 @@ func (c *client) run(ctx context.Context) error {
 			c.tell(converge.Event{Kind: converge.KindEnd})
 			return nil
 		}
-		if err := wait(ctx, c.pause(editing)); err != nil {
+		if err := Wait(ctx, c.pause(editing)); err != nil {
 			continue // told above
 		}
 	}
 }
 
 // pause is the time to the next step: of a user who thinks, and longer after failures.
-func (c *client) pause(editing bool) time.Duration {
+func (c *Client) pause(editing bool) time.Duration {
 	pause := time.Duration(0)
 	if editing {
-		pause = time.Duration(c.random.Int64N(int64(c.stage.think)))
+		pause = time.Duration(c.random.Int64N(int64(c.stage.Think)))
 	}
 	if c.fails > 0 {
 		most := min(time.Second, 20*time.Millisecond<<min(c.fails, 10))
@@ -115,7 +119,7 @@ func (c *client) pause(editing bool) time.Duration {
 }
 
 // excuse takes what goes wrong on a bad network and with servers that come and go.
-func (c *client) excuse(err error) error {
+func (c *Client) excuse(err error) error {
 	var problem *harness.Problem
 	switch {
 	case err == nil:
@@ -139,13 +143,13 @@ func (c *client) excuse(err error) error {
 	return fmt.Errorf("%s: %w", c.name, problem)
 }
 
-func (c *client) tell(e converge.Event) {
+func (c *Client) tell(e converge.Event) {
 	e.Client = c.name
 	c.record.Add(e)
 }
 
 // step is one thing that a client does.
-func (c *client) step(ctx context.Context) error {
+func (c *Client) step(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	switch {
@@ -172,7 +176,7 @@ func (c *client) step(ctx context.Context) error {
 }
 
 // push sends the front of the queue, or again what was not answered.
-func (c *client) push(ctx context.Context) error {
+func (c *Client) push(ctx context.Context) error {
 	if c.flight == nil {
 		most := 1 + c.random.IntN(mostWaiting)
 		for i, g := range c.queue {
@@ -199,7 +203,7 @@ func (c *client) push(ctx context.Context) error {
 	if c.stream == nil && from != "" && c.random.IntN(2) == 0 {
 		push.Cursor, push.Limit = &from, c.limit()
 	}
-	answer, err := c.http.Push(ctx, space, push)
+	answer, err := c.http.Push(ctx, Space, push)
 	var problem *harness.Problem
 	if err != nil {
 		// A problem says that nothing was done, unless it says that it doesn't know.
@@ -219,7 +223,7 @@ func (c *client) push(ctx context.Context) error {
 }
 
 // take takes in the results of the push that was under way.
-func (c *client) take(results []harness.Result) error {
+func (c *Client) take(results []harness.Result) error {
 	var sent []*edit
 	last := map[string]int{} // of each document
 	for _, g := range c.flight {
@@ -264,7 +268,7 @@ func (c *client) take(results []harness.Result) error {
 }
 
 // applied puts the edit into what the server is known to have.
-func (c *client) applied(e *edit, r harness.Result) {
+func (c *Client) applied(e *edit, r harness.Result) {
 	doc := converge.Doc{Key: e.key, Version: r.Version, By: c.name + "/" + e.EditID}
 	switch {
 	case r.Merged || r.Version < c.base[e.key].Version || r.Version == 0:
@@ -281,7 +285,7 @@ func (c *client) applied(e *edit, r harness.Result) {
 
 // land takes what was applied out of the queue. If anything was not, all that waits is
 // made anew, on what is there now.
-func (c *client) land(failed map[*edit]bool) {
+func (c *Client) land(failed map[*edit]bool) {
 	var left []*group
 	for _, g := range c.flight {
 		if slices.ContainsFunc(g.edits, func(e *edit) bool { return failed[e] }) {
@@ -296,7 +300,7 @@ func (c *client) land(failed map[*edit]bool) {
 	}
 }
 
-func (c *client) rebase() {
+func (c *Client) rebase() {
 	all := c.queue
 	c.queue = nil
 	for _, g := range all {
@@ -308,7 +312,7 @@ func (c *client) rebase() {
 }
 
 // hold takes a document in, unless a newer one is held.
-func (c *client) hold(d converge.Doc) {
+func (c *Client) hold(d converge.Doc) {
 	into := c.base
 	if c.fresh != nil {
 		into = c.fresh
@@ -318,12 +322,12 @@ func (c *client) hold(d converge.Doc) {
 	}
 }
 
-func (c *client) limit() int { return []int{0, 7, 50}[c.random.IntN(3)] }
+func (c *Client) limit() int { return []int{0, 7, 50}[c.random.IntN(3)] }
 
 // pull asks for a page.
-func (c *client) pull(ctx context.Context, how string, seconds int) error {
+func (c *Client) pull(ctx context.Context, how string, seconds int) error {
 	from := c.cursor
-	page, err := c.http.Pull(ctx, space, harness.Pull{Cursor: from, Limit: c.limit(), Wait: seconds, MinVersion: c.pushed})
+	page, err := c.http.Pull(ctx, Space, harness.Pull{Cursor: from, Limit: c.limit(), Wait: seconds, MinVersion: c.pushed})
 	if err != nil {
 		return err
 	}
@@ -332,14 +336,14 @@ func (c *client) pull(ctx context.Context, how string, seconds int) error {
 
 // careless says whether the client now makes the mistake of misuse: each one does once
 // it has made some edits, so that no run is without it, and then now and then.
-func (c *client) careless() bool {
+func (c *Client) careless() bool {
 	return !c.misused && c.edits >= 10 || c.random.IntN(harness.Size(25, 250)) == 0
 }
 
 // misuse asks with a filter that the cursor was not made for. The client takes the
 // answer as one that it did not ask for: it must start again.
-func (c *client) misuse(ctx context.Context) error {
-	_, err := c.http.Pull(ctx, space, harness.Pull{Cursor: c.cursor, Collections: []string{converge.Registers}})
+func (c *Client) misuse(ctx context.Context) error {
+	_, err := c.http.Pull(ctx, Space, harness.Pull{Cursor: c.cursor, Collections: []string{converge.Registers}})
 	if err == nil {
 		return errors.New("a cursor was taken with a filter that it was not made for")
 	}
@@ -349,7 +353,7 @@ func (c *client) misuse(ctx context.Context) error {
 }
 
 // turn takes a page in that was asked for at a cursor.
-func (c *client) turn(how, from string, page harness.Page) error {
+func (c *Client) turn(how, from string, page harness.Page) error {
 	if from != c.cursor {
 		return nil // of a cursor that the client has left
 	}
@@ -382,7 +386,7 @@ func (c *client) turn(how, from string, page harness.Page) error {
 
 // compare holds what the client has against the digest, if it has nothing that is
 // newer than the page. A difference is cured by a new start, once.
-func (c *client) compare(page harness.Page) error {
+func (c *Client) compare(page harness.Page) error {
 	if page.Digest == "" {
 		return fmt.Errorf("%s: a page without more has no digest", c.name)
 	}
@@ -406,7 +410,7 @@ func (c *client) compare(page harness.Page) error {
 
 // startAgain is what a 410 asks for: from the start, without what the cursor and the
 // pushes have told. Edits that were not sent stay.
-func (c *client) startAgain(cause string) {
+func (c *Client) startAgain(cause string) {
 	if cause != "" {
 		c.tell(converge.Event{Kind: converge.KindExpired, Why: cause})
 	}
@@ -421,7 +425,7 @@ func (c *client) startAgain(cause string) {
 
 // resolve says what became of edits that were sent and never answered: if the snapshot
 // shows them they were applied, else the app is told that nobody knows.
-func (c *client) resolve() {
+func (c *Client) resolve() {
 	for _, g := range c.doubt {
 		shown := func(e *edit) bool { return c.base[e.key].By == c.name+"/"+e.EditID }
 		for _, e := range g.edits {
@@ -459,7 +463,7 @@ type event struct {
 }
 
 // listen takes what has come on the stream, and opens it if there is none.
-func (c *client) listen(ctx context.Context) error {
+func (c *Client) listen(ctx context.Context) error {
 	if c.stream == nil {
 		if err := c.dial(ctx); err != nil {
 			return err
@@ -481,7 +485,7 @@ func (c *client) listen(ctx context.Context) error {
 	}
 }
 
-func (c *client) dial(ctx context.Context) error {
+func (c *Client) dial(ctx context.Context) error {
 	query := url.Values{}
 	if c.cursor != "" {
 		query.Set("cursor", c.cursor)
@@ -489,7 +493,7 @@ func (c *client) dial(ctx context.Context) error {
 	if c.pushed > 0 {
 		query.Set("min_version", strconv.FormatInt(c.pushed, 10))
 	}
-	path := "/v1/spaces/" + space + "/stream?" + query.Encode()
+	path := "/v1/spaces/" + Space + "/stream?" + query.Encode()
 	living, stop := context.WithCancel(context.WithoutCancel(ctx))
 	// Only opening it is bounded; it lasts until the client hangs up.
 	opening := context.AfterFunc(ctx, stop)
@@ -543,7 +547,7 @@ func next(stream *harness.Stream) event {
 	}
 }
 
-func (c *client) hangUp() {
+func (c *Client) hangUp() {
 	if c.stream != nil {
 		c.stream.stop()
 		c.stream = nil

@@ -1,4 +1,4 @@
-package converge_test
+package crowd
 
 import (
 	"encoding/json"
@@ -19,8 +19,8 @@ const (
 	listLength = 60 // then clients begin the next list
 )
 
-// setup makes what clients expect to find.
-func setup() harness.Push {
+// Setup makes what clients expect to find.
+func Setup() harness.Push {
 	push := harness.Push{ClientID: "setup", Atomic: true}
 	add := func(collection string, n int, data string) {
 		for i := range n {
@@ -47,7 +47,7 @@ type intent struct {
 }
 
 // wish makes up what the user wants next.
-func (c *client) wish() intent {
+func (c *Client) wish() intent {
 	c.wishes++
 	want := intent{token: fmt.Sprintf("%s:%d", c.name, c.wishes)}
 	pick := func(collection string, n int) string { return fmt.Sprintf("%s/%d", collection, c.random.IntN(n)) }
@@ -70,7 +70,7 @@ func (c *client) wish() intent {
 }
 
 // openList is the first list that has room, as the client sees it.
-func (c *client) openList() string {
+func (c *Client) openList() string {
 	for i := 0; ; i++ {
 		key := fmt.Sprintf("%s/%d", converge.Lists, i)
 		if seen, ok := c.see(key, len(c.queue)); !ok || len(list(seen)) < listLength {
@@ -96,7 +96,7 @@ func (g *group) atomic() bool { return g.op == "move" }
 
 // make makes the edits of the n-th group anew, on what the client sees before it.
 // It reports whether there is anything left to do.
-func (c *client) make(n int, again bool) bool {
+func (c *Client) make(n int, again bool) bool {
 	g := c.queue[n]
 	g.edits = nil
 	seen, there := c.see(g.key, n)
@@ -138,7 +138,7 @@ func (c *client) make(n int, again bool) bool {
 
 // add adds an edit to the n-th group, based on the newest edit of the document that
 // still waits, or else on the version that the client holds.
-func (c *client) add(n int, key, op, data string) {
+func (c *Client) add(n int, key, op, data string) {
 	c.edits++
 	collection, id, _ := strings.Cut(key, "/")
 	e := &edit{key: key, token: c.queue[n].token}
@@ -158,7 +158,7 @@ func (c *client) add(n int, key, op, data string) {
 }
 
 // waiting is the newest edit of the document in the first n groups.
-func (c *client) waiting(key string, n int) (newest *edit) {
+func (c *Client) waiting(key string, n int) (newest *edit) {
 	for _, g := range c.queue[:n] {
 		for _, e := range g.edits {
 			if e.key == key {
@@ -171,7 +171,7 @@ func (c *client) waiting(key string, n int) (newest *edit) {
 
 // see is the document as the client shows it: what it holds, with the edits of the
 // first n groups on top.
-func (c *client) see(key string, n int) (data string, there bool) {
+func (c *Client) see(key string, n int) (data string, there bool) {
 	doc := c.base[key]
 	data, there = doc.Data, doc.Version > 0 && !doc.Deleted
 	for _, g := range c.queue[:n] {
