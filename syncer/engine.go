@@ -104,7 +104,7 @@ func New(store Store, broker Broker, opts Options) *Engine {
 		opts.Logger = slog.Default()
 	}
 	e := &Engine{
-		store:    store,
+		store:    timed{store},
 		broker:   broker,
 		opts:     opts,
 		tails:    newTails(opts.TailMemory, time.Now),
@@ -233,8 +233,10 @@ func (e *Engine) Heads(ctx context.Context, spaces []string, minVersion int64) (
 
 func (e *Engine) heads(ctx context.Context, spaces []string, minVersion int64) ([]models.Space, error) {
 	if rows, ok := e.tails.heads(spaces, minVersion); ok {
+		workOf(ctx).source(SourceTail)
 		return rows, nil
 	}
+	workOf(ctx).source(SourceDatabase)
 	started := e.tails.now()
 	rows, err := e.store.Heads(ctx, spaces)
 	if err == nil {
