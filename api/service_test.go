@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/labstack/echo/v4"
@@ -69,11 +70,40 @@ func TestReady(t *testing.T) {
 	broken.get("/readyz").want(http.StatusServiceUnavailable, models.CodeUnavailable)
 	broken.get("/healthz").want(http.StatusOK, "")
 
-	w := newWorld(t)
-	w.get("/readyz").want(http.StatusOK, "")
+	w := newReady(t)
 	w.server.engine.Drain()
 	w.get("/readyz").want(http.StatusServiceUnavailable, models.CodeUnavailable)
 	w.get("/healthz").want(http.StatusOK, "")
+}
+
+// Who leaves says so, and goes on answering.
+func TestReady_leaving(t *testing.T) {
+	t.Parallel()
+	w := newReady(t)
+	w.server.Leave()
+	w.server.Leave() // once is enough, twice is fine
+	got := w.get("/readyz").want(http.StatusServiceUnavailable, models.CodeUnavailable)
+	if !strings.Contains(got.body, "shutting down") {
+		t.Errorf("it does not say why: %s", got.body)
+	}
+	w.get(feed).want(http.StatusOK, "")
+	w.ask(http.MethodPut, todo, `{}`, "If-None-Match", "*").want(http.StatusCreated, "")
+}
+
+// newReady returns a world once it is ready.
+func newReady(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(patient); w.get("/readyz").status != http.StatusOK; {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the server does not become ready")
+		}
+	}
+	return w
 }
 
 // Every code of package models has a kind, a page, and a line in openapi.yaml.

@@ -74,6 +74,7 @@ type Engine struct {
 
 	verified, faulty atomic.Int64 // spaces
 
+	followed  atomic.Bool // the refresher has begun
 	drainOnce sync.Once
 	draining  chan struct{}
 }
@@ -187,15 +188,19 @@ func (e *Engine) CheckCursor(text, space string, collections []string) error {
 	return err
 }
 
-// Ready returns nil if the engine can answer: the database does, and the engine
-// is not draining.
+// Ready returns nil if the engine can answer: the database can, Run has begun to
+// follow it, and the engine is not draining. Errors: CodeUnavailable, with what is
+// missing, and those of Store.
 func (e *Engine) Ready(ctx context.Context) error {
 	select {
 	case <-e.draining:
-		return models.Errorf(models.CodeUnavailable, "the server is shutting down")
+		return models.Errorf(models.CodeUnavailable, "It is shutting down.")
 	default:
-		return e.store.Ping(ctx)
 	}
+	if !e.followed.Load() {
+		return models.Errorf(models.CodeUnavailable, "It is starting.")
+	}
+	return e.store.Ping(ctx)
 }
 
 // announce tells whoever follows a space what was committed to it.
