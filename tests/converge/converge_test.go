@@ -44,6 +44,7 @@ func TestConverge(t *testing.T) {
 			clients: size(t, EnvClients, harness.Size(8, 50)),
 			length:  time.Duration(size(t, EnvSeconds, harness.Size(5, 300))) * time.Second,
 		}
+		w.trouble = w.disturb
 		w.start()
 		w.run()
 	})
@@ -74,6 +75,7 @@ type world struct {
 
 	client  func(token string) *harness.Client
 	node    func() *harness.Server // any of them
+	trouble func(ctx context.Context)
 	stage   stage
 	healed  atomic.Bool
 	network []*network
@@ -160,7 +162,7 @@ func (w *world) play(record *converge.Recorder) error {
 		w.network = append(w.network, bad)
 		running.Go(func() error { return c.run(living) })
 	}
-	w.disturb(living)
+	w.trouble(living)
 	w.healed.Store(true)
 	w.stage.over.Store(true)
 	for _, n := range w.network {
