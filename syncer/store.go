@@ -84,7 +84,8 @@ type Store interface {
 	// row. With the last of them go the space's rows of the inbox.
 	Erase(ctx context.Context, space string, e Erasure) (Erased, error)
 
-	// Ping returns nil if the database answers.
+	// Ping returns nil if the database answers, takes writes as far as that can be told
+	// without one, and has the schema.
 	Ping(ctx context.Context) error
 }
 

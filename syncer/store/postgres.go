@@ -70,9 +70,7 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 	if !strings.Contains(url, "pool_max_conns=") {
 		config.MaxConns = connections
 	}
-	if t := config.ConnConfig.ConnectTimeout; t <= 0 || t > connectTimeout {
-		config.ConnConfig.ConnectTimeout = connectTimeout
-	}
+	boundConnect(config.ConnConfig)
 	if config.ConnConfig.ValidateConnect == nil {
 		// A push must never meet a standby that was promoted without us knowing.
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
@@ -105,6 +103,13 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		reader:  g,
 		closers: []func() error{closeAll},
 	}, nil
+}
+
+// boundConnect bounds an attempt to connect, unless the URL does so more tightly.
+func boundConnect(config *pgx.ConnConfig) {
+	if t := config.ConnectTimeout; t <= 0 || t > connectTimeout {
+		config.ConnectTimeout = connectTimeout
+	}
 }
 
 // addSettings sets what the URL doesn't.

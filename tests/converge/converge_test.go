@@ -67,7 +67,7 @@ func TestConverge_moved(t *testing.T) {
 	w.client = server.Client
 	w.trouble = func(ctx context.Context) {
 		for i, home := range homes {
-			_ = wait(ctx, w.length/time.Duration(len(homes)+1)) // its end ends the run
+			_ = crowd.Wait(ctx, w.length/time.Duration(len(homes)+1)) // its end ends the run
 			if w.random.IntN(2) == 0 {
 				server.Stop()
 			} else {
@@ -80,7 +80,7 @@ func TestConverge_moved(t *testing.T) {
 			server.Use(home)
 			server.Restart() //nolint:contextcheck // it bounds its own start
 		}
-		_ = wait(ctx, w.length/time.Duration(len(homes)+1))
+		_ = crowd.Wait(ctx, w.length/time.Duration(len(homes)+1))
 	}
 	w.run()
 }
