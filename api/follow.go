@@ -46,6 +46,7 @@ type stream struct {
 	// for it again (by then there may be a newer one), so that it is read once.
 	first  *syncer.SharedPage
 	buffer []byte // for the small parts of a frame
+	ended  string // why, once the client was told or a bug has struck
 }
 
 // follow is one space of a stream.
@@ -126,6 +127,7 @@ func (st *stream) run() {
 	defer func() { _ = st.out.conn.Close() }() // ends awaitEnd, also after a panic
 	go guard.Do(ctx, st.server.log, "the end of a stream", func() { st.out.awaitEnd(gone) })
 	err := st.live(ctx)
+	st.server.metrics.streamEnded(st.ended, err)
 	st.out.end(errors.Is(err, errCut))
 	<-ctx.Done() // awaitEnd has seen the connection close
 	st.line.write(ctx, st.server.log, slog.LevelInfo, http.StatusOK, st.out.sent)
@@ -141,6 +143,7 @@ func (st *stream) live(ctx context.Context) error {
 		return err
 	})
 	if guard.Is(err) {
+		st.ended = endBug
 		st.server.logCause(ctx, internal(err), st.line.id, st.line.method, st.line.route)
 		return errCut // perhaps in the middle of an event
 	}
@@ -343,6 +346,7 @@ func (st *stream) send(f *follow, page *syncer.SharedPage) error {
 	head := len(b)
 	b = appendID(b, st.id())
 	st.buffer = b
+	st.server.metrics.streamPages.Inc()
 	return st.out.write(b[:head], page.Text(pageText), b[head:])
 }
 
@@ -364,6 +368,7 @@ func (st *stream) reset(i int, why *models.Error) error {
 		problem.Space = f.space
 	}
 	id := st.id()
+	st.ended = endReset
 	return st.out.write(event{name: "reset", data: problem.encode(nil), id: &id}.frame())
 }
 
@@ -384,6 +389,7 @@ func (st *stream) bye(reason string, retry time.Duration) error {
 	if err := st.out.write(event{name: "bye", data: data, retry: retry}.frame()); err != nil {
 		return err
 	}
+	st.ended = reason
 	return errEnded
 }
 

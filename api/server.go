@@ -1,12 +1,14 @@
 package api
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
@@ -57,6 +59,12 @@ type Options struct {
 	// in development everybody is the same subject.
 	RateLimit int
 
+	// Registry gets the metrics of the server and its engine. Default: one of its own.
+	Registry *prometheus.Registry
+
+	// MetricsElsewhere: who may see them asks another listener, and GET /metrics is 404.
+	MetricsElsewhere bool
+
 	// What GET /v1/config tells.
 	Version          string
 	Retention        time.Duration
@@ -72,7 +80,8 @@ type Server struct {
 	files    map[string]webFile
 	echo     *echo.Echo
 	access   map[string]access // by the route in echo's form; byToken for what is no route
-	gauges   http.Handler
+	metrics  *metrics
+	shown    http.Handler // of GET /metrics
 	packed   http.Handler // echo, behind compression
 
 	rates     *rates
@@ -95,7 +104,6 @@ func New(opts Options) (*Server, error) {
 	if opts.Verifier == nil {
 		opts.RateLimit = 0
 	}
-	rates := newRates(opts.RateLimit)
 	s := &Server{
 		opts:     opts,
 		engine:   opts.Engine,
@@ -104,9 +112,16 @@ func New(opts Options) (*Server, error) {
 		files:    files,
 		echo:     echo.New(),
 		access:   make(map[string]access),
-		gauges:   newMetrics(append(verified(opts.Engine), rates.refused)...),
-		rates:    rates,
+		metrics:  newMetrics(),
+		rates:    newRates(opts.RateLimit),
 		streams:  newStreams(opts.Engine.Draining()),
+	}
+	if opts.Registry == nil {
+		opts.Registry = NewRegistry()
+	}
+	s.shown = ShowMetrics(opts.Registry)
+	if err := s.register(opts.Registry); err != nil {
+		return nil, fmt.Errorf("register the metrics: %w", err)
 	}
 	s.echo.HTTPErrorHandler = s.writeError
 	s.echo.Use(s.middleware()...)

@@ -1,17 +1,13 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tidemark/tidemark/models"
-	"github.com/tidemark/tidemark/syncer"
-	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 // health answers as long as the process does; it never asks the database,
@@ -22,42 +18,18 @@ func (s *Server) health(c echo.Context) error {
 
 // ready answers whether requests should be sent here.
 func (s *Server) ready(c echo.Context) error {
-	err := s.engine.Ready(c.Request().Context())
-	if err == nil && !s.development() {
-		err = s.opts.Verifier.Ready()
-	}
-	if err != nil {
+	if err := s.readiness(c.Request().Context()); err != nil {
 		return &models.Error{Code: models.CodeUnavailable, Detail: "The server is not ready: its database does not answer, or it is shutting down.", Err: err}
 	}
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// newMetrics serves what there is to know about the process, and counters of the server.
-func newMetrics(counters ...prometheus.Collector) http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(counters...)
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "tidemark_panics_total",
-		Help: "Bugs that were caught. The log has each with its stack.",
-	}, func() float64 { return float64(guard.Panics()) }))
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true})
-}
-
-// verified exports what the engine has counted while it verified spaces.
-func verified(engine *syncer.Engine) []prometheus.Collector {
-	counter := func(name, help string, count func() int64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(count()) })
+// readiness returns nil if requests should be sent here.
+func (s *Server) readiness(ctx context.Context) error {
+	if err := s.engine.Ready(ctx); err != nil || s.development() {
+		return err
 	}
-	return []prometheus.Collector{
-		counter("tidemark_verified_total", "Spaces verified by their rows.", func() int64 { n, _ := engine.Verified(); return n }),
-		counter("tidemark_verified_faulty_total", "Spaces that were not as they should be.", func() int64 { _, n := engine.Verified(); return n }),
-	}
-}
-
-func (s *Server) metrics(c echo.Context) error {
-	s.gauges.ServeHTTP(c.Response(), c.Request())
-	return nil
+	return s.opts.Verifier.Ready()
 }
 
 // serverConfig is what a client may want to know about this server.

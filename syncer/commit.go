@@ -20,6 +20,7 @@ type job struct {
 	edits   int
 	bytes   int
 	arrived time.Time
+	begun   time.Time // zero if it never was
 	// state goes from queued to taken, by a committer, or to dropped, by a client
 	// that left. So a push is dropped before it was taken or never.
 	state atomic.Int32
@@ -56,14 +57,22 @@ func (j *job) finish(a answer) {
 	close(j.done)
 }
 
-// commit has p decided and committed, and returns what became of it.
+// commit has p judged, decided and committed, and returns what became of it.
 func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
-	if err := ctx.Err(); err != nil {
-		return answer{}, err // the client has gone; better not begun than not answered
+	began := e.opts.Now()
+	a, err := answer{}, ctx.Err() // the client has gone; better not begun than not answered
+	if err == nil {
+		err = e.judge(ctx, p)
 	}
-	if err := e.judge(ctx, p); err != nil {
-		return answer{}, err
+	if err == nil {
+		a, err = e.carryOut(ctx, p)
 	}
+	e.metrics.pushed(e.opts.Now().Sub(began), a.results, e.metrics.refused(err))
+	return a, err
+}
+
+// carryOut is commit without the rules.
+func (e *Engine) carryOut(ctx context.Context, p *push) (answer, error) {
 	p.retention = e.opts.Retention
 	j := newJob(p, e.opts.Now())
 	if err := e.committer.add(j); err != nil { //nolint:contextcheck // a group outlives the request that begins it
@@ -78,6 +87,9 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 		// Once taken, the push is carried through: cutting it off in its commit
 		// would only make one more outcome that somebody has to find out.
 		<-j.done
+	}
+	if !j.begun.IsZero() {
+		e.metrics.queueTime.Observe(j.begun.Sub(j.arrived).Seconds())
 	}
 	return j.answer, j.err
 }
@@ -94,6 +106,8 @@ func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, 
 			e.answerAfterPanic(ctx, guard.Caught(r), g.left(jobs))
 		}
 	}()
+	e.metrics.groupPushes.Observe(float64(len(jobs)))
+	e.metrics.groupEdits.Observe(float64(countEdits(jobs)))
 	g = newGroup(jobs, &e.older)
 	err := e.store.Commit(ctx, Group{Touches: g.touches(), Wait: wait, Decide: g.decide})
 	var refused *GroupError
@@ -117,6 +131,13 @@ func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, 
 			}
 		}
 	}
+}
+
+func countEdits(jobs []*job) (n int) {
+	for _, j := range jobs {
+		n += j.edits
+	}
+	return n
 }
 
 // handOver gives the pushes of a space to somebody else.
@@ -159,9 +180,10 @@ func (e *Engine) split(g *group, wait bool, leftOut func(space string, jobs []*j
 	}
 }
 
-// tooOld answers j if it has waited too long to be run.
+// tooOld answers j if it has waited too long to be run; else it begins now.
 func (e *Engine) tooOld(j *job) bool {
-	if e.opts.Now().Sub(j.arrived) <= commitTimeout {
+	j.begun = e.opts.Now()
+	if j.begun.Sub(j.arrived) <= commitTimeout {
 		return false
 	}
 	j.finish(answer{err: &models.Error{

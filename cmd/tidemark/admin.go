@@ -74,10 +74,15 @@ func (c verifyCommand) Run(s *Settings, known variables, out output) error {
 }
 
 // each calls do with the spaces of these names, which must be there, or with all spaces
-// if there are no names.
+// but the server's own if there are no names.
 func each(ctx context.Context, db *store.Store, engine *syncer.Engine, names []string, do func(*models.Space) error) error {
 	if len(names) == 0 {
-		return engine.EachSpace(ctx, do)
+		return engine.EachSpace(ctx, func(s *models.Space) error {
+			if models.OwnSpace(s.ID) {
+				return nil
+			}
+			return do(s)
+		})
 	}
 	spaces, err := db.Heads(ctx, names)
 	if err != nil {
