@@ -25,6 +25,9 @@ const (
 	// gone, and whoever beats next deletes it.
 	beatsKept = time.Hour
 
+	// farewellPatience is how long a node that is stopped waits for its farewell.
+	farewellPatience = 2 * time.Second
+
 	// maxBeats bounds what is remembered, and forgetAtOnce what one push deletes.
 	maxBeats, forgetAtOnce = 10_000, 100
 )
@@ -44,13 +47,15 @@ type beat struct {
 	At int64 `json:"at"` // microseconds of Unix time, by the clock of the node
 }
 
-// keepBeating writes beats until ctx ends.
+// keepBeating writes beats until ctx ends. Then it takes its own back, so that nobody
+// takes a node that was stopped for one that stands still.
 func (e *Engine) keepBeating(ctx context.Context) {
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			e.farewell(context.WithoutCancel(ctx))
 			return
 		case <-next.C:
 		}
@@ -70,17 +75,31 @@ func (e *Engine) beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := &push{space: models.CanarySpace, subject: beatSubject, clientID: e.beats.self}
-	add := func(op models.Op, node string, data []byte) {
-		n := newEdit(models.Edit{EditID: e.opts.NewID(), Op: op, Collection: beatCollection, ID: node, Force: true, Data: data})
-		n.unnamed = true
-		p.edits = append(p.edits, n)
-	}
-	add(models.OpPut, e.beats.self, data)
+	edits := []edit{e.beatEdit(models.OpPut, e.beats.self, data)}
 	for _, node := range e.beats.gone() {
-		add(models.OpDelete, node, nil)
+		edits = append(edits, e.beatEdit(models.OpDelete, node, nil))
 	}
-	_, err = e.carryOut(ctx, p)
+	return e.pushBeats(ctx, edits)
+}
+
+// farewell deletes this node's beat, if the database can do so soon.
+func (e *Engine) farewell(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, farewellPatience)
+	defer cancel()
+	if err := e.pushBeats(ctx, []edit{e.beatEdit(models.OpDelete, e.beats.self, nil)}); err != nil {
+		e.opts.Logger.DebugContext(ctx, "beat not taken back", "error", err)
+	}
+}
+
+func (e *Engine) beatEdit(op models.Op, node string, data []byte) edit {
+	n := newEdit(models.Edit{EditID: e.opts.NewID(), Op: op, Collection: beatCollection, ID: node, Force: true, Data: data})
+	n.unnamed = true
+	return n
+}
+
+func (e *Engine) pushBeats(ctx context.Context, edits []edit) error {
+	p := &push{space: models.CanarySpace, subject: beatSubject, clientID: e.beats.self, edits: edits}
+	_, err := e.carryOut(ctx, p)
 	return err
 }
 

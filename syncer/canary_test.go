@@ -72,7 +72,23 @@ func TestCanary(t *testing.T) {
 				"tidemark_nodes_seen": 2, "tidemark_push_results_total/applied": 0, "tidemark_client_lag_seconds": 0, "tidemark_feed_gaps_total": 0,
 			})
 		}
+		c, endC := beating(t, store)
+		<-time.After(time.Minute)
+		counts(t, a, "another", map[string]float64{"tidemark_nodes_seen": 3})
+		endC()
+		<-time.After(time.Second)
+		counts(t, a, "after its farewell", map[string]float64{"tidemark_nodes_seen": 2})
+		if c.beats.self == a.beats.self {
+			t.Error("two nodes have one name")
+		}
+		begin := store.begin
+		store.mu.Lock()
+		store.begin = func(context.Context, Group) error { return models.Errorf(models.CodeUnavailable, "no farewell") }
+		store.mu.Unlock()
 		endB()
+		store.mu.Lock()
+		store.begin = begin
+		store.mu.Unlock()
 		<-time.After(4 * time.Minute)
 		if age := counted(t, a, "tidemark_beat_age_seconds", ""); age < 230 {
 			t.Errorf("a node has been away for four minutes, the oldest beat is %v s old", age)

@@ -148,6 +148,7 @@ func (e *Engine) Metrics() []prometheus.Collector {
 		gauge("tidemark_pushes_waiting_bytes", "Documents in those pushes.", func() float64 { _, bytes := e.committer.amount(); return float64(bytes) }),
 		gauge("tidemark_spaces_followed", "Spaces that streams or long polls of this node wait for.", func() float64 { return float64(e.watchers.amount()) }),
 		gauge("tidemark_inbox_spaces", "Spaces whose rows of the inbox are on their way or have failed.", func() float64 { return float64(e.collector.amount()) }),
+		gauge("tidemark_inbox_failing_spaces", "Spaces whose rows of the inbox have failed and are tried again.", func() float64 { return float64(e.collector.failing()) }),
 		gauge("tidemark_beat_age_seconds", "Age of the newest beat of this node or of another that was heard of in the last five minutes, whichever is oldest; 0 without the canary.", e.beats.age),
 		gauge("tidemark_nodes_seen", "Nodes whose beats were seen in the last five minutes, this one among them; 0 without the canary.", e.beats.nodes),
 	}, e.metrics.all...)
@@ -175,6 +176,17 @@ func (c *collector) amount() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.spaces)
+}
+
+func (c *collector) failing() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.spaces {
+		if s.waits || s.tries > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // codeCanceled is no code that anybody is told of: the client has gone.

@@ -50,7 +50,7 @@ var layering = map[string]map[string]string{
 		"github.com/alecthomas/kong": "settings are read in cmd and passed in",
 		// Its collectors are plain atomics: what is counted by them needs no second form.
 		"github.com/prometheus/client_golang/prometheus/promhttp": "the engine counts; who shows the numbers is api's affair",
-		"github.com/golang-jwt/":     "the engine is told who is asking",
+		"github.com/golang-jwt/":                                  "the engine is told who is asking",
 	},
 	"syncer/presence": {
 		"database/sql":             "presence is in memory only: a heartbeat must not cost a statement",

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof" //nolint:gosec // nothing serves the mux that it registers itself with
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,6 +53,7 @@ func listenForMetrics(ctx context.Context, s *Settings, registry *prometheus.Reg
 		},
 		ended: make(chan struct{}),
 	}
+	log.InfoContext(ctx, "metrics are shown", "url", m.url) // before the database is asked for anything
 	go guard.Do(ctx, log, "the metrics", func() {
 		defer close(m.ended)
 		if err := m.server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
