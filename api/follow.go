@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -48,7 +49,7 @@ type stream struct {
 
 	// What the log tells at the end.
 	events int
-	ended  string // why: the reason of the bye, or one of those below
+	ended  string // why: the reason of the bye, or one of those without
 }
 
 // follow is one space of a stream.
@@ -73,11 +74,24 @@ const (
 
 // The reasons without a bye.
 const (
-	endedReset      = "reset"       // a cursor was no longer good
-	endedClientGone = "client_gone" // it has closed the connection
-	endedCut        = "cut"         // it does not read
-	endedFailed     = "failed"      // a bug, which the log tells of
+	endReset  = "reset"  // a cursor is no good any more
+	endClient = "client" // the client has closed
+	endSlow   = "slow"   // the client did not read
+	endBug    = "bug"    // which the log tells of
 )
+
+// endOf returns why a stream has ended: the reason that it has given itself, or what
+// its error says.
+func endOf(reason string, err error) string {
+	switch {
+	case reason != "":
+		return reason
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return endSlow
+	default:
+		return endClient
+	}
+}
 
 // errEnded ends a stream that has said all there is to say.
 var errEnded = errors.New("the stream has ended")
@@ -145,20 +159,10 @@ func (st *stream) run() {
 	defer func() { _ = st.out.conn.Close() }() // ends awaitEnd, also after a panic
 	go guard.Do(ctx, st.server.log, "the end of a stream", func() { st.out.awaitEnd(gone) })
 	err := st.live(ctx)
+	st.ended = endOf(st.ended, err)
+	st.server.metrics.streamEnded(st.ended)
 	st.out.end(errors.Is(err, errCut))
 	<-ctx.Done() // awaitEnd has seen the connection close
-	st.log(ctx, err)
-}
-
-// log writes the stream's one line.
-func (st *stream) log(ctx context.Context, err error) {
-	switch {
-	case st.ended != "":
-	case errors.Is(err, errCut):
-		st.ended = endedCut
-	default:
-		st.ended = endedClientGone
-	}
 	st.line.write(ctx, st.server.log, http.StatusOK, st.out.sent, appendStream(nil, st)...)
 }
 
@@ -173,7 +177,7 @@ func (st *stream) live(ctx context.Context) error {
 	})
 	if guard.Is(err) {
 		st.server.logCause(ctx, internal(err), st.line.id, st.line.method, st.line.route)
-		st.ended = endedFailed
+		st.ended = endBug
 		return errCut // perhaps in the middle of an event
 	}
 	return err
@@ -376,6 +380,7 @@ func (st *stream) send(f *follow, page *syncer.SharedPage) error {
 	b = appendID(b, st.id())
 	st.buffer = b
 	st.events++
+	st.server.metrics.streamPages.Inc()
 	return st.out.write(b[:head], page.Text(pageText), b[head:])
 }
 
@@ -398,7 +403,7 @@ func (st *stream) reset(i int, why *models.Error) error {
 	}
 	id := st.id()
 	st.events++
-	st.ended = endedReset
+	st.ended = endReset
 	return st.out.write(event{name: "reset", data: problem.encode(nil), id: &id}.frame())
 }
 

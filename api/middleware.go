@@ -90,6 +90,7 @@ func (s *Server) enclose(next echo.HandlerFunc) echo.HandlerFunc {
 		if err := run(next, r); err != nil {
 			s.writeError(err, r) // now, so that the line has the status
 		}
+		s.metrics.answered(r)
 		if !r.detached {
 			s.logRequest(r)
 		}

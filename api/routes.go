@@ -45,7 +45,7 @@ var routes = []route{
 
 	{http.MethodGet, "/healthz", public, (*Server).health},
 	{http.MethodGet, "/readyz", public, (*Server).ready},
-	{http.MethodGet, "/metrics", byToken, (*Server).metrics},
+	{http.MethodGet, "/metrics", byToken, (*Server).showMetrics},
 
 	{http.MethodGet, "/openapi.yaml", public, file("openapi.yaml")},
 	{http.MethodGet, "/problems/{code}", public, (*Server).problem},

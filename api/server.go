@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
@@ -58,6 +60,12 @@ type Options struct {
 	// in development everybody is the same subject.
 	RateLimit int
 
+	// Registry gets the metrics of the server and its engine. Default: one of its own.
+	Registry *prometheus.Registry
+
+	// MetricsElsewhere: who may see them asks another listener, and GET /metrics is 404.
+	MetricsElsewhere bool
+
 	// What GET /v1/config tells.
 	Version          string
 	Retention        time.Duration
@@ -73,7 +81,8 @@ type Server struct {
 	files    map[string]webFile
 	echo     *echo.Echo
 	access   map[string]access // by the route in echo's form; byToken for what is no route
-	gauges   http.Handler
+	metrics  *metrics
+	shown    http.Handler // of GET /metrics
 	packed   http.Handler // echo, behind compression
 
 	rates     *rates
@@ -99,7 +108,6 @@ func New(opts Options) (*Server, error) {
 	if opts.Verifier == nil {
 		opts.RateLimit = 0
 	}
-	rates := newRates(opts.RateLimit)
 	s := &Server{
 		opts:     opts,
 		engine:   opts.Engine,
@@ -108,12 +116,19 @@ func New(opts Options) (*Server, error) {
 		files:    files,
 		echo:     echo.New(),
 		access:   make(map[string]access),
-		gauges:   newMetrics(append(verified(opts.Engine), rates.refused)...),
-		rates:    rates,
+		metrics:  newMetrics(),
+		rates:    newRates(opts.RateLimit),
 		streams:  newStreams(opts.Engine.Draining()),
 		leaving:  make(chan struct{}),
 	}
 	s.leave = sync.OnceFunc(func() { close(s.leaving) })
+	if opts.Registry == nil {
+		opts.Registry = NewRegistry()
+	}
+	s.shown = ShowMetrics(opts.Registry)
+	if err := s.register(opts.Registry); err != nil {
+		return nil, fmt.Errorf("register the metrics: %w", err)
+	}
 	s.echo.HTTPErrorHandler = s.writeError
 	s.echo.Use(s.middleware()...)
 	for _, r := range routes {

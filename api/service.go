@@ -6,13 +6,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tidemark/tidemark/models"
-	"github.com/tidemark/tidemark/syncer"
-	"github.com/tidemark/tidemark/syncer/guard"
 )
 
 // health answers as long as the process does; it never asks the database,
@@ -34,6 +29,7 @@ func (s *Server) ready(c echo.Context) error {
 	return &models.Error{Code: models.CodeUnavailable, Detail: detail, Err: err}
 }
 
+// readiness returns nil if requests should be sent here.
 func (s *Server) readiness(ctx context.Context) error {
 	select {
 	case <-s.leaving:
@@ -49,34 +45,6 @@ func (s *Server) readiness(ctx context.Context) error {
 // Leave makes the server say that it is not ready, while it goes on answering: whoever
 // sends requests here gets time to send them elsewhere before it drains.
 func (s *Server) Leave() { s.leave() }
-
-// newMetrics serves what there is to know about the process, and counters of the server.
-func newMetrics(counters ...prometheus.Collector) http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(counters...)
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "tidemark_panics_total",
-		Help: "Bugs that were caught. The log has each with its stack.",
-	}, func() float64 { return float64(guard.Panics()) }))
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true})
-}
-
-// verified exports what the engine has counted while it verified spaces.
-func verified(engine *syncer.Engine) []prometheus.Collector {
-	counter := func(name, help string, count func() int64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(count()) })
-	}
-	return []prometheus.Collector{
-		counter("tidemark_verified_total", "Spaces verified by their rows.", func() int64 { n, _ := engine.Verified(); return n }),
-		counter("tidemark_verified_faulty_total", "Spaces that were not as they should be.", func() int64 { _, n := engine.Verified(); return n }),
-	}
-}
-
-func (s *Server) metrics(c echo.Context) error {
-	s.gauges.ServeHTTP(c.Response(), c.Request())
-	return nil
-}
 
 // serverConfig is what a client may want to know about this server.
 type serverConfig struct {

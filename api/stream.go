@@ -90,6 +90,9 @@ func (s *Server) stream(c echo.Context, st *stream) error {
 		return c.NoContent(http.StatusOK)
 	}
 	if err := s.streams.enter(st); err != nil {
+		if refused := s.metrics.refused[models.CodeOf(err)]; refused != nil {
+			refused.Inc()
+		}
 		return err
 	}
 	r, ok := c.(*request)

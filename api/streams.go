@@ -64,6 +64,18 @@ func (s *streams) enter(st *stream) error {
 	return nil
 }
 
+// amount returns how many streams of one space are open, or of several.
+func (s *streams) amount(several bool) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for st := range s.open {
+		if st.several == several {
+			n++
+		}
+	}
+	return n
+}
+
 // leave takes back an enter.
 func (s *streams) leave(st *stream) {
 	s.mu.Lock()

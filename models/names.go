@@ -17,6 +17,13 @@ func ValidSpace(s string) bool {
 	return len(s) <= MaxSpaceBytes && named(s, "")
 }
 
+// CanarySpace is where nodes write their beats. Names of spaces begin with a letter or a
+// digit, so no client can name it.
+const CanarySpace = "_canary"
+
+// OwnSpace reports whether a space is the server's own: its name begins with _.
+func OwnSpace(name string) bool { return name != "" && name[0] == '_' }
+
 // named is both patterns without their lengths, as a loop: every edit of a push
 // is asked four times, and a regexp would be a fifth of the work of decoding it.
 func named(s, also string) bool {

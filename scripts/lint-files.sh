@@ -1,6 +1,7 @@
 #!/bin/sh
-# Checks what is not Go: shell scripts, the workflow, the compose file. Tools
-# that need more than Go run where they are installed; CI installs them all.
+# Checks what is not Go: shell scripts, the workflow, the compose file, Prometheus'
+# configuration and alerts. Tools that need more than Go run where they are
+# installed; CI installs them all.
 #
 #	scripts/lint-files.sh path/to/actionlint path/to/compose-check
 set -eu
@@ -28,9 +29,16 @@ else
 fi
 if command -v yamllint >/dev/null; then
 	yamllint --strict -d '{extends: default, rules: {document-start: disable, truthy: {check-keys: false}, comments: {min-spaces-from-content: 1}, line-length: {max: 160}}}' \
-		.github .golangci.yml docker-compose.yml
+		.github .golangci.yml docker-compose.yml deploy/grafana deploy/prometheus
 else
 	missing yamllint
+fi
+
+if promtool=$(sh scripts/promtool.sh); then
+	# Rules and the configuration that names them; it prints what it has found wrong.
+	"$promtool" check config deploy/prometheus/prometheus.yml >/dev/null
+else
+	missing promtool
 fi
 
 "$actionlint"

@@ -64,7 +64,7 @@ func ParseMessage(text []byte) (Message, error) {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return Message{}, fmt.Errorf("read a message: %w", err)
 	}
-	if m.Space != "" && !models.ValidSpace(m.Space) {
+	if m.Space != "" && m.Space != models.CanarySpace && !models.ValidSpace(m.Space) {
 		return Message{}, errors.New("read a message: bad space")
 	}
 	if m.Version < 0 {

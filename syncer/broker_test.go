@@ -18,6 +18,7 @@ func TestMessage_Encode(t *testing.T) {
 	}{
 		{syncer.Message{}, `{"space":""}`},
 		{syncer.Message{Space: "home"}, `{"space":"home"}`},
+		{syncer.Message{Space: "_canary"}, `{"space":"_canary"}`},
 		{syncer.Message{Space: "home", Version: 1<<53 - 1}, `{"space":"home","version":9007199254740991}`},
 		{syncer.Message{Space: "home", Presence: json.RawMessage(`{"a":"<&>"}`)}, `{"space":"home","presence":{"a":"<&>"}}`},
 		{syncer.Message{Space: "home", Presence: json.RawMessage(`null`)}, `{"space":"home","presence":null}`},
@@ -47,6 +48,7 @@ func TestParseMessage_refused(t *testing.T) {
 		"not JSON":         `home`,
 		"an array":         `[]`,
 		"bad space":        `{"space":"a b"}`,
+		"own space":        `{"space":"_other"}`,
 		"space a number":   `{"space":1}`,
 		"negative version": `{"space":"home","version":-1}`,
 		"fraction":         `{"space":"home","version":1.5}`,

@@ -23,8 +23,9 @@ type job struct {
 	// state goes from queued to taken, by a committer, or to dropped, by a client
 	// that left. So a push is dropped before it was taken or never.
 	state atomic.Int32
-	// waited and stored are what Work has as Queued and Stored.
+	// waited and stored are what Work has as Queued and Stored, once it was begun.
 	waited, stored time.Duration
+	begun          bool
 	answer
 	answered bool          // for who has taken it
 	done     chan struct{} // closed when answer is there
@@ -56,23 +57,30 @@ func (j *job) count() int { return max(j.edits, pushCount) }
 
 // begin notes that the turn of j has come, for the first time or once more after its
 // group had to go on without it.
-func (j *job) begin(now time.Time) { j.waited = now.Sub(j.arrived) - j.stored }
+func (j *job) begin(now time.Time) { j.begun, j.waited = true, now.Sub(j.arrived)-j.stored }
 
 func (j *job) finish(a answer) {
 	j.answer, j.answered = a, true
 	close(j.done)
 }
 
-// commit has p decided and committed, and returns what became of it.
+// commit has p judged, decided and committed, and returns what became of it.
 func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
-	if err := ctx.Err(); err != nil {
-		return answer{}, err // the client has gone; better not begun than not answered
+	began := e.opts.Now()
+	a, err := answer{}, ctx.Err() // the client has gone; better not begun than not answered
+	if err == nil {
+		workOf(ctx).pushing(p)
+		err = e.judge(ctx, p)
 	}
-	work := workOf(ctx)
-	work.pushing(p)
-	if err := e.judge(ctx, p); err != nil {
-		return answer{}, err
+	if err == nil {
+		a, err = e.carryOut(ctx, p)
 	}
+	e.metrics.pushed(e.opts.Now().Sub(began), a.results, e.metrics.refused(err))
+	return a, err
+}
+
+// carryOut is commit without the rules.
+func (e *Engine) carryOut(ctx context.Context, p *push) (answer, error) {
 	p.retention = e.opts.Retention
 	j := newJob(p, e.opts.Now())
 	if err := e.committer.add(j); err != nil { //nolint:contextcheck // a group outlives the request that begins it
@@ -88,7 +96,10 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 		// would only make one more outcome that somebody has to find out.
 		<-j.done
 	}
-	work.pushed(j)
+	workOf(ctx).pushed(j)
+	if j.begun {
+		e.metrics.queueTime.Observe(j.waited.Seconds())
+	}
 	return j.answer, j.err
 }
 
@@ -104,6 +115,8 @@ func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, 
 			e.answerAfterPanic(ctx, guard.Caught(r), g.left(jobs))
 		}
 	}()
+	e.metrics.groupPushes.Observe(float64(len(jobs)))
+	e.metrics.groupEdits.Observe(float64(countEdits(jobs)))
 	g = newGroup(jobs, &e.older)
 	began := time.Now()
 	for _, j := range jobs {
@@ -135,6 +148,13 @@ func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, 
 			}
 		}
 	}
+}
+
+func countEdits(jobs []*job) (n int) {
+	for _, j := range jobs {
+		n += j.edits
+	}
+	return n
 }
 
 // handOver gives the pushes of a space to somebody else.

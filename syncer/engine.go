@@ -53,6 +53,11 @@ type Options struct {
 	// by one goroutine and delays pokes while it runs. Default: nobody.
 	OnPresence func(Message)
 
+	// Canary is how often this node writes a beat into models.CanarySpace, by which every
+	// node measures how soon it sees what was written. Default: 0, never; then beats of
+	// others are not looked at either.
+	Canary time.Duration
+
 	// Logger hears what no caller is told. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -73,6 +78,8 @@ type Engine struct {
 	slowly     chan struct{} // held by who waits for a slow space
 
 	verified, faulty atomic.Int64 // spaces
+	metrics          *metrics
+	beats            beats
 
 	followed  atomic.Bool // the refresher has begun
 	drainOnce sync.Once
@@ -111,6 +118,10 @@ func New(store Store, broker Broker, opts Options) *Engine {
 		tails:    newTails(opts.TailMemory, time.Now),
 		slowly:   make(chan struct{}, maxSlowSpaces),
 		draining: make(chan struct{}),
+		metrics:  newMetrics(),
+	}
+	if opts.Canary > 0 {
+		e.beats.begin(opts.NewID(), opts.Now)
 	}
 	e.committer = newCommitter(e)
 	e.collector = newCollector(e)
@@ -128,6 +139,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	running.Go(func() { e.keep(ctx, "the collector", e.collector.run) })
 	running.Go(func() { e.keep(ctx, "purging", e.purgeNowAndThen) })
 	running.Go(func() { e.keep(ctx, "verifying", e.verifyNowAndThen) })
+	if e.opts.Canary > 0 {
+		running.Go(func() { e.keep(ctx, "the canary", e.keepBeating) })
+		running.Go(func() { e.keep(ctx, "the canary's watch", e.watchBeats) })
+	}
 	err := guard.Keep(ctx, e.opts.Logger, "the broker", func(ctx context.Context) error {
 		return e.broker.Run(ctx, func(m Message) {
 			// One that is not delivered is one that was lost, as brokers may lose any.
@@ -149,8 +164,11 @@ func (e *Engine) keep(ctx context.Context, name string, run func(context.Context
 
 // deliver acts on what another engine, or this one, has published.
 func (e *Engine) deliver(m Message) {
-	if m.IsPoke() && m.Version == 0 {
-		e.collector.look() // its sender may have written to the inbox
+	if m.IsPoke() {
+		e.metrics.heard(m, e.opts.Now())
+		if m.Version == 0 {
+			e.collector.look() // its sender may have written to the inbox
+		}
 	}
 	switch {
 	case !m.IsPoke():
@@ -162,7 +180,7 @@ func (e *Engine) deliver(m Message) {
 		t := e.tails.find(m.Space)
 		if t == nil {
 			e.watchers.wake(m.Space) // they look for themselves
-		} else if m.Version == 0 || m.Version > t.head() {
+		} else if m.Version == 0 || m.Version > t.poked(m.Version) {
 			e.tails.look(m.Space, m.Version)
 		}
 	}
@@ -185,6 +203,9 @@ func (e *Engine) Draining() <-chan struct{} { return e.draining }
 // Errors: CodeInvalidCursor, CodeCursorExpired for another filter.
 func (e *Engine) CheckCursor(text, space string, collections []string) error {
 	_, err := openCursor(text, space, filterOf(collections))
+	if models.CodeOf(err) == models.CodeInvalidCursor {
+		return e.metrics.refused(err) // any other cause comes again, with the first page
+	}
 	return err
 }
 
@@ -208,12 +229,18 @@ func (e *Engine) announce(ctx context.Context, c *spaceCommit) {
 	if len(c.documents) == 0 {
 		return
 	}
+	if c.newEpoch {
+		e.metrics.newEpochs.Inc()
+	}
 	e.tails.commit(c)
 	e.watchers.wake(c.space.ID)
 	fault.Point(fault.PushBeforePoke)
 	// If the poke is lost, other nodes find the change by themselves a little later.
 	poke := Message{Space: c.space.ID, Version: c.space.Head}
-	if err := e.broker.Publish(ctx, poke); err != nil {
+	if err := e.broker.Publish(ctx, poke); err == nil {
+		e.metrics.pokesSent.Inc()
+	} else {
+		e.metrics.pokesFailed.Inc()
 		e.opts.Logger.WarnContext(ctx, "poke not published", "space", poke.Space, "version", poke.Version, "error", err)
 	}
 }

@@ -39,6 +39,7 @@ type spaceCommit struct {
 	space     models.Space // as it is after it
 	before    int64        // the head before it
 	documents []*models.Document
+	newEpoch  bool // it has entered one
 }
 
 // newGroup puts jobs, which come in the order of their arrival, together by space.
@@ -138,7 +139,7 @@ func (s *spaceGroup) decide(locked *Locked) (w Writes) {
 	slices.SortFunc(w.Documents, func(a, b *models.Document) int {
 		return compareKeys(Key{a.Collection, a.ID}, Key{b.Collection, b.ID})
 	})
-	s.commit = spaceCommit{space: locked.Space, before: before, documents: w.Documents}
+	s.commit = spaceCommit{space: locked.Space, before: before, documents: w.Documents, newEpoch: w.NewEpoch}
 	if w.Space != nil {
 		s.commit.space = *w.Space
 	}

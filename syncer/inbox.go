@@ -103,7 +103,7 @@ func (c *collector) run(ctx context.Context) {
 // The next look goes on from there, so that no space has to wait for all rows of
 // others.
 func (c *collector) collect(ctx context.Context) {
-	began := c.after
+	began, found := c.after, 0
 	for {
 		skip, room := c.occupied()
 		if room <= 0 {
@@ -118,6 +118,8 @@ func (c *collector) collect(ctx context.Context) {
 			return
 		}
 		c.blind = false
+		found += len(rows)
+		c.engine.metrics.inboxRows.Set(float64(found))
 		if c.startEach(ctx, rows) < want.Spaces {
 			if c.after = ""; began != "" {
 				c.look() // the spaces before it

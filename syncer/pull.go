@@ -25,7 +25,7 @@ type PullRequest struct {
 func (e *Engine) Pull(ctx context.Context, space string, req PullRequest) (*models.Page, error) {
 	c, err := openCursor(req.Cursor, space, filterOf(req.Collections))
 	if err != nil {
-		return nil, err
+		return nil, e.metrics.refused(err)
 	}
 	if req.Wait <= 0 || c.start {
 		page, _, err := e.page(ctx, space, c, req)
@@ -81,8 +81,9 @@ func (e *Engine) page(ctx context.Context, space string, c cursor, req PullReque
 		return nil, c, err
 	}
 	if err := c.check(run.Space, req.MinVersion); err != nil {
-		return nil, c, err
+		return nil, c, e.metrics.refused(err)
 	}
+	e.inspect(ctx, space, c, &run)
 	next, text := c.next(run), req.Cursor
 	if next != c {
 		text = next.encode(space)
@@ -107,12 +108,14 @@ func (e *Engine) page(ctx context.Context, space string, c cursor, req PullReque
 func (e *Engine) read(ctx context.Context, space string, r Range, needed int64) (Run, error) {
 	if run, ok := e.tails.read(space, r, needed); ok {
 		workOf(ctx).source(SourceTail)
+		e.metrics.fromTail.Inc()
 		return run, nil
 	}
 	workOf(ctx).source(SourceDatabase)
 	started := e.tails.now()
 	run, err := e.store.Changes(ctx, space, r)
 	if err == nil {
+		e.metrics.fromDatabase.Inc()
 		e.tails.learn(space, r, run, started)
 	}
 	return run, err

@@ -22,7 +22,7 @@ func (e *Engine) Push(ctx context.Context, space, subject string, req *models.Pu
 	if req.Cursor != nil {
 		c, err := openCursor(*req.Cursor, space, filterOf(req.Collections))
 		if err != nil {
-			return nil, err
+			return nil, e.metrics.refused(err)
 		}
 		p.cursor = &c
 	}

@@ -35,7 +35,7 @@ func (e *Engine) refresh(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-e.tails.wakeAll:
-			e.compareHeads(ctx, e.tails.all())
+			e.compareHeads(ctx, e.tails.all(), false)
 		case <-e.tails.wake:
 			for t, version := range e.tails.takeBehind() {
 				e.advance(ctx, t)
@@ -48,7 +48,9 @@ func (e *Engine) refresh(ctx context.Context) {
 				}
 			}
 		case <-tick.C:
-			e.compareHeads(ctx, e.tails.all())
+			all := e.tails.all()
+			e.countMissed(all)
+			e.compareHeads(ctx, all, true)
 			e.adopt(ctx, e.tails.without(e.watchers.names()))
 		}
 	}
@@ -71,9 +73,19 @@ func (e *Engine) adopt(ctx context.Context, names []string) {
 	}
 }
 
+// countMissed counts the changes that the last look found and that no poke has told of
+// since. One that is only a little slower than the look is not missed.
+func (e *Engine) countMissed(all []*tail) {
+	for _, t := range all {
+		if t.unpoked() {
+			e.metrics.pokesMissed.Inc()
+		}
+	}
+}
+
 // compareHeads asks for the heads of tails, and for the changes of those that have
-// moved.
-func (e *Engine) compareHeads(ctx context.Context, all []*tail) {
+// moved. unasked: no poke has called for this look.
+func (e *Engine) compareHeads(ctx context.Context, all []*tail, unasked bool) {
 	for some := range slices.Chunk(all, headsAtOnce) {
 		names, asked := make([]string, len(some)), make([]int64, len(some))
 		for i, t := range some {
@@ -90,6 +102,9 @@ func (e *Engine) compareHeads(ctx context.Context, all []*tail) {
 		for i, t := range some {
 			if heads[i].Head != asked[i] || !t.confirm(heads[i], started) {
 				moved = append(moved, t)
+				if unasked && heads[i].Head > asked[i] {
+					t.expectPoke(heads[i].Head)
+				}
 			}
 		}
 		for _, t := range moved { // when all others have their lease: each is a query
@@ -108,12 +123,14 @@ func (e *Engine) advance(ctx context.Context, t *tail) {
 }
 
 func (e *Engine) readOn(ctx context.Context, t *tail) {
-	asked, started := t.head(), e.tails.now()
+	before, started := t.row(), e.tails.now()
+	asked := before.Head
 	run, err := e.store.Changes(ctx, t.name, Range{After: asked, Limit: models.MaxPageChanges})
 	if err != nil {
 		e.opts.Logger.DebugContext(ctx, "changes not read", "space", t.name, "error", err)
 		return
 	}
+	e.regressed(ctx, t.name, &before, &run.Space)
 	same := true
 	e.tails.change(t, func(t *tail) { same = t.advance(run, asked, started) })
 	if !same {
@@ -125,10 +142,43 @@ func (e *Engine) readOn(ctx context.Context, t *tail) {
 }
 
 // head returns the head that the tail has come to.
-func (t *tail) head() int64 {
+func (t *tail) head() int64 { return t.row().Head }
+
+// row returns the space's row as the tail has it.
+func (t *tail) row() models.Space {
 	t.mu.Lock()
 	defer t.unlock()
+	return t.space
+}
+
+// poked notes that a poke has told of a version, 0 for any, and returns the head that
+// the tail has come to.
+func (t *tail) poked(version int64) (head int64) {
+	t.mu.Lock()
+	defer t.unlock()
+	t.told = max(t.told, version)
+	if version == 0 || version >= t.untold {
+		t.untold = 0
+	}
 	return t.space.Head
+}
+
+// expectPoke notes that a head was found that a poke has told of, or should soon.
+func (t *tail) expectPoke(head int64) {
+	t.mu.Lock()
+	defer t.unlock()
+	if t.told < head {
+		t.untold = head
+	}
+}
+
+// unpoked reports, once, whether no poke has told of the head that was found.
+func (t *tail) unpoked() bool {
+	t.mu.Lock()
+	defer t.unlock()
+	missed := t.untold > 0
+	t.untold = 0
+	return missed
 }
 
 // confirm notes that the database had the tail's head when a query began. It

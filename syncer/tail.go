@@ -55,6 +55,9 @@ type tail struct {
 	// lacks is the newest version that this node has committed and that did not follow
 	// the head. Until the head has come so far, others would be shown less than is known here.
 	lacks int64
+	// told is the newest version that a poke has told of, and untold a head that was
+	// found without one and that none has told of since; 0 if there is none.
+	told, untold int64
 	// used is when somebody was last answered from here.
 	used time.Time
 }

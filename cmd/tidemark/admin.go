@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -75,11 +74,11 @@ func (c verifyCommand) Run(s *Settings, known variables, out output) error {
 }
 
 // each calls do with the spaces of these names, which must be there, or with all spaces
-// if there are no names.
+// but the server's own if there are no names.
 func each(ctx context.Context, db *store.Store, engine *syncer.Engine, names []string, do func(*models.Space) error) error {
 	if len(names) == 0 {
 		return engine.EachSpace(ctx, func(s *models.Space) error {
-			if own(s.ID) {
+			if models.OwnSpace(s.ID) {
 				return nil
 			}
 			return do(s)
@@ -99,9 +98,6 @@ func each(ctx context.Context, db *store.Store, engine *syncer.Engine, names []s
 	}
 	return nil
 }
-
-// own reports whether a space is one of the servers' own, which clients can't name.
-func own(space string) bool { return strings.HasPrefix(space, "_") }
 
 // spaceCommand is about one space.
 type spaceCommand struct {

@@ -7,9 +7,13 @@ import (
 )
 
 // greet says where the server is. Its first line is for scripts too: it names
-// the address that the server really listens on.
-func greet(w io.Writer, s *Settings, url string) {
+// the address that the server really listens on. metrics is where its metrics are, if
+// that is another one.
+func greet(w io.Writer, s *Settings, url, metrics string) {
 	fmt.Fprintf(w, "tidemark: listening on %s\n\n", url)
+	if metrics != "" {
+		fmt.Fprintf(w, "  Metrics        %s\n", metrics)
+	}
 	// Every address of this machine: none that a browser or curl can open.
 	url = strings.Replace(url, "//[::]:", "//localhost:", 1)
 	url = strings.Replace(url, "//0.0.0.0:", "//localhost:", 1)

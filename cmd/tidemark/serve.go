@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/syncer"
@@ -47,6 +49,12 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	if err != nil {
 		return err
 	}
+	metrics := api.NewRegistry()
+	shown, err := listenForMetrics(ctx, s, metrics, log)
+	if err != nil {
+		return err
+	}
+	defer shown.close()
 	var listen net.ListenConfig
 	listener, err := listen.Listen(ctx, "tcp", s.Listen)
 	if err != nil {
@@ -58,6 +66,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 		return err
 	}
 	defer closeDatabase()
+	metrics.MustRegister(database.Metrics()...)
 	directory, err := openDirectory(ctx, s, database, verifier, log)
 	if err != nil {
 		return err
@@ -72,14 +81,14 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	registry := presence.New(broker, presence.Options{})
 	engine := newEngine(s, database, broker, registry, rules)
 	defer engine.Close()
-	server, err := newServer(s, engine, registry, verifier, log)
+	server, err := newServer(s, engine, registry, verifier, metrics, log)
 	if err != nil {
 		return err
 	}
 	defer server.Wait() // for streams, which end when the engine drains
-	greet(out.stdout, s, "http://"+listener.Addr().String())
+	greet(out.stdout, s, "http://"+listener.Addr().String(), shown.url)
 	n := node{
-		engine: engine, registry: registry, directory: directory, api: server, server: server.HTTPServer(),
+		database: database, engine: engine, registry: registry, directory: directory, api: server, server: server.HTTPServer(),
 		listener: api.Listener(listener), drainDelay: s.DrainDelay, log: log,
 	}
 	return n.run(ctx, stop)
@@ -113,6 +122,7 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 		Retention:  s.Retention,
 		Committers: committers(s.DatabaseURL),
 		TailMemory: s.TailMemory << 20,
+		Canary:     s.Canary,
 		Rules:      rules.documents,
 		Validator:  rules.edits,
 		OnPresence: registry.Receive,
@@ -131,7 +141,7 @@ func openDirectory(ctx context.Context, s *Settings, database *store.Store, veri
 	return directory, err
 }
 
-func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, log *slog.Logger) (*api.Server, error) {
+func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, metrics *prometheus.Registry, log *slog.Logger) (*api.Server, error) {
 	proxies, err := s.trustedProxies()
 	if err != nil {
 		return nil, err
@@ -144,10 +154,14 @@ func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, 
 		CORSOrigins:    s.CORSOrigins,
 		TrustedProxies: proxies,
 		RateLimit:      s.RateLimit,
-		Version:        currentVersion(),
-		Retention:      s.Retention,
-		PollMin:        s.PollMin,
-		PollMax:        s.PollMax,
+		Registry:       metrics,
+
+		MetricsElsewhere: s.MetricsListen != "",
+
+		Version:   currentVersion(),
+		Retention: s.Retention,
+		PollMin:   s.PollMin,
+		PollMax:   s.PollMax,
 	})
 }
 
@@ -162,6 +176,7 @@ func committers(databaseURL string) int {
 
 // node is what runs.
 type node struct {
+	database  *store.Store
 	engine    *syncer.Engine
 	registry  *presence.Registry
 	directory *auth.Directory // nil in development
@@ -185,6 +200,7 @@ func (n *node) run(ctx context.Context, stop func()) error {
 	all := []func() error{
 		func() error { return n.engine.Run(running) },
 		func() error { return n.registry.Run(running) },
+		func() error { return n.database.Count(running, n.log) },
 		func() error { return n.server.Serve(n.listener) },
 	}
 	if n.directory != nil {

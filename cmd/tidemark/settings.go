@@ -24,6 +24,9 @@ type Settings struct {
 	// Listen must be a loopback address as long as no auth is configured.
 	Listen string `env:"TIDEMARK_LISTEN" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to listen on. Port 0 takes a free one; serve prints which."`
 
+	// MetricsListen has no auth on any address.
+	MetricsListen string `env:"TIDEMARK_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Address of a listener of its own for /metrics and Go's /debug/pprof/, for the inside network only: it asks for no token. Default: /metrics is where everything is, for who has a token."`
+
 	DatabaseURL string `name:"database-url" env:"TIDEMARK_DATABASE_URL" default:"sqlite:data/tidemark.db" placeholder:"URL" help:"sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE."`
 	// MigrateMode says what serve does about the schema, MigrateURL where.
 	MigrateMode string `name:"migrate" env:"TIDEMARK_MIGRATE" default:"auto" enum:"auto,check,off" help:"What a start does about the schema: auto brings it up, check refuses to start where it is behind, off leaves it to others and is not ready until they have."`
@@ -58,6 +61,8 @@ type Settings struct {
 	LogLevel  string `env:"TIDEMARK_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 	LogFormat string `env:"TIDEMARK_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
 
+	Canary time.Duration `env:"TIDEMARK_CANARY" default:"15s" help:"How often each node writes a beat, by which all measure how soon they see what was written; 0 turns it off."`
+
 	Retention time.Duration `env:"TIDEMARK_RETENTION" default:"720h" help:"How long a client may stay away without starting again."`
 
 	TailMemory int `name:"tail-memory" env:"TIDEMARK_TAIL_MEMORY" default:"64" placeholder:"MIB" help:"Memory for the newest changes of active spaces, in MiB; pulls answered from it ask no database."`
@@ -81,7 +86,7 @@ func (s *Settings) development() bool { return s.AuthSecret == "" && s.AuthJWKS 
 // check returns what is wrong with the settings, in one sentence.
 func (s *Settings) check() error {
 	for _, check := range []func() error{
-		s.checkListen, s.checkDatabase, s.checkBroker, s.checkAuth, s.checkRules, s.checkOrigins, s.checkProxies, s.checkAmounts,
+		s.checkListen, s.checkMetricsListen, s.checkDatabase, s.checkBroker, s.checkAuth, s.checkRules, s.checkOrigins, s.checkProxies, s.checkAmounts,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -99,6 +104,22 @@ func (s *Settings) checkListen() error {
 		return usagef("--listen: %q is no port (0 to 65535)", port)
 	} else if s.development() && !api.Loopback(s.Listen) {
 		return usagef("--listen %s is not a loopback address, and without auth everybody who can connect could read and write everything: set --auth-secret or --auth-jwks, or listen on 127.0.0.1:%d", s.Listen, n)
+	}
+	return nil
+}
+
+func (s *Settings) checkMetricsListen() error {
+	if s.MetricsListen == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(s.MetricsListen)
+	if err != nil {
+		return usagef("--metrics-listen must be HOST:PORT, like 127.0.0.1:9090, not %q", s.MetricsListen)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return usagef("--metrics-listen: %q is no port (0 to 65535)", port)
+	} else if s.MetricsListen == s.Listen && n != 0 {
+		return usagef("--metrics-listen must be another address than --listen; without it /metrics is there")
 	}
 	return nil
 }
@@ -180,6 +201,8 @@ func (s *Settings) checkAmounts() error {
 	switch {
 	case s.RateLimit < 0 || s.RateLimit > maxRateLimit:
 		return usagef("--rate-limit must be between 0 (any number) and %d requests a second", maxRateLimit)
+	case s.Canary != 0 && s.Canary < time.Second:
+		return usagef("--canary must be at least 1s, or 0 to turn it off")
 	case s.Retention <= 0:
 		return usagef("--retention must be longer than nothing")
 	case s.TailMemory <= 0:

@@ -90,7 +90,8 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		pool.Close()
 		return err
 	}
-	if err := checkDurability(ctx, pool, opts); err != nil {
+	terms, err := checkDurability(ctx, pool, opts)
+	if err != nil {
 		return nil, errors.Join(err, closeAll())
 	}
 	g, err := gorm.Open(postgres.New(postgres.Config{Conn: db}), gormConfig())
@@ -102,6 +103,9 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		writer:  g,
 		reader:  g,
 		closers: []func() error{closeAll},
+		pools:   []watched{postgresPool{pool}},
+		terms:   terms,
+		rows:    newRows(),
 	}, nil
 }
 
@@ -123,22 +127,29 @@ func addSettings(config *pgx.ConnConfig, settings map[string]string) {
 
 // checkDurability refuses a database that acknowledges a commit before it is on
 // disk: a crash then loses edits that clients were told are safe.
-func checkDurability(ctx context.Context, pool *pgxpool.Pool, opts Options) error {
+func checkDurability(ctx context.Context, pool *pgxpool.Pool, opts Options) (terms, error) {
+	in := terms{database: "postgres", identity: "postmaster"}
 	for _, setting := range []string{"fsync", "synchronous_commit"} {
 		var value string
 		if err := pool.QueryRow(ctx, "SELECT current_setting($1)", setting).Scan(&value); err != nil {
-			return fmt.Errorf("connect to PostgreSQL: %w", err)
+			return in, fmt.Errorf("connect to PostgreSQL: %w", err)
+		}
+		if setting == "fsync" {
+			in.fsync = value
+		} else {
+			in.synchronousCommit = value
 		}
 		if value != "off" {
 			continue
 		}
 		if !opts.UnsafeDurability {
-			return fmt.Errorf("PostgreSQL runs with %s=off and would lose acknowledged edits in a crash: "+
+			return in, fmt.Errorf("PostgreSQL runs with %s=off and would lose acknowledged edits in a crash: "+
 				"turn it on, or start with --unsafe-durability if losing edits is fine", setting)
 		}
 		opts.Logger.WarnContext(ctx, "acknowledged edits can be lost in a crash", "setting", setting, "value", value)
+		in.unsafe = true
 	}
-	return nil
+	return in, nil
 }
 
 func (*postgresDialect) snapshot() *sql.TxOptions {

@@ -54,7 +54,11 @@ func openSQLite(ctx context.Context, path string, opts Options) (*Store, error) 
 		return nil, err
 	}
 	writer, reader := &sqliteWriter{now: opts.Now, identity: 1 + rand.Int64N(1<<62)}, &sqliteReader{}
-	s := &Store{dialect: sqliteDialect{writer, reader}}
+	s := &Store{
+		dialect: sqliteDialect{writer, reader},
+		terms:   terms{database: "sqlite", identity: "process", synchronous: "full"}, // as checkSQLite reads back
+		rows:    newRows(),
+	}
 	var err error
 	// SQLite has one writer at a time anyway: one connection queues pushes in
 	// order instead of letting them spin on a busy lock.
@@ -70,6 +74,7 @@ func openSQLite(ctx context.Context, path string, opts Options) (*Store, error) 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open SQLite database %s: %w", path, err), s.Close())
 	}
+	s.pools = []watched{sqlPool{"writer", writer.db}, sqlPool{"reader", reader.db}}
 	return s, nil
 }
 

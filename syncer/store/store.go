@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/prometheus/client_golang/prometheus"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
@@ -51,6 +52,9 @@ type Store struct {
 	writer  *gorm.DB
 	reader  *gorm.DB // the same as writer on PostgreSQL
 	closers []func() error
+	pools   []watched
+	terms   terms
+	rows    *prometheus.GaugeVec
 	closed  atomic.Bool
 }
 
@@ -80,6 +84,8 @@ type dialect interface {
 	unhurried(tx *gorm.DB) error
 	// clock returns the time by which versions are made.
 	clock(ctx context.Context) (time.Time, error)
+	// amounts returns about how many tombstones and clients there are.
+	amounts(ctx context.Context) (tombstones, clients int64, err error)
 	// aloneInPurging reports whether no other transaction that has asked this is under
 	// way; none will be until tx ends.
 	aloneInPurging(tx *gorm.DB) (bool, error)

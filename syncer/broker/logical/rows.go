@@ -68,7 +68,7 @@ func (r *rows) poke(relation uint32, row *pglogrepl.TupleData) {
 	if c := cell(row, t.space); c != nil {
 		m.Space = string(c.Data)
 	}
-	if !models.ValidSpace(m.Space) {
+	if m.Space != models.CanarySpace && !models.ValidSpace(m.Space) {
 		m.Space = ""
 	} else if c := cell(row, t.version); c != nil {
 		m.Version, _ = c.Int64() // 0, look, if it is none

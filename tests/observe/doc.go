@@ -1,0 +1,3 @@
+// Package observe tests what an operator sees of a server: its metrics, and what
+// Prometheus and Grafana make of them.
+package observe
