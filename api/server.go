@@ -4,9 +4,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
@@ -57,6 +59,9 @@ type Options struct {
 	// in development everybody is the same subject.
 	RateLimit int
 
+	// Collectors are shown at /metrics beside the server's own.
+	Collectors []prometheus.Collector
+
 	// What GET /v1/config tells.
 	Version          string
 	Retention        time.Duration
@@ -104,7 +109,7 @@ func New(opts Options) (*Server, error) {
 		files:    files,
 		echo:     echo.New(),
 		access:   make(map[string]access),
-		gauges:   newMetrics(append(verified(opts.Engine), rates.refused)...),
+		gauges:   newMetrics(slices.Concat(verified(opts.Engine), opts.Collectors, []prometheus.Collector{rates.refused})...),
 		rates:    rates,
 		streams:  newStreams(opts.Engine.Draining()),
 	}

@@ -36,7 +36,7 @@ func shown(name string, value any) string {
 	case isList:
 		text = strings.Join(list, ",")
 	case text == "":
-	case name == "auth-secret", name == "validation-secret":
+	case name == "auth-secret", name == "validation-secret", name == "webhook-secret":
 		text = fmt.Sprintf("(hidden, %d bytes)", len(text))
 	case name == "database-url", name == "auth-jwks":
 		text = redact(text)

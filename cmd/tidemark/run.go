@@ -27,6 +27,7 @@ type commands struct {
 	Audit       auditCommand       `cmd:"" help:"Print who has made or revoked what, the newest first."`
 	Verify      verifyCommand      `cmd:"" help:"Prove spaces by their rows: digests, versions, receipts. Exit code 1: there are faults."`
 	Gc          gcCommand          `cmd:"" help:"Forget now what is past its retention, as servers do every hour. Give it the retention that they have."`
+	Webhook     webhookCommand     `cmd:"" help:"Wake-ups that the webhook's receiver has not taken."`
 	Space       spaceCommand       `cmd:"" help:"Set what belongs to one space."`
 	Token       tokenCommand       `cmd:"" help:"Print a token signed with --auth-secret."`
 	Conformance conformanceCommand `cmd:"" help:"Hold a deployment, of Tidemark or of another server, against the protocol. Exit code 1: it does not conform."`

@@ -69,10 +69,16 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	}
 	defer func() { _ = closeBroker() }() // nobody is left to hear what it could not send
 
+	wakeups, err := s.startWakeups(database, log)
+	if err != nil {
+		return err
+	}
+	defer wakeups.close() // when the engine has committed its last
+
 	registry := presence.New(broker, presence.Options{})
-	engine := newEngine(s, database, broker, registry, rules)
+	engine := newEngine(s, database, broker, registry, rules, wakeups)
 	defer engine.Close()
-	server, err := newServer(s, engine, registry, verifier, log)
+	server, err := newServer(s, engine, registry, verifier, wakeups, log)
 	if err != nil {
 		return err
 	}
@@ -103,7 +109,7 @@ func tuneCollector(tailMemory int) {
 	}
 }
 
-func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules) *syncer.Engine {
+func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules, wakeups wakeups) *syncer.Engine {
 	return syncer.New(database, broker, syncer.Options{
 		PollMin:    s.PollMin,
 		PollMax:    s.PollMax,
@@ -113,6 +119,7 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 		Rules:      rules.documents,
 		Validator:  rules.edits,
 		OnPresence: registry.Receive,
+		OnChange:   wakeups.changed,
 	})
 }
 
@@ -128,7 +135,7 @@ func openDirectory(ctx context.Context, s *Settings, database *store.Store, veri
 	return directory, err
 }
 
-func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, log *slog.Logger) (*api.Server, error) {
+func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, wakeups wakeups, log *slog.Logger) (*api.Server, error) {
 	proxies, err := s.trustedProxies()
 	if err != nil {
 		return nil, err
@@ -141,6 +148,7 @@ func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, 
 		CORSOrigins:    s.CORSOrigins,
 		TrustedProxies: proxies,
 		RateLimit:      s.RateLimit,
+		Collectors:     wakeups.collectors,
 		Version:        currentVersion(),
 		Retention:      s.Retention,
 		PollMin:        s.PollMin,
