@@ -248,11 +248,14 @@ func (s *Sender) fail(ctx context.Context, a answer, err error) {
 
 	s.limit = max(len(s.underWay)/2, 1)
 	now := time.Now()
-	s.gate = now.Add(max(s.pauses.after(s.failures), a.retryAfter))
+	// Nodes that failed together are not to come back together; spaces that did are, or
+	// chance would decide which of them are tried alone.
+	part := 0.5 + rand.Float64()/2
+	s.gate = now.Add(max(s.pauses.after(s.failures, part), a.retryAfter))
 	for i := range s.underWay {
 		e := &s.underWay[i]
 		e.attempts, e.lastError = e.attempts+1, models.Cut(err.Error(), 300)
-		e.due = now.Add(s.pauses.after(int(e.attempts)))
+		e.due = now.Add(s.pauses.after(int(e.attempts), part))
 	}
 	s.retry(s.underWay)
 	s.bury(ctx, s.waiting.takeOld(now.Add(-s.opts.GiveUp)))
@@ -376,12 +379,11 @@ type pauses struct {
 
 var defaultPauses = pauses{first: time.Second, longest: 5 * time.Minute, timeout: 10 * time.Second, look: lookEvery}
 
-// after returns the pause after n failures, of which up to half is left out, so that
-// nodes that failed together don't come back together.
-func (p pauses) after(n int) time.Duration {
+// after returns a part of the pause after n failures.
+func (p pauses) after(n int, part float64) time.Duration {
 	pause := p.longest
 	if n < 30 {
 		pause = min(p.first<<(n-1), p.longest)
 	}
-	return pause/2 + rand.N(pause/2+1)
+	return time.Duration(part * float64(pause))
 }

@@ -3,6 +3,7 @@ package wakeup
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"strings"
@@ -201,6 +202,9 @@ func TestSender_gone(t *testing.T) {
 	until(t, "it is a dead letter", func() bool { return l.states()["home"] == "dead" })
 	s.Changed("work", 8)
 	s.Close()
+	if row := l.rows["home"]; row.Version != 7 || row.Attempts != 1 || row.LastError != "the answer is 410, not 2xx" {
+		t.Errorf("dead letter %+v", row)
+	}
 	if got := r.requests(); len(got) != 1 || s.counts.unwanted.Load() != 1 {
 		t.Errorf("requests %v, %d dropped; want one of each", got, s.counts.unwanted.Load())
 	}
@@ -237,7 +241,7 @@ func TestSender_takesUp(t *testing.T) {
 	for range 100_000 {
 		down.fails = append(down.fails, answers(500))
 	}
-	s := start(t, down.URL, l)
+	s := start(t, down.URL, l, func(s *Sender) { s.pauses.look = time.Hour })
 	s.Changed("home", 7)
 	until(t, "it is held", func() bool { return l.states()["home"] == "held" })
 	s.Changed("work", 8)
@@ -317,27 +321,64 @@ func TestSender_full(t *testing.T) {
 	s.cancel() // a last try of so many is not the matter here
 }
 
+// What was under way when a bug struck is told too.
 func TestSender_afterAPanic(t *testing.T) {
 	t.Parallel()
-	r, l := newReceiver(t, answers(500)), &panicking{ledger: newLedger(), times: 1}
+	r := newReceiver(t, answers(500))
 	r.Start()
-	s := start(t, r.URL, l)
+	s := start(t, r.URL, newLedger(), func(s *Sender) { s.opts.Logger = slog.New(&panicking{Handler: slog.DiscardHandler}) })
 	s.Changed("home", 7)
 	s.Changed("work", 8)
 	until(t, "told after the panic", func() bool { return r.told(map[string]int64{"home": 7, "work": 8}) })
 }
 
-// panicking has a bug that strikes once, after a failure.
+// panicking is a log with a bug that strikes once, when the receiver has failed.
 type panicking struct {
-	*ledger
-	times int
+	slog.Handler
+	struck bool
 }
 
-func (p *panicking) KeepUndelivered(ctx context.Context, list []models.Undelivered) error {
-	if p.times--; p.times >= 0 {
+func (*panicking) Enabled(context.Context, slog.Level) bool { return true }
+
+func (p *panicking) Handle(_ context.Context, line slog.Record) error {
+	if line.Message == "the webhook failed" && !p.struck {
+		p.struck = true
 		panic("a bug")
 	}
-	return p.ledger.KeepUndelivered(ctx, list)
+	return nil
+}
+
+// A newer version that comes while a request fails is what is told next.
+func TestSender_newerMeanwhile(t *testing.T) {
+	t.Parallel()
+	arrived, let := make(chan struct{}), make(chan struct{})
+	r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-let
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	r.Start()
+	s := start(t, r.URL, newLedger())
+	s.Changed("home", 7)
+	<-arrived
+	s.Changed("home", 9)
+	close(let)
+	until(t, "told", func() bool { return r.told(map[string]int64{"home": 9}) })
+	if got := r.requests(); len(got) != 2 || got[0].ID == got[1].ID {
+		t.Errorf("requests %v, want two with an id each", got)
+	}
+}
+
+// Between two tries that are far apart, what comes is written down nevertheless.
+func TestSender_keepsBetweenTries(t *testing.T) {
+	t.Parallel()
+	r, l := newReceiver(t, answers(500)), newLedger()
+	r.Start()
+	s := start(t, r.URL, l, func(s *Sender) { s.pauses.first, s.pauses.longest = time.Hour, time.Hour })
+	s.Changed("home", 7)
+	until(t, "it has failed", func() bool { return s.counts.failed.Load() == 1 })
+	s.Changed("work", 8)
+	until(t, "it is held", func() bool { return l.states()["work"] == "held" })
 }
 
 func TestCollectors(t *testing.T) {
