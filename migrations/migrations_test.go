@@ -333,6 +333,7 @@ func TestModels_areTheColumns(t *testing.T) {
 			models.APIKey{},
 			models.Revocation{},
 			models.AuditEntry{},
+			models.Undelivered{},
 		} {
 			want = append(want, d.seenByGorm(t, model)...)
 		}

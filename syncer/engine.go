@@ -58,6 +58,10 @@ type Options struct {
 	// others are not looked at either.
 	Canary time.Duration
 
+	// OnChange hears of each commit of this engine that has changed a space, and the
+	// version that it has come to. It delays the answer to the push. Default: nobody.
+	OnChange func(space string, version int64)
+
 	// Logger hears what no caller is told. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -107,6 +111,9 @@ func New(store Store, broker Broker, opts Options) *Engine {
 	}
 	if opts.OnPresence == nil {
 		opts.OnPresence = func(Message) {}
+	}
+	if opts.OnChange == nil {
+		opts.OnChange = func(string, int64) {}
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -234,6 +241,9 @@ func (e *Engine) announce(ctx context.Context, c *spaceCommit) {
 	}
 	e.tails.commit(c)
 	e.watchers.wake(c.space.ID)
+	if !models.OwnSpace(c.space.ID) {
+		e.opts.OnChange(c.space.ID, c.space.Head)
+	}
 	fault.Point(fault.PushBeforePoke)
 	// If the poke is lost, other nodes find the change by themselves a little later.
 	poke := Message{Space: c.space.ID, Version: c.space.Head}

@@ -82,6 +82,16 @@ var layering = map[string]map[string]string{
 		module + "/syncer/broker":  "rules see what is proposed and never what is stored",
 		"gorm.io/":                 "rules see what is proposed and never what is stored",
 	},
+	"syncer/hook": {
+		module + "/": "it signs and sends what it is given, and knows nothing of what that says",
+	},
+	"syncer/wakeup": {
+		module + "/api":           "it is told of commits, whoever asked for them",
+		module + "/syncer/store":  "it keeps what was not taken in a Ledger; which database that is, is cmd's affair",
+		module + "/syncer/broker": "the node that commits tells, so nobody has to be asked",
+		module + "/syncer/rules":  "what may be stored is decided when a change is told",
+		"gorm.io/":                "it keeps what was not taken in a Ledger",
+	},
 	"api/...": {
 		module + "/syncer/store":  "api calls the engine; a handler that reached the database would pass its checks by",
 		module + "/syncer/broker": "api calls the engine",

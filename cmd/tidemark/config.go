@@ -37,7 +37,7 @@ func shown(name string, value any) string {
 	case isList:
 		text = strings.Join(list, ",")
 	case text == "":
-	case name == "auth-secret", name == "validation-secret":
+	case name == "auth-secret", name == "validation-secret", name == "webhook-secret":
 		text = fmt.Sprintf("(hidden, %d bytes)", len(text))
 	case name == "database-url", name == "migrate-url", name == "auth-jwks", name == "validation-url":
 		text = redact(text)

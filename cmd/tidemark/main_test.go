@@ -77,6 +77,11 @@ func TestSettings_refused(t *testing.T) {
 		{"validation URL that others read along", []string{"TIDEMARK_VALIDATION_SECRET=" + validationSecret}, []string{"--validation-url", "http://app.example/v"}, "--validation-url: it must begin with https://"},
 		{"validation URL with a password", []string{"TIDEMARK_VALIDATION_SECRET=" + validationSecret}, []string{"--validation-url", "https://u:hush@app.example/v"}, "--validation-url"},
 		{"validation secret alone", []string{"TIDEMARK_VALIDATION_SECRET=" + validationSecret}, nil, "--validation-secret"},
+		{"webhook without secret", nil, []string{"--webhook-url", "https://push.example/t"}, "--webhook-secret"},
+		{"webhook with a short secret", []string{"TIDEMARK_WEBHOOK_SECRET=hush"}, []string{"--webhook-url", "https://push.example/t"}, "--webhook-secret"},
+		{"webhook that others read along", []string{"TIDEMARK_WEBHOOK_SECRET=" + validationSecret}, []string{"--webhook-url", "http://push.example/t"}, "--webhook-url: it must begin with https://"},
+		{"webhook secret alone", []string{"TIDEMARK_WEBHOOK_SECRET=" + validationSecret}, nil, "--webhook-secret"},
+		{"webhook given up at once", nil, []string{"--webhook-give-up", "0s"}, "--webhook-give-up"},
 		{"validation within no time", nil, []string{"--validation-timeout", "0s"}, "--validation-timeout"},
 		{"validation within a minute", nil, []string{"--validation-timeout", "1m"}, "--validation-timeout"},
 		{"origin *", nil, []string{"--cors-origins", "*"}, "not an origin"},
@@ -150,6 +155,7 @@ func TestConfig_hidesSecrets(t *testing.T) {
 		"TIDEMARK_DATABASE_URL=postgres://tidemark:hush@db.example/tidemark?sslpassword=hush&sslmode=disable",
 		"TIDEMARK_MIGRATE_URL=postgres://owner:hush@direct.example/tidemark",
 		"TIDEMARK_LISTEN=0.0.0.0:80", "TIDEMARK_VALIDATION_URL=https://app.example/v?token=hush", "TIDEMARK_VALIDATION_SECRET=" + validationSecret,
+		"TIDEMARK_WEBHOOK_URL=https://push.example/t?token=hush", "TIDEMARK_WEBHOOK_SECRET=" + validationSecret,
 	}, "config", "--poll-min", "2s", "--cors-origins", "https://a.example,https://b.example")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)

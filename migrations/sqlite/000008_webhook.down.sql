@@ -1,0 +1,2 @@
+-- What the receiver has not taken is forgotten.
+DROP TABLE webhook_undelivered;
