@@ -77,6 +77,8 @@ type dialect interface {
 	snapshot() *sql.TxOptions
 	// clock returns the time by which versions are made.
 	clock(ctx context.Context) (time.Time, error)
+	// feedOf returns the expression for a document's space that index documents_feed has.
+	feedOf() string
 	// aloneInPurging reports whether no other transaction that has asked this is under
 	// way; none will be until tx ends.
 	aloneInPurging(tx *gorm.DB) (bool, error)
