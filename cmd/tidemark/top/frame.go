@@ -79,7 +79,9 @@ func (m *screen) totals(s styles) []string {
 	}
 	lines := []string{
 		strings.Join(edits, "   "),
-		fmt.Sprintf("pages/s   %s   from memory %s", count(read), fromMemory),
+		fmt.Sprintf("pulls/s   %s   unchanged %s   pages %s   from memory %s   (streams read pages, too)",
+			count(of(change.rate, pulls)), count(of(change.rate, unchanged)), count(read), fromMemory),
+		fmt.Sprintf("all/s     %s   5xx %s", count(of(change.rate, requests)), count(of(change.rate, failures))),
 		fmt.Sprintf("pushes    p50 %s   p99 %s   waiting %s", duration(pushed.quantile(.5)), duration(pushed.quantile(.99)), whole(of(change.number, waiting))),
 		fmt.Sprintf("visible   p50 %s   p99 %s   (from written to seen by streams)", duration(seen.quantile(.5)), duration(seen.quantile(.99))),
 		"streams   " + whole(of(change.number, streams)),
@@ -98,7 +100,7 @@ func (m *screen) totals(s styles) []string {
 }
 
 func (m *screen) nodeTable(s styles) []string {
-	rows := [][]string{{"NODE", "VERSION", "EDITS/S", "CONFLICTS/S", "PAGES/S", "STREAMS", "VISIBLE P99", "CPU", "MEMORY"}}
+	rows := [][]string{{"NODE", "VERSION", "EDITS/S", "CONFLICTS/S", "PULLS/S", "STREAMS", "VISIBLE P99", "CPU", "MEMORY"}}
 	wrong := map[int]bool{}
 	for i := range m.nodes {
 		n := &m.nodes[i]
@@ -112,7 +114,7 @@ func (m *screen) nodeTable(s styles) []string {
 			version = n.after.version
 		}
 		rows = append(rows, []string{
-			n.url, version, count(n.rate(results)), count(n.rate(results + "{conflict}")), count(n.rate(pages)), whole(n.number(streams)),
+			n.url, version, count(n.rate(results)), count(n.rate(results + "{conflict}")), count(n.rate(pulls)), whole(n.number(streams)),
 			duration(n.curve(visibility).quantile(.99)), percent(n.rate(cpuTime)), bytes(n.number(memory)),
 		})
 	}

@@ -8,6 +8,10 @@ const (
 	results      = "tidemark_push_results_total" // by outcome
 	pushTime     = "tidemark_push_seconds"
 	waiting      = "tidemark_pushes_waiting"
+	requests     = "tidemark_requests_total" // by route and class of the status
+	pulls        = requests + "{/v1/spaces/{space}/changes}"
+	failures     = requests + "{5xx}"
+	unchanged    = "tidemark_not_modified_total"
 	pages        = "tidemark_pages_total" // by source
 	pagesOfTails = pages + "{tail}"
 	visibility   = "tidemark_visibility_seconds"

@@ -34,6 +34,12 @@ tidemark_build_info{version="v1.2.3"} 1
 # TYPE tidemark_push_results_total counter
 tidemark_push_results_total{outcome="applied"} 1000
 tidemark_push_results_total{outcome="conflict"} 10
+# TYPE tidemark_requests_total counter
+tidemark_requests_total{method="GET",route="/v1/spaces/{space}/changes",status="2xx"} 300
+tidemark_requests_total{method="GET",route="/v1/spaces/{space}/changes",status="5xx"} 2
+tidemark_requests_total{method="POST",route="/v1/spaces/{space}/push",status="2xx"} 10
+# TYPE tidemark_not_modified_total counter
+tidemark_not_modified_total 7
 # TYPE tidemark_pages_total counter
 tidemark_pages_total{source="tail"} 500
 tidemark_pages_total{source="database"} 100
@@ -53,6 +59,12 @@ tidemark_build_info{version="v1.2.3"} 1
 # TYPE tidemark_push_results_total counter
 tidemark_push_results_total{outcome="applied"} 1020
 tidemark_push_results_total{outcome="conflict"} 13
+# TYPE tidemark_requests_total counter
+tidemark_requests_total{method="GET",route="/v1/spaces/{space}/changes",status="2xx"} 400
+tidemark_requests_total{method="GET",route="/v1/spaces/{space}/changes",status="5xx"} 2
+tidemark_requests_total{method="POST",route="/v1/spaces/{space}/push",status="2xx"} 10
+# TYPE tidemark_not_modified_total counter
+tidemark_not_modified_total 57
 # TYPE tidemark_pages_total counter
 tidemark_pages_total{source="tail"} 530
 tidemark_pages_total{source="database"} 110
