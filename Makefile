@@ -16,6 +16,10 @@ BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false
 GOLANGCI_LINT = bin/tools/golangci-lint@v2.15.0
 ACTIONLINT    = bin/tools/actionlint@v1.7.12
 COMPOSE_CHECK = bin/tools/compose-check@v2.16.2
+KUSTOMIZE     = bin/tools/kustomize@v5.5.0
+KUBE_VALIDATE = bin/tools/kubectl-validate@v0.0.4
+GORELEASER    = bin/tools/goreleaser@v2.16.0
+SYFT          = bin/tools/syft@v1.57.1
 GOTESTSUM     = bin/tools/gotestsum@v1.13.0
 GOVULNCHECK   = bin/tools/govulncheck@v1.9.0
 
@@ -115,8 +119,9 @@ lint-spec: $(SPEC_MODULES)
 	@out=$$(npm --prefix tests/e2e/spec run --silent lint 2>&1) || { echo "$$out" >&2; exit 1; }
 
 .PHONY: lint-files
-lint-files: $(ACTIONLINT) $(COMPOSE_CHECK)
+lint-files: $(ACTIONLINT) $(COMPOSE_CHECK) $(KUSTOMIZE) $(KUBE_VALIDATE)
 	@sh scripts/lint-files.sh $(ACTIONLINT) $(COMPOSE_CHECK)
+	@sh scripts/lint-deploy.sh $(KUSTOMIZE) $(KUBE_VALIDATE)
 
 .PHONY: lint-vuln
 lint-vuln: $(GOVULNCHECK)
@@ -159,13 +164,22 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 migration: ## create the next up and down files for both dialects: make migration name=add_inbox
 	@sh scripts/migration.sh '$(name)'
 
+# goreleaser looks for syft in PATH.
+.PHONY: snapshot
+snapshot: $(GORELEASER) $(SYFT) ## what a release would hold, into dist/: binaries, checksums, SBOMs (its tools take minutes to build, once)
+	@sh scripts/release.sh $(GORELEASER) $(SYFT) --snapshot
+
+.PHONY: release
+release: $(GORELEASER) $(SYFT)
+	@sh scripts/release.sh $(GORELEASER) $(SYFT)
+
 .PHONY: sizes
 sizes: ## lines per package without tests, longest files and functions (for information)
 	@sh scripts/sizes.sh
 
 .PHONY: clean
 clean: ## remove what make made; ./data stays
-	rm -rf bin tests/e2e/node_modules tests/e2e/spec/node_modules \
+	rm -rf bin dist tests/e2e/node_modules tests/e2e/spec/node_modules \
 		tests/e2e/clients/node_modules tests/e2e/libraries/node_modules tests/e2e/clients/build tests/e2e/clients/*/generated
 
 # The rest are files that targets above need.
@@ -184,6 +198,20 @@ $(ACTIONLINT):
 
 $(COMPOSE_CHECK):
 	@sh scripts/install-tool.sh $@ github.com/compose-spec/compose-go/v2/cmd
+
+$(GORELEASER):
+	@echo "building goreleaser: some minutes, once" >&2
+	@sh scripts/install-tool.sh $@ github.com/goreleaser/goreleaser/v2
+
+$(SYFT):
+	@echo "building syft: some minutes, once" >&2
+	@sh scripts/install-tool.sh $@ github.com/anchore/syft/cmd/syft
+
+$(KUSTOMIZE):
+	@sh scripts/install-tool.sh $@ sigs.k8s.io/kustomize/kustomize/v5
+
+$(KUBE_VALIDATE):
+	@sh scripts/install-tool.sh $@ sigs.k8s.io/kubectl-validate
 
 $(GOVULNCHECK):
 	@sh scripts/install-tool.sh $@ golang.org/x/vuln/cmd/govulncheck

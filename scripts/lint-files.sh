@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks what is not Go: shell scripts, the workflow, the compose file, Prometheus'
+# Checks what is not Go: shell scripts, the workflows, the compose file, Prometheus'
 # configuration and alerts. Tools that need more than Go run where they are
 # installed; CI installs them all.
 #
@@ -29,7 +29,7 @@ else
 fi
 if command -v yamllint >/dev/null; then
 	yamllint --strict -d '{extends: default, rules: {document-start: disable, truthy: {check-keys: false}, comments: {min-spaces-from-content: 1}, line-length: {max: 160}}}' \
-		.github .golangci.yml docker-compose.yml deploy/grafana deploy/prometheus
+		.github .golangci.yml .goreleaser.yaml docker-compose.yml deploy
 else
 	missing yamllint
 fi

@@ -118,6 +118,7 @@ var onlyIn = map[string][]string{
 	"github.com/golang-jwt/jwt":         {"api/auth"},
 	"github.com/MicahParks/":            {"api/auth"},
 	"github.com/alecthomas/kong":        {"cmd"},
+	"charm.land/":                       {"cmd/tidemark/top"},
 	"gorm.io/":                          {"syncer/store"},
 	"github.com/jackc/pgx":              {"syncer/store", "syncer/broker"},
 	"github.com/jackc/pglogrepl":        {"syncer/broker/logical"},

@@ -35,6 +35,7 @@ type commands struct {
 	Token       tokenCommand       `cmd:"" help:"Print a token signed with --auth-secret."`
 	Conformance conformanceCommand `cmd:"" help:"Hold a deployment, of Tidemark or of another server, against the protocol. Exit code 1: it does not conform."`
 	Config      configCommand      `cmd:"" help:"Print the settings in force, secrets hidden."`
+	Top         topCommand         `cmd:"" help:"Watch nodes that run, in a terminal: rates, lag, streams, conflicts, hot spaces."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running server whether it is ready."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }

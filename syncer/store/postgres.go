@@ -183,6 +183,8 @@ func (d *postgresDialect) clock(ctx context.Context) (now time.Time, err error) 
 	return now, err
 }
 
+func (*postgresDialect) feedOf() string { return `space_id COLLATE "POSIX"` }
+
 // purgeLock is the number of the advisory lock by which one node at a time purges.
 const purgeLock = 0x7469646d // "tidm"
 

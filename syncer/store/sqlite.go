@@ -166,6 +166,8 @@ func (sqliteDialect) unhurried(*gorm.DB) error { return nil }
 
 func (d sqliteDialect) clock(context.Context) (time.Time, error) { return d.now(), nil }
 
+func (sqliteDialect) feedOf() string { return "space_id" }
+
 // aloneInPurging: BEGIN IMMEDIATE has made sure of it.
 func (sqliteDialect) aloneInPurging(*gorm.DB) (bool, error) { return true, nil }
 

@@ -86,6 +86,8 @@ type dialect interface {
 	clock(ctx context.Context) (time.Time, error)
 	// amounts returns about how many tombstones and clients there are.
 	amounts(ctx context.Context) (tombstones, clients int64, err error)
+	// feedOf returns the expression for a document's space that index documents_feed has.
+	feedOf() string
 	// aloneInPurging reports whether no other transaction that has asked this is under
 	// way; none will be until tx ends.
 	aloneInPurging(tx *gorm.DB) (bool, error)

@@ -44,6 +44,9 @@ var binary = sync.OnceValues(func() (string, error) {
 	return build("tidemark")
 })
 
+// Binary is the path of the server under test, for who starts it by other means.
+func Binary() (string, error) { return binary() }
+
 // crashing is the path of a server that can be armed; see package fault.
 var crashing = sync.OnceValues(func() (string, error) { return build("tidemark-faults", "-tags", "faults") })
 

@@ -315,12 +315,18 @@ func (s *Server) RestartToCrash() {
 // Run runs a subcommand of the binary to its end, with the server's settings
 // in the environment, and returns what it printed.
 func (s *Server) Run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
-	cmd := exec.CommandContext(ctx, s.bin, args...)
-	cmd.Dir, cmd.Env = s.dir, s.environment()
+	cmd := s.Command(ctx, args...)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
 	return out.String(), errs.String(), err
+}
+
+// Command is a subcommand that Run would run, for whoever gives it a terminal.
+func (s *Server) Command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, s.bin, args...)
+	cmd.Dir, cmd.Env = s.dir, s.environment()
+	return cmd
 }
 
 func (s *Server) environment() []string {
