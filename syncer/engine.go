@@ -53,6 +53,9 @@ type Options struct {
 	// by one goroutine and delays pokes while it runs. Default: nobody.
 	OnPresence func(Message)
 
+	// Tracer is told what is done for requests. Default: nobody is.
+	Tracer Tracer
+
 	// Logger hears what no caller is told. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -105,7 +108,7 @@ func New(store Store, broker Broker, opts Options) *Engine {
 		opts.Logger = slog.Default()
 	}
 	e := &Engine{
-		store:    timed{store},
+		store:    timed{store, opts.Tracer},
 		broker:   broker,
 		opts:     opts,
 		tails:    newTails(opts.TailMemory, time.Now),

@@ -39,6 +39,11 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 
+	traces, err := openTracing(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer traces.close(log)
 	verifier, err := s.verifier(ctx, log)
 	if err != nil {
 		return err
@@ -53,7 +58,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 		return err
 	}
 	defer func() { _ = listener.Close() }() // again, if the server has
-	database, closeDatabase, err := openDatabase(ctx, s, log)
+	database, closeDatabase, err := openDatabase(ctx, s, traces, log)
 	if err != nil {
 		return err
 	}
@@ -70,16 +75,18 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	defer func() { _ = closeBroker() }() // nobody is left to hear what it could not send
 
 	registry := presence.New(broker, presence.Options{})
-	engine := newEngine(s, database, broker, registry, rules)
+	engine := newEngine(s, database, broker, registry, rules, traces)
 	defer engine.Close()
-	server, err := newServer(s, engine, registry, verifier, log)
+	server, err := newServer(s, engine, registry, verifier, traces, log)
 	if err != nil {
 		return err
 	}
 	defer server.Wait() // for streams, which end when the engine drains
 	greet(out.stdout, s, "http://"+listener.Addr().String())
+	httpServer := server.HTTPServer()
+	httpServer.Handler = traces.wrap(httpServer.Handler)
 	n := node{
-		engine: engine, registry: registry, directory: directory, api: server, server: server.HTTPServer(),
+		engine: engine, registry: registry, directory: directory, api: server, server: httpServer,
 		listener: api.Listener(listener), drainDelay: s.DrainDelay, log: log,
 	}
 	return n.run(ctx, stop)
@@ -106,7 +113,7 @@ func tuneCollector(tailMemory int) {
 	}
 }
 
-func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules) *syncer.Engine {
+func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules, traces *tracing) *syncer.Engine {
 	return syncer.New(database, broker, syncer.Options{
 		PollMin:    s.PollMin,
 		PollMax:    s.PollMax,
@@ -116,6 +123,7 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 		Rules:      rules.documents,
 		Validator:  rules.edits,
 		OnPresence: registry.Receive,
+		Tracer:     traces.engine(),
 	})
 }
 
@@ -131,7 +139,7 @@ func openDirectory(ctx context.Context, s *Settings, database *store.Store, veri
 	return directory, err
 }
 
-func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, log *slog.Logger) (*api.Server, error) {
+func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, traces *tracing, log *slog.Logger) (*api.Server, error) {
 	proxies, err := s.trustedProxies()
 	if err != nil {
 		return nil, err
@@ -141,6 +149,7 @@ func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, 
 		Presence:       registry,
 		Verifier:       verifier,
 		Logger:         log,
+		TraceID:        traces.traceID(),
 		CORSOrigins:    s.CORSOrigins,
 		TrustedProxies: proxies,
 		RateLimit:      s.RateLimit,
