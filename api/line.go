@@ -37,15 +37,18 @@ func (s *Server) logRequest(r *request) {
 // logLine is what the log tells of a request, whatever it was: no token, no query
 // (cursors), no body.
 type logLine struct {
-	id, method, route, path, subject, space string
-	address                                 netip.Addr
-	began                                   time.Time
+	id, trace, method, route, path, subject, space string
+	address                                        netip.Addr
+	began                                          time.Time
 }
 
 func (s *Server) lineOf(r *request) logLine {
 	line := logLine{
 		id: r.id[0], method: r.Request().Method, route: r.Path(), path: models.Cut(r.Request().URL.Path, 256),
 		subject: principal(r).Subject, address: clientAddress(r.Request(), s.opts.TrustedProxies), began: r.began,
+	}
+	if s.opts.TraceID != nil {
+		line.trace = s.opts.TraceID(r.Request().Context())
 	}
 	if models.ValidSpace(r.space) { // what is none could be a token that went astray
 		line.space = r.space
@@ -64,6 +67,9 @@ func (l *logLine) appendTo(attrs []slog.Attr, status int, bytes int64) []slog.At
 		slog.String("subject", l.subject),
 		slog.String("address", l.address.String()),
 	)
+	if l.trace != "" {
+		attrs = append(attrs, slog.String("trace_id", l.trace))
+	}
 	if l.space != "" {
 		attrs = append(attrs, slog.String("space", l.space))
 	}

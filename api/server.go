@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -46,6 +47,10 @@ type Options struct {
 	Verifier *auth.Verifier
 
 	Logger *slog.Logger // default: slog.Default()
+
+	// TraceID returns the id of the trace that a request belongs to, "" for none. Nil:
+	// nothing is traced.
+	TraceID func(context.Context) string
 
 	// CORSOrigins are the origins, exactly as browsers send them, whose pages
 	// may call. Empty: none but the server's own. In development all loopback

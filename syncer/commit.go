@@ -26,6 +26,7 @@ type job struct {
 	// waited and stored are what Work has as Queued and Stored, once it was begun.
 	waited, stored time.Duration
 	begun          bool
+	traced         Queued // nil: nobody wants to know
 	answer
 	answered bool          // for who has taken it
 	done     chan struct{} // closed when answer is there
@@ -83,6 +84,7 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 func (e *Engine) carryOut(ctx context.Context, p *push) (answer, error) {
 	p.retention = e.opts.Retention
 	j := newJob(p, e.opts.Now())
+	defer e.queue(ctx, j)()
 	if err := e.committer.add(j); err != nil { //nolint:contextcheck // a group outlives the request that begins it
 		return answer{}, err
 	}
@@ -122,7 +124,9 @@ func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, 
 	for _, j := range jobs {
 		j.begin(e.opts.Now())
 	}
-	err := e.store.Commit(ctx, Group{Touches: g.touches(), Wait: wait, Decide: g.decide})
+	under, end := e.traceCommit(ctx, jobs)
+	err := e.store.Commit(under, Group{Touches: g.touches(), Wait: wait, Decide: g.decide})
+	end(err)
 	took := time.Since(began)
 	for _, j := range jobs {
 		j.stored += took

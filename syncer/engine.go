@@ -62,6 +62,9 @@ type Options struct {
 	// version that it has come to. It delays the answer to the push. Default: nobody.
 	OnChange func(space string, version int64)
 
+	// Tracer is told what is done for requests. Default: nobody is.
+	Tracer Tracer
+
 	// Logger hears what no caller is told. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -119,7 +122,7 @@ func New(store Store, broker Broker, opts Options) *Engine {
 		opts.Logger = slog.Default()
 	}
 	e := &Engine{
-		store:    timed{store},
+		store:    timed{store, opts.Tracer},
 		broker:   broker,
 		opts:     opts,
 		tails:    newTails(opts.TailMemory, time.Now),

@@ -119,10 +119,18 @@ func (w *Work) pushed(j *job) {
 
 // timed is a Store that notes in the work of a call how long it took. Commit is not
 // of a call but of a group, which notes that itself.
-type timed struct{ Store }
+type timed struct {
+	Store
+	tracer Tracer // may be nil
+}
 
-func (t timed) Changes(ctx context.Context, space string, r Range) (Run, error) {
+func (t timed) Changes(ctx context.Context, space string, r Range) (run Run, err error) {
 	defer workOf(ctx).storing(time.Now())
+	if t.tracer != nil {
+		under, end := t.tracer.Read(ctx)
+		defer func() { end(err) }()
+		ctx = under
+	}
 	return t.Store.Changes(ctx, space, r)
 }
 

@@ -51,6 +51,12 @@ var layering = map[string]map[string]string{
 		// Its collectors are plain atomics: what is counted by them needs no second form.
 		"github.com/prometheus/client_golang/prometheus/promhttp": "the engine counts; who shows the numbers is api's affair",
 		"github.com/golang-jwt/":                                  "the engine is told who is asking",
+		"go.opentelemetry.io/":                                    "the engine speaks to a Tracer; what shows spans is its affair",
+	},
+	"syncer/spans": {
+		module + "/api":          "spans of the engine know nothing of HTTP",
+		"net/http":               "spans of the engine know nothing of HTTP",
+		module + "/syncer/store": "spans are of the engine; pgx tells of its statements itself",
 	},
 	"syncer/presence": {
 		"database/sql":             "presence is in memory only: a heartbeat must not cost a statement",
@@ -129,6 +135,8 @@ var onlyIn = map[string][]string{
 	"modernc.org/sqlite":                {"syncer/store"},
 	"github.com/santhosh-tekuri/":       {"syncer/rules/schema"},
 	"github.com/golang-migrate/migrate": {"syncer/store"},
+	"go.opentelemetry.io/":              {"cmd", "syncer/spans", "tests"},
+	"github.com/exaring/otelpgx":        {"cmd"},
 }
 
 // vague are names that say nothing about what a package holds and so collect everything.

@@ -12,13 +12,13 @@ import (
 
 // openDatabase takes the lock, sees to the schema and opens the store. What it returns
 // undoes that in the other order.
-func openDatabase(ctx context.Context, s *Settings, log *slog.Logger) (db *store.Store, closeAll func(), err error) {
+func openDatabase(ctx context.Context, s *Settings, traces *tracing, log *slog.Logger) (db *store.Store, closeAll func(), err error) {
 	unlock, err := store.Lock(s.DatabaseURL)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err = s.seeToSchema(ctx); err == nil {
-		db, err = store.Open(ctx, s.DatabaseURL, store.Options{UnsafeDurability: s.UnsafeDurability, Logger: log})
+		db, err = store.Open(ctx, s.DatabaseURL, store.Options{UnsafeDurability: s.UnsafeDurability, Tracer: traces.statements(), Logger: log})
 	}
 	if err == nil {
 		if err = wholeDatabase(ctx, db); err != nil {

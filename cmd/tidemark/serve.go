@@ -41,6 +41,11 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 
+	traces, err := openTracing(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer traces.close(log)
 	verifier, err := s.verifier(ctx, log)
 	if err != nil {
 		return err
@@ -61,7 +66,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 		return err
 	}
 	defer func() { _ = listener.Close() }() // again, if the server has
-	database, closeDatabase, err := openDatabase(ctx, s, log)
+	database, closeDatabase, err := openDatabase(ctx, s, traces, log)
 	if err != nil {
 		return err
 	}
@@ -85,16 +90,18 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	defer wakeups.close() // when the engine has committed its last
 
 	registry := presence.New(broker, presence.Options{})
-	engine := newEngine(s, database, broker, registry, rules, wakeups)
+	engine := newEngine(s, database, broker, registry, rules, wakeups, traces)
 	defer engine.Close()
-	server, err := newServer(s, engine, registry, verifier, metrics, log)
+	server, err := newServer(s, engine, registry, verifier, metrics, traces, log)
 	if err != nil {
 		return err
 	}
 	defer server.Wait() // for streams, which end when the engine drains
 	greet(out.stdout, s, "http://"+listener.Addr().String(), shown.url)
+	httpServer := server.HTTPServer()
+	httpServer.Handler = traces.wrap(httpServer.Handler)
 	n := node{
-		database: database, engine: engine, registry: registry, directory: directory, api: server, server: server.HTTPServer(),
+		database: database, engine: engine, registry: registry, directory: directory, api: server, server: httpServer,
 		listener: api.Listener(listener), drainDelay: s.DrainDelay, log: log,
 	}
 	return n.run(ctx, stop)
@@ -121,7 +128,7 @@ func tuneCollector(tailMemory int) {
 	}
 }
 
-func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules, wakeups wakeups) *syncer.Engine {
+func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules, wakeups wakeups, traces *tracing) *syncer.Engine {
 	return syncer.New(database, broker, syncer.Options{
 		PollMin:    s.PollMin,
 		PollMax:    s.PollMax,
@@ -133,6 +140,7 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 		Validator:  rules.edits,
 		OnPresence: registry.Receive,
 		OnChange:   wakeups.changed,
+		Tracer:     traces.engine(),
 	})
 }
 
@@ -148,7 +156,7 @@ func openDirectory(ctx context.Context, s *Settings, database *store.Store, veri
 	return directory, err
 }
 
-func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, metrics *prometheus.Registry, log *slog.Logger) (*api.Server, error) {
+func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, verifier *auth.Verifier, metrics *prometheus.Registry, traces *tracing, log *slog.Logger) (*api.Server, error) {
 	proxies, err := s.trustedProxies()
 	if err != nil {
 		return nil, err
@@ -158,6 +166,7 @@ func newServer(s *Settings, engine *syncer.Engine, registry *presence.Registry, 
 		Presence:       registry,
 		Verifier:       verifier,
 		Logger:         log,
+		TraceID:        traces.traceID(),
 		CORSOrigins:    s.CORSOrigins,
 		TrustedProxies: proxies,
 		RateLimit:      s.RateLimit,

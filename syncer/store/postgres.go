@@ -67,6 +67,7 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
 	addSettings(config.ConnConfig, sessionSettings)
+	config.ConnConfig.Tracer = opts.Tracer
 	if !strings.Contains(url, "pool_max_conns=") {
 		config.MaxConns = connections
 	}

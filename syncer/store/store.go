@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,9 +43,15 @@ type Options struct {
 	// asked. Default: time.Now.
 	Now func() time.Time
 
+	// Tracer is told of the statements that PostgreSQL is sent. Default: nobody is.
+	Tracer Tracer
+
 	// Logger hears at the start if UnsafeDurability is needed. Default: slog.Default().
 	Logger *slog.Logger
 }
+
+// A Tracer is told of statements, as pgx does it.
+type Tracer = pgx.QueryTracer
 
 // Store implements syncer.Store.
 type Store struct {
