@@ -156,6 +156,8 @@ func (*postgresDialect) unhurried(tx *gorm.DB) error {
 	return nil
 }
 
+func (*postgresDialect) sizeOnDisk() string { return `SELECT pg_database_size(current_database())` }
+
 func (d *postgresDialect) clock(ctx context.Context) (now time.Time, err error) {
 	conn, err := d.acquire(ctx)
 	if err != nil {

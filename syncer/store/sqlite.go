@@ -159,6 +159,10 @@ func (sqliteDialect) snapshot() *sql.TxOptions { return nil }
 // unhurried: SQLite has no timeouts but the caller's.
 func (sqliteDialect) unhurried(*gorm.DB) error { return nil }
 
+func (sqliteDialect) sizeOnDisk() string {
+	return `SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()`
+}
+
 func (d sqliteDialect) clock(context.Context) (time.Time, error) { return d.now(), nil }
 
 // aloneInPurging: BEGIN IMMEDIATE has made sure of it.
