@@ -78,6 +78,8 @@ type dialect interface {
 	// unhurried lets the statements of a transaction, which may stand still between two
 	// rows, take as long as they like.
 	unhurried(tx *gorm.DB) error
+	// byIndex keeps the statements of a transaction from reading tables whole.
+	byIndex(tx *gorm.DB) error
 	// sizeOnDisk is the statement that tells how many bytes the database takes.
 	sizeOnDisk() string
 	// clock returns the time by which versions are made.

@@ -155,6 +155,9 @@ func (s *Server) Use(databaseURL string) {
 // Forget makes clients forget what pushes were answered: the database was put back.
 func (s *Server) Forget() { s.acknowledged.forget() }
 
+// Binary is the path of the program.
+func (s *Server) Binary() string { return s.bin }
+
 // URL is where the server listens. It is another one after each Restart,
 // because only the system can give out a port without a race.
 func (s *Server) URL() string {
