@@ -244,9 +244,7 @@ func (e *Engine) announce(ctx context.Context, c *spaceCommit) {
 	}
 	e.tails.commit(c)
 	e.watchers.wake(c.space.ID)
-	if !models.OwnSpace(c.space.ID) {
-		e.opts.OnChange(c.space.ID, c.space.Head)
-	}
+	e.opts.OnChange(c.space.ID, c.space.Head)
 	fault.Point(fault.PushBeforePoke)
 	// If the poke is lost, other nodes find the change by themselves a little later.
 	poke := Message{Space: c.space.ID, Version: c.space.Head}

@@ -160,6 +160,22 @@ func (s *modelStore) write(t *Touch, w *Writes) {
 	}
 }
 
+// Erase takes everything in one go.
+func (s *modelStore) Erase(_ context.Context, name string, e Erasure) (done Erased, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	space := s.spaces[name]
+	if space == nil {
+		return done, nil
+	}
+	gone := slices.Collect(maps.Values(space.documents))
+	done = Erased{Documents: len(gone), Clients: len(space.receipts), Found: true}
+	clear(space.documents)
+	clear(space.receipts)
+	e.Account(&space.row, s.now, gone)
+	return done, nil
+}
+
 // Inbox has no rows.
 func (s *modelStore) Inbox(context.Context, InboxRange) ([]models.Inbox, error) {
 	s.mu.Lock()
@@ -211,7 +227,7 @@ func (s *modelStore) changes(name string, r Range) Run {
 	if space == nil {
 		return Run{}
 	}
-	row := models.Space{Head: space.row.Head, Floor: space.row.Floor, Epoch: space.row.Epoch, PastEpochs: space.row.PastEpochs}
+	row := models.Space{Head: space.row.Head, Floor: space.row.Floor, Epoch: space.row.Epoch, PastEpochs: space.row.PastEpochs, DeletedThrough: space.row.DeletedThrough}
 	documents := slices.SortedFunc(maps.Values(space.documents), func(a, b models.Document) int {
 		return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(a.Collection, b.Collection), cmp.Compare(a.ID, b.ID))
 	})
@@ -246,7 +262,7 @@ func (s *modelStore) Heads(ctx context.Context, names []string) ([]models.Space,
 	rows := make([]models.Space, len(names))
 	for i, name := range names {
 		if space := s.spaces[name]; space != nil {
-			rows[i] = models.Space{ID: name, Head: space.row.Head, Floor: space.row.Floor, Epoch: space.row.Epoch, PastEpochs: space.row.PastEpochs}
+			rows[i] = models.Space{ID: name, Head: space.row.Head, Floor: space.row.Floor, Epoch: space.row.Epoch, PastEpochs: space.row.PastEpochs, DeletedThrough: space.row.DeletedThrough}
 		}
 	}
 	return rows, nil

@@ -28,6 +28,9 @@ func (s *Store) Erase(ctx context.Context, space string, e syncer.Erasure) (done
 			return err
 		}
 		done.Found = true
+		if err := s.dialect.byIndex(tx); err != nil {
+			return err
+		}
 		if e.Actor != "" {
 			detail, err := json.Marshal(map[string]int64{"documents": row.LiveCount, "head": row.Head})
 			if err != nil {

@@ -174,6 +174,10 @@ func (*postgresDialect) unhurried(tx *gorm.DB) error {
 	return nil
 }
 
+func (*postgresDialect) byIndex(tx *gorm.DB) error { return tx.Exec(planByIndex).Error }
+
+func (*postgresDialect) sizeOnDisk() string { return `SELECT pg_database_size(current_database())` }
+
 func (d *postgresDialect) clock(ctx context.Context) (now time.Time, err error) {
 	conn, err := d.acquire(ctx)
 	if err != nil {

@@ -164,6 +164,13 @@ func (sqliteDialect) snapshot() *sql.TxOptions { return nil }
 // unhurried: SQLite has no timeouts but the caller's.
 func (sqliteDialect) unhurried(*gorm.DB) error { return nil }
 
+// byIndex: SQLite takes the index that fits.
+func (sqliteDialect) byIndex(*gorm.DB) error { return nil }
+
+func (sqliteDialect) sizeOnDisk() string {
+	return `SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()`
+}
+
 func (d sqliteDialect) clock(context.Context) (time.Time, error) { return d.now(), nil }
 
 func (sqliteDialect) feedOf() string { return "space_id" }

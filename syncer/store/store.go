@@ -89,6 +89,10 @@ type dialect interface {
 	// unhurried lets the statements of a transaction, which may stand still between two
 	// rows, take as long as they like.
 	unhurried(tx *gorm.DB) error
+	// byIndex keeps the statements of a transaction from reading tables whole.
+	byIndex(tx *gorm.DB) error
+	// sizeOnDisk is the statement that tells how many bytes the database takes.
+	sizeOnDisk() string
 	// clock returns the time by which versions are made.
 	clock(ctx context.Context) (time.Time, error)
 	// amounts returns about how many tombstones and clients there are.

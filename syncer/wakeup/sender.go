@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,7 +100,7 @@ func New(target *hook.Target, ledger Ledger, opts Options) *Sender {
 
 // Changed tells that a space has come to a version. It never waits.
 func (s *Sender) Changed(space string, version int64) {
-	if strings.HasPrefix(space, "_") {
+	if models.OwnSpace(space) {
 		return // the server's own
 	}
 	if !s.waiting.add(space, version, time.Now()) {

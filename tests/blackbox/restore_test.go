@@ -31,6 +31,7 @@ func backups() map[string]func(t *testing.T) (*harness.Server, backup) {
 		"SQLite, the file copied while nobody has it open": sqliteFile,
 		"SQLite, VACUUM INTO":                              sqliteVacuum,
 		"SQLite, the folder copied":                        sqliteFolder,
+		"SQLite, backup and restore":                       sqliteBackup,
 		"from SQLite to PostgreSQL, exported and imported": moved(harness.SQLite, harness.Postgres),
 		"from PostgreSQL to SQLite, exported and imported": moved(harness.Postgres, harness.SQLite),
 		"PostgreSQL, the database copied":                  copiedDatabase,
@@ -292,6 +293,26 @@ func sqliteVacuum(t *testing.T) (*harness.Server, backup) {
 				}
 			}
 			copyFile(t, file, kept)
+			server.Restart()
+		},
+	}
+}
+
+// sqliteBackup uses the commands for it.
+func sqliteBackup(t *testing.T) (*harness.Server, backup) {
+	server := harness.Start(t, harness.Options{Store: harness.SQLite})
+	file := filepath.Join(t.TempDir(), "backup.db")
+	must := func(want string, args ...string) {
+		t.Helper()
+		if stdout, stderr, err := server.Run(t.Context(), args...); err != nil || !strings.Contains(stdout, want) {
+			t.Fatalf("%v: %v\n%s%s", args, err, stdout, stderr)
+		}
+	}
+	return server, backup{
+		take: func() { must("backed up", "backup", file) },
+		putBack: func() {
+			server.Kill() // it leaves a write-ahead log
+			must("spaces verified", "restore", file)
 			server.Restart()
 		},
 	}

@@ -111,6 +111,9 @@ func (m *machine) restart(t *rapid.T) {
 		m.restore(t)
 	case 3:
 		m.purge(t)
+	case 4:
+		m.deleteSpace(t)
+		return
 	default:
 		m.pull(t)
 		return
@@ -170,6 +173,32 @@ func (m *machine) purge(t *rapid.T) {
 		s.receipts = map[writer][]receipt{}
 	}
 	m.met["purged"]++
+}
+
+// deleteSpace deletes a space, whose name is used on.
+func (m *machine) deleteSpace(t *rapid.T) {
+	s := m.space(t)
+	if s.head == 0 {
+		t.Skip("nothing was written")
+	}
+	m.server.Stop()
+	if _, stderr, err := m.server.Run(t.Context(), "space", "delete", s.name, "--yes"); err != nil {
+		t.Fatalf("space delete: %v\n%s", err, stderr)
+	}
+	m.server.Restart()
+	m.server.Forget() // what was answered before says nothing any more
+	heads, err := m.reader().Heads(t.Context(), 0, s.name)
+	if err != nil || heads[0] <= s.head || heads[0] <= s.ever {
+		t.Fatalf("a deleted space is at %v after %d and %d, %v", heads, s.head, s.ever, err)
+	}
+	s.head, s.floor, s.deleted, s.ever = heads[0], heads[0], heads[0], heads[0]
+	s.docs, s.receipts = map[key]*document{}, map[writer][]receipt{}
+	for i := range s.gaps {
+		if s.gaps[i].before == 0 {
+			s.gaps[i].after = s.head // the next push leaves those behind that were given out before
+		}
+	}
+	m.met["space deleted"]++
 }
 
 // backup is a way to back a database up, and to put that back while the server is

@@ -59,11 +59,11 @@ var mustMeet = []string{
 	"applied", "conflict", "rejected", "skipped", "merged", "replayed", "replayed merged",
 	"conflict of fields", "conflict with a tombstone", "conflict with nothing", "loose base", "blocked",
 	"changed nothing", "atomic taken back", "page of several versions", "page with more", "tombstone shown", "tombstone hidden",
-	"hung up", "restarted", "restored", "purged", "cursor expired by epoch",
+	"hung up", "restarted", "restored", "purged", "space deleted", "cursor expired by epoch",
 }
 
 // mustMeetAtLength is what a short run may be without.
-var mustMeetAtLength = []string{"hung up and done", "cursor expired by retention"}
+var mustMeetAtLength = []string{"hung up and done", "cursor expired by retention", "cursor expired by deleted"}
 
 func (m tally) push(push harness.Push, fates []fate, changed bool) {
 	failed := false
@@ -110,7 +110,7 @@ func (m tally) page(page harness.Page, hidden bool) {
 func (m tally) figures() harness.Figures {
 	return harness.Figures{
 		Operations: int64(m["action"]), Kills: int64(m["killed"]),
-		Faults: int64(m["hung up"] + m["restored"] + m["purged"]),
+		Faults: int64(m["hung up"] + m["restored"] + m["purged"] + m["space deleted"]),
 	}
 }
 
@@ -184,6 +184,8 @@ func (s *space) expired(c *handed) string {
 	switch {
 	case c.cursor == "":
 		return ""
+	case from < s.deleted:
+		return "deleted"
 	case c.lost:
 		return "epoch"
 	case from < s.floor:

@@ -23,6 +23,7 @@ type oracle struct {
 	docs     map[key]*document
 	receipts map[writer][]receipt
 	floor    int64 // tombstones up to here may be gone
+	deleted  int64 // the version that the newest deletion of the space took
 	gaps     []gap
 }
 
@@ -39,7 +40,7 @@ func (o *oracle) lost(base, version int64) bool {
 
 // clone returns an oracle that goes its own way.
 func (o *oracle) clone() *oracle {
-	c := &oracle{head: o.head, docs: maps.Clone(o.docs), receipts: map[writer][]receipt{}, floor: o.floor, gaps: slices.Clone(o.gaps)}
+	c := &oracle{head: o.head, docs: maps.Clone(o.docs), receipts: map[writer][]receipt{}, floor: o.floor, deleted: o.deleted, gaps: slices.Clone(o.gaps)}
 	for by, receipts := range o.receipts {
 		c.receipts[by] = slices.Clone(receipts)
 	}

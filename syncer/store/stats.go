@@ -1,0 +1,81 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"gorm.io/gorm"
+
+	"github.com/tidemark/tidemark/models"
+)
+
+// Stats is what a database holds. Spaces of the servers' own are left out of the counts
+// of spaces and documents.
+type Stats struct {
+	Spaces     int64 `json:"spaces"`
+	Documents  int64 `json:"documents"`
+	Tombstones int64 `json:"tombstones"`
+	Clients    int64 `json:"clients"`
+	// Bytes is what the database takes on disk, with its indexes.
+	Bytes int64 `json:"bytes"`
+
+	Largest []SpaceStats `json:"largest"` // by documents
+	Hottest []SpaceStats `json:"hottest"` // by when they were last written
+}
+
+// SpaceStats is what a space holds.
+type SpaceStats struct {
+	Space      string `json:"space"`
+	Documents  int64  `json:"documents"`
+	Tombstones int64  `json:"tombstones"`
+	Clients    int64  `json:"clients"`
+	// Bytes are those of its documents' texts.
+	Bytes   int64 `json:"bytes"`
+	Head    int64 `json:"head"`
+	Written int64 `json:"written_at"` // milliseconds of Unix time; 0: never
+}
+
+// Stats counts. Once it goes through all rows of spaces, through the indexes of tombstones
+// and of clients, and along the documents of the top spaces, whose texts it does not read.
+func (s *Store) Stats(ctx context.Context, top int) (stats Stats, err error) {
+	err = s.reader.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := s.dialect.unhurried(tx); err != nil {
+			return err
+		}
+		err := errors.Join(
+			tx.Raw(`SELECT count(*), COALESCE(sum(live_count), 0) FROM spaces WHERE id NOT LIKE '\_%' ESCAPE '\'`).
+				Row().Scan(&stats.Spaces, &stats.Documents),
+			tx.Raw(`SELECT count(*) FROM documents WHERE deleted`).Scan(&stats.Tombstones).Error,
+			tx.Raw(`SELECT count(*) FROM clients`).Scan(&stats.Clients).Error,
+			tx.Raw(s.dialect.sizeOnDisk()).Scan(&stats.Bytes).Error,
+		)
+		if err != nil {
+			return err
+		}
+		if stats.Largest, err = topSpaces(tx.Order("live_count DESC, id"), tx, top); err != nil {
+			return err
+		}
+		stats.Hottest, err = topSpaces(tx.Order("head DESC, id"), tx, top)
+		return err
+	}, s.dialect.snapshot())
+	return stats, s.failure(ctx, "count", err)
+}
+
+func topSpaces(ordered, tx *gorm.DB, top int) ([]SpaceStats, error) {
+	var rows []models.Space
+	err := ordered.Where(`id NOT LIKE '\_%' ESCAPE '\'`).Limit(top).Find(&rows).Error
+	list := make([]SpaceStats, 0, len(rows))
+	for i := range rows {
+		r := SpaceStats{Space: rows[i].ID, Documents: rows[i].LiveCount, Head: rows[i].Head, Written: rows[i].Head / 1000}
+		if err == nil {
+			// Index documents_tombstones; primary keys.
+			err = tx.Raw(`
+SELECT (SELECT count(*) FROM documents WHERE space_id = ? AND deleted),
+       (SELECT count(*) FROM clients WHERE space_id = ?),
+       (SELECT COALESCE(sum(size), 0) FROM documents WHERE space_id = ?)`, r.Space, r.Space, r.Space).
+				Row().Scan(&r.Tombstones, &r.Clients, &r.Bytes)
+		}
+		list = append(list, r)
+	}
+	return list, err
+}
