@@ -107,10 +107,5 @@ func (e *Engine) read(ctx context.Context, space string, r Range, needed int64) 
 	if run, ok := e.tails.read(space, r, needed); ok {
 		return run, nil
 	}
-	started := e.tails.now()
-	run, err := e.store.Changes(ctx, space, r)
-	if err == nil {
-		e.tails.learn(space, r, run, started)
-	}
-	return run, err
+	return e.database(ctx, space, r, needed)
 }

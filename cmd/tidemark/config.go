@@ -38,7 +38,7 @@ func shown(name string, value any) string {
 	case text == "":
 	case name == "auth-secret", name == "validation-secret":
 		text = fmt.Sprintf("(hidden, %d bytes)", len(text))
-	case name == "database-url", name == "auth-jwks":
+	case name == "database-url", name == "replica-url", name == "auth-jwks":
 		text = redact(text)
 	case name == "broker":
 		text = redactBroker(text)

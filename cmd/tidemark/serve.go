@@ -63,6 +63,11 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 		return err
 	}
 
+	replica, closeReplica, err := openReplica(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer closeReplica()
 	broker, closeBroker, err := openBroker(ctx, s, log)
 	if err != nil {
 		return err
@@ -70,7 +75,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	defer func() { _ = closeBroker() }() // nobody is left to hear what it could not send
 
 	registry := presence.New(broker, presence.Options{})
-	engine := newEngine(s, database, broker, registry, rules)
+	engine := newEngine(s, database, replica, broker, registry, rules)
 	defer engine.Close()
 	server, err := newServer(s, engine, registry, verifier, log)
 	if err != nil {
@@ -103,7 +108,7 @@ func tuneCollector(tailMemory int) {
 	}
 }
 
-func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules) *syncer.Engine {
+func newEngine(s *Settings, database *store.Store, replica syncer.Replica, broker syncer.Broker, registry *presence.Registry, rules rules) *syncer.Engine {
 	return syncer.New(database, broker, syncer.Options{
 		PollMin:    s.PollMin,
 		PollMax:    s.PollMax,
@@ -112,6 +117,7 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 		TailMemory: s.TailMemory << 20,
 		Rules:      rules.documents,
 		Validator:  rules.edits,
+		Replica:    replica,
 		OnPresence: registry.Receive,
 	})
 }

@@ -66,22 +66,12 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
-	addSettings(config.ConnConfig, sessionSettings)
-	if !strings.Contains(url, "pool_max_conns=") {
-		config.MaxConns = connections
-	}
-	if t := config.ConnConfig.ConnectTimeout; t <= 0 || t > connectTimeout {
-		config.ConnConfig.ConnectTimeout = connectTimeout
-	}
+	tune(config, url)
 	if config.ConnConfig.ValidateConnect == nil {
 		// A push must never meet a standby that was promoted without us knowing.
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	config.ConnConfig.OnNotice = notice
-	// The pool connects in goroutines of its own.
-	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		return guard.Call(func() error { return useLists(ctx, conn) })
-	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
@@ -105,6 +95,21 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		reader:  g,
 		closers: []func() error{closeAll},
 	}, nil
+}
+
+// tune sets what the URL doesn't.
+func tune(config *pgxpool.Config, url string) {
+	addSettings(config.ConnConfig, sessionSettings)
+	if !strings.Contains(url, "pool_max_conns=") {
+		config.MaxConns = connections
+	}
+	if t := config.ConnConfig.ConnectTimeout; t <= 0 || t > connectTimeout {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	// The pool connects in goroutines of its own.
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		return guard.Call(func() error { return useLists(ctx, conn) })
+	}
 }
 
 // addSettings sets what the URL doesn't.
