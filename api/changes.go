@@ -39,7 +39,7 @@ func (s *Server) changes(c echo.Context) error {
 // pull asks the engine. While it waits the rights of whoever asked may change, and
 // what comes then may not be theirs any more.
 func (s *Server) pull(c echo.Context, space string, req syncer.PullRequest) (*models.Page, error) {
-	ctx := c.Request().Context()
+	ctx := working(c)
 	if req.Wait <= 0 {
 		return s.engine.Pull(ctx, space, req)
 	}

@@ -18,7 +18,7 @@ func (s *Server) getDocument(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	doc, err := s.engine.Document(c.Request().Context(), space, key.Collection, key.ID)
+	doc, err := s.engine.Document(working(c), space, key.Collection, key.ID)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (s *Server) writeDocument(c echo.Context, op models.Op, media ...string) er
 	if err != nil {
 		return err
 	}
-	doc, created, err := s.engine.Write(c.Request().Context(), space, principal(c).Subject, w)
+	doc, created, err := s.engine.Write(working(c), space, principal(c).Subject, w)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (s *Server) deleteDocument(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err = s.engine.Write(c.Request().Context(), space, principal(c).Subject, w); err != nil {
+	if _, _, err = s.engine.Write(working(c), space, principal(c).Subject, w); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)

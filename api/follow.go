@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -46,6 +45,10 @@ type stream struct {
 	// for it again (by then there may be a newer one), so that it is read once.
 	first  *syncer.SharedPage
 	buffer []byte // for the small parts of a frame
+
+	// What the log tells at the end.
+	events int
+	ended  string // why: the reason of the bye, or one of those below
 }
 
 // follow is one space of a stream.
@@ -53,6 +56,7 @@ type follow struct {
 	space       string
 	collections []string // that are shown; empty: all
 	cursor      string   // up to here the client has seen it; "": nothing yet
+	from        int64    // the version up to which it had at the beginning
 	// held is a page that moves the cursor and has nothing to show, as when all
 	// that changed is outside of the filter. It goes with the next heartbeat.
 	held *syncer.SharedPage
@@ -65,6 +69,14 @@ const (
 	byeTokenExpired = "token_expired"
 	byeAccessLost   = "access_lost"
 	byeUnavailable  = "unavailable"
+)
+
+// The reasons without a bye.
+const (
+	endedReset      = "reset"       // a cursor was no longer good
+	endedClientGone = "client_gone" // it has closed the connection
+	endedCut        = "cut"         // it does not read
+	endedFailed     = "failed"      // a bug, which the log tells of
 )
 
 // errEnded ends a stream that has said all there is to say.
@@ -108,6 +120,13 @@ func (st *stream) detach(r *request) (err error) {
 	}
 	st.server.streams.attach(st, st.out.conn)
 	st.line = st.server.lineOf(r)
+	if st.several {
+		st.line.space = "" // each is told of
+	}
+	for i := range st.follows {
+		f := &st.follows[i]
+		f.from = syncer.Position(f.cursor, f.space)
+	}
 	r.detached = true
 	return nil
 }
@@ -128,7 +147,19 @@ func (st *stream) run() {
 	err := st.live(ctx)
 	st.out.end(errors.Is(err, errCut))
 	<-ctx.Done() // awaitEnd has seen the connection close
-	st.line.write(ctx, st.server.log, slog.LevelInfo, http.StatusOK, st.out.sent)
+	st.log(ctx, err)
+}
+
+// log writes the stream's one line.
+func (st *stream) log(ctx context.Context, err error) {
+	switch {
+	case st.ended != "":
+	case errors.Is(err, errCut):
+		st.ended = endedCut
+	default:
+		st.ended = endedClientGone
+	}
+	st.line.write(ctx, st.server.log, http.StatusOK, st.out.sent, appendStream(nil, st)...)
 }
 
 // live is flow and part.
@@ -142,6 +173,7 @@ func (st *stream) live(ctx context.Context) error {
 	})
 	if guard.Is(err) {
 		st.server.logCause(ctx, internal(err), st.line.id, st.line.method, st.line.route)
+		st.ended = endedFailed
 		return errCut // perhaps in the middle of an event
 	}
 	return err
@@ -343,6 +375,7 @@ func (st *stream) send(f *follow, page *syncer.SharedPage) error {
 	head := len(b)
 	b = appendID(b, st.id())
 	st.buffer = b
+	st.events++
 	return st.out.write(b[:head], page.Text(pageText), b[head:])
 }
 
@@ -364,6 +397,8 @@ func (st *stream) reset(i int, why *models.Error) error {
 		problem.Space = f.space
 	}
 	id := st.id()
+	st.events++
+	st.ended = endedReset
 	return st.out.write(event{name: "reset", data: problem.encode(nil), id: &id}.frame())
 }
 
@@ -384,6 +419,8 @@ func (st *stream) bye(reason string, retry time.Duration) error {
 	if err := st.out.write(event{name: "bye", data: data, retry: retry}.frame()); err != nil {
 		return err
 	}
+	st.events++
+	st.ended = reason
 	return errEnded
 }
 

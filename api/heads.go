@@ -32,7 +32,7 @@ func (s *Server) heads(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	heads, pollAfter, err := s.engine.Heads(c.Request().Context(), spaces, minVersion)
+	heads, pollAfter, err := s.engine.Heads(working(c), spaces, minVersion)
 	if err != nil {
 		return err
 	}

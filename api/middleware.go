@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/tidemark/tidemark/api/auth"
 	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer"
 	"github.com/tidemark/tidemark/syncer/guard"
 )
 
@@ -74,6 +73,8 @@ type request struct {
 	began     time.Time
 	principal *auth.Principal // nil: not found out
 	space     string          // the last one that the sender's rights were asked for
+	code      models.Code     // of the problem that it was answered with
+	working   syncer.Working  // what the engine did for it
 	server    *Server
 	// detached: a stream has taken the connection, and logs its own end.
 	detached bool
@@ -83,7 +84,8 @@ type request struct {
 // wrong, and logs.
 func (s *Server) enclose(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		r := &request{Context: c, server: s, id: [1]string{newRequestID(c.Request())}, began: time.Now()}
+		r := &request{Context: c, server: s, id: [1]string{s.requestIDOf(c.Request())}, began: time.Now()}
+		r.working.Context = c.Request().Context()
 		setHeaders(r)
 		if err := run(next, r); err != nil {
 			s.writeError(err, r) // now, so that the line has the status
@@ -97,10 +99,12 @@ func (s *Server) enclose(next echo.HandlerFunc) echo.HandlerFunc {
 
 var saneRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// newRequestID returns the id that a proxy in front has chosen, if it is fit for
-// a log line, or a new one.
-func newRequestID(r *http.Request) string {
-	if id := r.Header.Get(echo.HeaderXRequestID); id != "" && saneRequestID.MatchString(id) {
+// requestIDOf returns the id that a trusted proxy has chosen, if it is fit for a log
+// line, or a new one. Clients choose none: one that is used twice would hide what it
+// was used for in somebody else's lines.
+func (s *Server) requestIDOf(r *http.Request) string {
+	if id := r.Header.Get(echo.HeaderXRequestID); id != "" && saneRequestID.MatchString(id) &&
+		trusts(s.opts.TrustedProxies, parseAddress(r.RemoteAddr)) {
 		return id
 	}
 	return strconv.FormatUint(rand.Uint64(), 36) // to be told apart, not to be secret
@@ -111,6 +115,15 @@ func requestID(c echo.Context) string {
 		return r.id[0]
 	}
 	return ""
+}
+
+// working returns the context of a request for what the engine does for it: the engine
+// notes there what the log is to tell.
+func working(c echo.Context) context.Context {
+	if r, ok := c.(*request); ok {
+		return &r.working
+	}
+	return c.Request().Context()
 }
 
 // run runs the rest of the middleware and the handler. It answers a bug with a
@@ -133,47 +146,6 @@ func run(next echo.HandlerFunc, r *request) (err error) {
 		return err
 	}
 	return next(r)
-}
-
-// logRequest writes one line per request.
-func (s *Server) logRequest(r *request) {
-	level := slog.LevelInfo
-	if path := r.Path(); path == "/healthz" || path == "/readyz" {
-		level = slog.LevelDebug
-	}
-	ctx := r.Request().Context()
-	if !s.log.Enabled(ctx, level) {
-		return // before the line is put together
-	}
-	line := s.lineOf(r)
-	line.write(ctx, s.log, level, r.Response().Status, r.Response().Size)
-}
-
-// logLine is what the log tells of a request: no token, no query (cursors), no body.
-type logLine struct {
-	id, method, route, path, subject string
-	address                          netip.Addr
-	began                            time.Time
-}
-
-func (s *Server) lineOf(r *request) logLine {
-	return logLine{
-		id: r.id[0], method: r.Request().Method, route: r.Path(), path: models.Cut(r.Request().URL.Path, 256),
-		subject: principal(r).Subject, address: clientAddress(r.Request(), s.opts.TrustedProxies), began: r.began,
-	}
-}
-
-func (l *logLine) write(ctx context.Context, log *slog.Logger, level slog.Level, status int, bytes int64) {
-	log.LogAttrs(ctx, level, "request",
-		slog.String("request_id", l.id),
-		slog.String("method", l.method),
-		slog.String("path", l.path),
-		slog.Int("status", status),
-		slog.Int64("bytes", bytes),
-		slog.Int64("ms", time.Since(l.began).Milliseconds()),
-		slog.String("subject", l.subject),
-		slog.String("address", l.address.String()),
-	)
 }
 
 // Values of headers that all answers share: one slice each, not one per answer.

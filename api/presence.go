@@ -90,6 +90,7 @@ func (st *stream) showPresence() error {
 		if err := st.out.write(e.Text(presenceFrame)); err != nil {
 			return err
 		}
+		st.events++
 	}
 	return nil
 }

@@ -33,6 +33,9 @@ func (s *Server) writeError(err error, c echo.Context) {
 		return // the answer has begun; there is nothing left to say
 	}
 	e := s.asError(err, c)
+	if r, ok := c.(*request); ok {
+		r.code = e.Code
+	}
 	body := problemOf(e, requestID(c))
 	s.logCause(c.Request().Context(), e, requestID(c), c.Request().Method, c.Path())
 	s.auditDenied(c, e)

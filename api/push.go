@@ -14,7 +14,7 @@ func (s *Server) push(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	res, err := s.engine.Push(c.Request().Context(), space, principal(c).Subject, req)
+	res, err := s.engine.Push(working(c), space, principal(c).Subject, req)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -78,6 +79,9 @@ type Server struct {
 	rates     *rates
 	streams   *streams
 	ticketKey ticketKey
+
+	leaving chan struct{} // closed by leave
+	leave   func()
 }
 
 // New returns a Server.
@@ -107,7 +111,9 @@ func New(opts Options) (*Server, error) {
 		gauges:   newMetrics(append(verified(opts.Engine), rates.refused)...),
 		rates:    rates,
 		streams:  newStreams(opts.Engine.Draining()),
+		leaving:  make(chan struct{}),
 	}
+	s.leave = sync.OnceFunc(func() { close(s.leaving) })
 	s.echo.HTTPErrorHandler = s.writeError
 	s.echo.Use(s.middleware()...)
 	for _, r := range routes {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -22,15 +23,32 @@ func (s *Server) health(c echo.Context) error {
 
 // ready answers whether requests should be sent here.
 func (s *Server) ready(c echo.Context) error {
-	err := s.engine.Ready(c.Request().Context())
-	if err == nil && !s.development() {
-		err = s.opts.Verifier.Ready()
+	err := s.readiness(working(c))
+	if err == nil {
+		return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 	}
-	if err != nil {
-		return &models.Error{Code: models.CodeUnavailable, Detail: "The server is not ready: its database does not answer, or it is shutting down.", Err: err}
+	detail := "The server is not ready."
+	if e := told(err); e != nil {
+		detail += " " + e.Detail
 	}
-	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
+	return &models.Error{Code: models.CodeUnavailable, Detail: detail, Err: err}
 }
+
+func (s *Server) readiness(ctx context.Context) error {
+	select {
+	case <-s.leaving:
+		return models.Errorf(models.CodeUnavailable, "It is shutting down.")
+	default:
+	}
+	if err := s.engine.Ready(ctx); err != nil || s.development() {
+		return err
+	}
+	return s.opts.Verifier.Ready()
+}
+
+// Leave makes the server say that it is not ready, while it goes on answering: whoever
+// sends requests here gets time to send them elsewhere before it drains.
+func (s *Server) Leave() { s.leave() }
 
 // newMetrics serves what there is to know about the process, and counters of the server.
 func newMetrics(counters ...prometheus.Collector) http.Handler {

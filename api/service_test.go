@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/labstack/echo/v4"
@@ -40,7 +42,7 @@ func withBrokenStore(err error) func(*Options) {
 
 func TestProblem_internalSaysNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, withBrokenStore(errors.New("secret driver text")))
+	w := newWorld(t, withBrokenStore(errors.New("secret driver text")), behindProxy)
 	for _, target := range []string{"/v1/heads", "/v1/spaces/s1/documents/c/d"} {
 		got := w.get(target, "X-Request-Id", "req-1").want(http.StatusInternalServerError, models.CodeInternal)
 		if strings.Contains(got.body, "secret") {
@@ -68,11 +70,40 @@ func TestReady(t *testing.T) {
 	broken.get("/readyz").want(http.StatusServiceUnavailable, models.CodeUnavailable)
 	broken.get("/healthz").want(http.StatusOK, "")
 
-	w := newWorld(t)
-	w.get("/readyz").want(http.StatusOK, "")
+	w := newReady(t)
 	w.server.engine.Drain()
 	w.get("/readyz").want(http.StatusServiceUnavailable, models.CodeUnavailable)
 	w.get("/healthz").want(http.StatusOK, "")
+}
+
+// Who leaves says so, and goes on answering.
+func TestReady_leaving(t *testing.T) {
+	t.Parallel()
+	w := newReady(t)
+	w.server.Leave()
+	w.server.Leave() // once is enough, twice is fine
+	got := w.get("/readyz").want(http.StatusServiceUnavailable, models.CodeUnavailable)
+	if !strings.Contains(got.body, "shutting down") {
+		t.Errorf("it does not say why: %s", got.body)
+	}
+	w.get(feed).want(http.StatusOK, "")
+	w.ask(http.MethodPut, todo, `{}`, "If-None-Match", "*").want(http.StatusCreated, "")
+}
+
+// newReady returns a world once it is ready.
+func newReady(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(patient); w.get("/readyz").status != http.StatusOK; {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the server does not become ready")
+		}
+	}
+	return w
 }
 
 // Every code of package models has a kind, a page, and a line in openapi.yaml.
@@ -114,9 +145,29 @@ func TestProblem_everyCode(t *testing.T) {
 	w.get("/problems/"+strings.Repeat("x", 5000)).want(http.StatusNotFound, models.CodeNotFound)
 }
 
+// behindProxy trusts who asks.
+func behindProxy(o *Options) {
+	o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} // httptest's peer is in there
+}
+
+// Clients choose no id: somebody who took another's would hide in his lines.
+func TestRequestID_ofClients(t *testing.T) {
+	t.Parallel()
+	for name, w := range map[string]*world{
+		"no proxy": newWorld(t),
+		"another proxy": newWorld(t, func(o *Options) {
+			o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		}),
+	} {
+		if id := w.get("/healthz", "X-Request-Id", "chosen").header.Get("X-Request-Id"); id == "" || id == "chosen" {
+			t.Errorf("%s: got %q", name, id)
+		}
+	}
+}
+
 func TestRequestID(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, behindProxy)
 	w.get("/healthz", "X-Request-Id", "Abc-1.2_3").wantHeader("X-Request-Id", "Abc-1.2_3")
 	seen := make(map[string]bool)
 	for _, bad := range []string{"", "a b", "a\tb", "é", `"`, strings.Repeat("a", 65)} {
@@ -171,7 +222,7 @@ func TestURL(t *testing.T) {
 // tells nothing, as Server would.
 func TestHeaders(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, behindProxy)
 	w.ask(http.MethodPut, todo, `{}`, "If-None-Match", "*")
 	page := w.get(feed)
 	here := strings.Trim(page.header.Get("Etag"), `"`)

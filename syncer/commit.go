@@ -23,6 +23,8 @@ type job struct {
 	// state goes from queued to taken, by a committer, or to dropped, by a client
 	// that left. So a push is dropped before it was taken or never.
 	state atomic.Int32
+	// waited and stored are what Work has as Queued and Stored.
+	waited, stored time.Duration
 	answer
 	answered bool          // for who has taken it
 	done     chan struct{} // closed when answer is there
@@ -37,7 +39,8 @@ const (
 // answer is the fate of a push as a whole.
 type answer struct {
 	results []models.EditResult
-	head    int64 // of the space, after the push
+	before  int64 // the head of the space before the push
+	head    int64 // and after it
 	err     error
 }
 
@@ -51,6 +54,10 @@ func newJob(p *push, now time.Time) *job {
 
 func (j *job) count() int { return max(j.edits, pushCount) }
 
+// begin notes that the turn of j has come, for the first time or once more after its
+// group had to go on without it.
+func (j *job) begin(now time.Time) { j.waited = now.Sub(j.arrived) - j.stored }
+
 func (j *job) finish(a answer) {
 	j.answer, j.answered = a, true
 	close(j.done)
@@ -61,6 +68,8 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, err // the client has gone; better not begun than not answered
 	}
+	work := workOf(ctx)
+	work.pushing(p)
 	if err := e.judge(ctx, p); err != nil {
 		return answer{}, err
 	}
@@ -79,6 +88,7 @@ func (e *Engine) commit(ctx context.Context, p *push) (answer, error) {
 		// would only make one more outcome that somebody has to find out.
 		<-j.done
 	}
+	work.pushed(j)
 	return j.answer, j.err
 }
 
@@ -95,7 +105,15 @@ func (e *Engine) commitGroup(jobs []*job, wait bool, leftOut func(space string, 
 		}
 	}()
 	g = newGroup(jobs, &e.older)
+	began := time.Now()
+	for _, j := range jobs {
+		j.begin(e.opts.Now())
+	}
 	err := e.store.Commit(ctx, Group{Touches: g.touches(), Wait: wait, Decide: g.decide})
+	took := time.Since(began)
+	for _, j := range jobs {
+		j.stored += took
+	}
 	var refused *GroupError
 	if errors.As(err, &refused) && len(jobs) > 1 {
 		e.split(g, wait, leftOut)

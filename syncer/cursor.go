@@ -77,6 +77,19 @@ func openCursor(text, space string, filter uint64) (cursor, error) {
 	if text == "" {
 		return cursor{start: true, filter: filter}, nil
 	}
+	c, err := readCursor(text, space)
+	if err != nil {
+		return cursor{}, err
+	}
+	if c.filter != filter {
+		return cursor{}, expired(models.CauseFilter,
+			"The cursor was made with other collections; start again without a cursor.")
+	}
+	return c, nil
+}
+
+// readCursor is openCursor for any filter, and "" is no cursor to it.
+func readCursor(text, space string) (cursor, error) {
 	b, err := cursorEncoding.DecodeString(text)
 	// The length of the text tells apart what base64 decoding ignores: line ends.
 	if err != nil || len(text) != cursorEncoding.EncodedLen(cursorPayload+cursorChecksum) ||
@@ -99,11 +112,17 @@ func openCursor(text, space string, filter uint64) (cursor, error) {
 		epoch:    int64(next()),
 		filter:   next(),
 	}
-	if c.filter != filter {
-		return cursor{}, expired(models.CauseFilter,
-			"The cursor was made with other collections; start again without a cursor.")
-	}
 	return c, nil
+}
+
+// Position returns the version up to which the holder of a cursor has seen the feed of
+// a space, 0 for what is no cursor of it: for the log.
+func Position(text, space string) int64 {
+	c, err := readCursor(text, space)
+	if err != nil {
+		return 0
+	}
+	return c.position
 }
 
 // check compares c, and the newest version that a push has answered to its client,

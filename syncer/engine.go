@@ -78,6 +78,7 @@ type Engine struct {
 
 	verified, faulty atomic.Int64 // spaces
 
+	followed  atomic.Bool // the refresher has begun
 	drainOnce sync.Once
 	draining  chan struct{}
 }
@@ -108,7 +109,7 @@ func New(store Store, broker Broker, opts Options) *Engine {
 		opts.Logger = slog.Default()
 	}
 	e := &Engine{
-		store:    store,
+		store:    timed{store},
 		broker:   broker,
 		opts:     opts,
 		tails:    newTails(opts.TailMemory, time.Now),
@@ -191,15 +192,19 @@ func (e *Engine) CheckCursor(text, space string, collections []string) error {
 	return err
 }
 
-// Ready returns nil if the engine can answer: the database does, and the engine
-// is not draining.
+// Ready returns nil if the engine can answer: the database can, Run has begun to
+// follow it, and the engine is not draining. Errors: CodeUnavailable, with what is
+// missing, and those of Store.
 func (e *Engine) Ready(ctx context.Context) error {
 	select {
 	case <-e.draining:
-		return models.Errorf(models.CodeUnavailable, "the server is shutting down")
+		return models.Errorf(models.CodeUnavailable, "It is shutting down.")
 	default:
-		return e.store.Ping(ctx)
 	}
+	if !e.followed.Load() {
+		return models.Errorf(models.CodeUnavailable, "It is starting.")
+	}
+	return e.store.Ping(ctx)
 }
 
 // announce tells whoever follows a space what was committed to it.
@@ -237,8 +242,10 @@ func (e *Engine) Heads(ctx context.Context, spaces []string, minVersion int64) (
 
 func (e *Engine) heads(ctx context.Context, spaces []string, minVersion int64) ([]models.Space, error) {
 	if rows, ok := e.tails.heads(spaces, minVersion); ok {
+		workOf(ctx).source(SourceTail)
 		return rows, nil
 	}
+	workOf(ctx).source(SourceDatabase)
 	started := e.tails.now()
 	rows, err := e.store.Heads(ctx, spaces)
 	if err == nil {

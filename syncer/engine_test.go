@@ -70,10 +70,21 @@ func (p pinged) Ping(context.Context) error { return p.err }
 func TestReady(t *testing.T) {
 	t.Parallel()
 	away := errors.New("away")
-	if err := New(pinged{err: away}, nil, Options{}).Ready(t.Context()); !errors.Is(err, away) {
+	e := New(pinged{}, nil, Options{})
+	if err := e.Ready(t.Context()); models.CodeOf(err) != models.CodeUnavailable {
+		t.Errorf("nothing runs: %v, want %s", err, models.CodeUnavailable)
+	}
+	follow := func(e *Engine) {
+		ended, end := context.WithCancel(t.Context())
+		end()
+		e.refresh(ended)
+	}
+	broken := New(pinged{err: away}, nil, Options{})
+	follow(broken)
+	if err := broken.Ready(t.Context()); !errors.Is(err, away) {
 		t.Errorf("database away: %v, want its error", err)
 	}
-	e := New(pinged{}, nil, Options{})
+	follow(e)
 	if err := e.Ready(t.Context()); err != nil {
 		t.Errorf("database there: %v", err)
 	}

@@ -199,6 +199,6 @@ func (j *job) decide(locked Locked) (w Writes) {
 	if w.Space != nil {
 		head = w.Space.Head
 	}
-	j.answer = answer{results: results, head: head, err: err}
+	j.answer = answer{results: results, before: locked.Space.Head, head: head, err: err}
 	return w
 }

@@ -97,6 +97,7 @@ func (e *Engine) page(ctx context.Context, space string, c cursor, req PullReque
 		page.PollAfter = e.pollAfter(run.Space.Head)
 		page.Digest = c.digest(&run.Space)
 	}
+	workOf(ctx).pulled(c, next, page)
 	return page, next, nil
 }
 
@@ -105,6 +106,7 @@ func (e *Engine) page(ctx context.Context, space string, c cursor, req PullReque
 // knows of.
 func (e *Engine) read(ctx context.Context, space string, r Range, needed int64) (Run, error) {
 	if run, ok := e.tails.read(space, r, needed); ok {
+		workOf(ctx).source(SourceTail)
 		return run, nil
 	}
 	return e.database(ctx, space, r, needed)

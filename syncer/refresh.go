@@ -28,6 +28,7 @@ const (
 func (e *Engine) refresh(ctx context.Context) {
 	e.tails.turn(true)
 	defer e.tails.turn(false)
+	e.followed.Store(true) // until then this node would learn of others' changes only when asked
 	tick := time.NewTicker(refreshEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {

@@ -18,9 +18,11 @@ type Replica interface {
 func (e *Engine) database(ctx context.Context, space string, r Range, needed int64) (Run, error) {
 	started := e.tails.now()
 	if run, ok := e.replica(ctx, space, r, needed); ok {
+		workOf(ctx).source(SourceReplica)
 		e.tails.learn(space, r, run, started)
 		return run, nil
 	}
+	workOf(ctx).source(SourceDatabase)
 	started = e.tails.now()
 	run, err := e.store.Changes(ctx, space, r)
 	if err == nil {

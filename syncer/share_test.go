@@ -157,7 +157,8 @@ func TestWatchPull_theReaderGoes(t *testing.T) {
 // Pages are not kept for nobody.
 func TestWatchPull_holdsWeakly(t *testing.T) {
 	t.Parallel()
-	e := New(newCountingFeed(), &deaf{}, Options{})
+	feed := newCountingFeed()
+	e := New(feed, &deaf{}, Options{})
 	w := e.Watch("s")
 	held := weak.Make(mustShare(t, w, at(1)))
 	for range 10 {
@@ -167,7 +168,7 @@ func TestWatchPull_holdsWeakly(t *testing.T) {
 		t.Error("a page that nobody sends is still there")
 	}
 	for range 10 * maxSharedPages {
-		if _, err := w.Pull(t.Context(), 0, PullRequest{Cursor: at(1), Limit: 1 + int(e.store.(*countingFeed).reads.Load())}); err != nil {
+		if _, err := w.Pull(t.Context(), 0, PullRequest{Cursor: at(1), Limit: 1 + int(feed.reads.Load())}); err != nil {
 			t.Fatal(err)
 		}
 	}

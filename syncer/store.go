@@ -79,7 +79,8 @@ type Store interface {
 	// nobody who has not seen a tombstone that is gone takes the feed for complete.
 	Purge(ctx context.Context, space string, before time.Time, limit int) (Purged, error)
 
-	// Ping returns nil if the database answers.
+	// Ping returns nil if the database answers, takes writes as far as that can be told
+	// without one, and has the schema.
 	Ping(ctx context.Context) error
 }
 

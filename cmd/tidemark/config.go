@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 
@@ -38,7 +39,7 @@ func shown(name string, value any) string {
 	case text == "":
 	case name == "auth-secret", name == "validation-secret":
 		text = fmt.Sprintf("(hidden, %d bytes)", len(text))
-	case name == "database-url", name == "replica-url", name == "auth-jwks":
+	case name == "database-url", name == "migrate-url", name == "replica-url", name == "auth-jwks", name == "validation-url":
 		text = redact(text)
 	case name == "broker":
 		text = redactBroker(text)
@@ -48,6 +49,9 @@ func shown(name string, value any) string {
 	}
 	return text
 }
+
+// secretName is what the parameters of URLs that hold secrets are called.
+var secretName = regexp.MustCompile(`(?i)pass|secret|token|key`)
 
 // redact hides the secrets that a URL may hold. What is no URL is a file.
 func redact(text string) string {
@@ -60,7 +64,7 @@ func redact(text string) string {
 	}
 	query := u.Query()
 	for name := range query {
-		if strings.Contains(name, "password") {
+		if secretName.MatchString(name) {
 			query.Set(name, "xxxxx")
 		}
 	}

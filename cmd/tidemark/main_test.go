@@ -96,6 +96,11 @@ func TestSettings_refused(t *testing.T) {
 		{"log format", []string{"TIDEMARK_LOG_FORMAT=xml"}, nil, "xml"},
 		{"retention without unit", nil, []string{"--retention", "30"}, "--retention"},
 		{"retention negative", nil, []string{"--retention=-1h"}, "--retention"},
+		{"migration of another kind", nil, []string{"--migrate", "never"}, "--migrate"},
+		{"migration by a URL of another kind", nil, []string{"--database-url", "postgres://h/d", "--migrate-url", "mysql://u:hush@h/d"}, "--migrate-url"},
+		{"migration URL beside SQLite", nil, []string{"--migrate-url", "postgres://u:hush@h/d"}, "--migrate-url"},
+		{"drain delay negative", nil, []string{"--drain-delay=-1s"}, "--drain-delay"},
+		{"drain delay of an hour", nil, []string{"--drain-delay", "1h"}, "--drain-delay"},
 		{"poll of nothing", nil, []string{"--poll-min", "0s"}, "--poll-min"},
 		{"poll turned around", nil, []string{"--poll-min", "20s"}, "--poll-max"},
 		{"argument", nil, []string{"now"}, "now"},
@@ -146,7 +151,8 @@ func TestConfig_hidesSecrets(t *testing.T) {
 	code, stdout, stderr := tidemark(t, []string{
 		"TIDEMARK_AUTH_SECRET=" + testSecret,
 		"TIDEMARK_DATABASE_URL=postgres://tidemark:hush@db.example/tidemark?sslpassword=hush&sslmode=disable",
-		"TIDEMARK_LISTEN=0.0.0.0:80", "TIDEMARK_VALIDATION_URL=https://app.example/v", "TIDEMARK_VALIDATION_SECRET=" + validationSecret,
+		"TIDEMARK_MIGRATE_URL=postgres://owner:hush@direct.example/tidemark",
+		"TIDEMARK_LISTEN=0.0.0.0:80", "TIDEMARK_VALIDATION_URL=https://app.example/v?token=hush", "TIDEMARK_VALIDATION_SECRET=" + validationSecret,
 	}, "config", "--poll-min", "2s", "--cors-origins", "https://a.example,https://b.example")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
@@ -155,7 +161,7 @@ func TestConfig_hidesSecrets(t *testing.T) {
 		t.Errorf("a secret is printed:\n%s", stdout)
 	}
 	lines := strings.Fields(stdout)
-	for _, want := range []string{"0.0.0.0:80", "2s", "https://a.example,https://b.example", "postgres://tidemark:xxxxx@db.example/tidemark?sslmode=disable&sslpassword=xxxxx"} {
+	for _, want := range []string{"0.0.0.0:80", "2s", "https://a.example,https://b.example", "postgres://owner:xxxxx@direct.example/tidemark", "https://app.example/v?token=xxxxx", "postgres://tidemark:xxxxx@db.example/tidemark?sslmode=disable&sslpassword=xxxxx"} {
 		if !strings.Contains(strings.Join(lines, " "), want) {
 			t.Errorf("no %s in\n%s", want, stdout)
 		}

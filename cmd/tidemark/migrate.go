@@ -93,7 +93,7 @@ func withMigrator(s *Settings, known variables, do func(context.Context, *store.
 	if err != nil {
 		return err
 	}
-	m, err := store.OpenMigrator(s.DatabaseURL)
+	m, err := store.OpenMigrator(s.migrateURL())
 	if err != nil {
 		return errors.Join(err, unlock())
 	}

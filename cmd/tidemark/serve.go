@@ -83,7 +83,10 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	}
 	defer server.Wait() // for streams, which end when the engine drains
 	greet(out.stdout, s, "http://"+listener.Addr().String())
-	n := node{engine: engine, registry: registry, directory: directory, server: server.HTTPServer(), listener: api.Listener(listener), log: log}
+	n := node{
+		engine: engine, registry: registry, directory: directory, api: server, server: server.HTTPServer(),
+		listener: api.Listener(listener), drainDelay: s.DrainDelay, log: log,
+	}
 	return n.run(ctx, stop)
 }
 
@@ -163,42 +166,17 @@ func committers(databaseURL string) int {
 	return 1
 }
 
-// openDatabase takes the lock, migrates and opens the store. What it returns
-// undoes that in the other order.
-func openDatabase(ctx context.Context, s *Settings, log *slog.Logger) (db *store.Store, closeAll func(), err error) {
-	unlock, err := store.Lock(s.DatabaseURL)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err = migrate(ctx, s.DatabaseURL); err == nil {
-		db, err = store.Open(ctx, s.DatabaseURL, store.Options{UnsafeDurability: s.UnsafeDurability, Logger: log})
-	}
-	if err != nil {
-		return nil, nil, errors.Join(err, unlock())
-	}
-	return db, func() {
-		if err := errors.Join(db.Close(), unlock()); err != nil {
-			log.ErrorContext(ctx, "database not closed", "error", err)
-		}
-	}, nil
-}
-
-func migrate(ctx context.Context, databaseURL string) error {
-	m, err := store.OpenMigrator(databaseURL)
-	if err != nil {
-		return err
-	}
-	return errors.Join(m.Up(ctx), m.Close())
-}
-
 // node is what runs.
 type node struct {
 	engine    *syncer.Engine
 	registry  *presence.Registry
 	directory *auth.Directory // nil in development
+	api       *api.Server
 	server    *http.Server
 	listener  net.Listener
 	log       *slog.Logger
+	// drainDelay is how long the node goes on after it has said that it leaves.
+	drainDelay time.Duration
 }
 
 // run runs until ctx ends or a part of the node fails, then lets what is running
@@ -227,7 +205,9 @@ func (n *node) run(ctx context.Context, stop func()) error {
 	select {
 	case failure = <-failed:
 	case <-ctx.Done():
-		n.log.InfoContext(ctx, "shutting down")
+		n.log.InfoContext(ctx, "shutting down", "drain_delay", n.drainDelay.String())
+		stop() // a second signal ends the delay, and everything
+		failure = n.leave(failed)
 	}
 	stop()
 	n.engine.Drain()
@@ -237,4 +217,18 @@ func (n *node) run(ctx context.Context, stop func()) error {
 		return errors.Join(failure, fmt.Errorf("requests were cut off after %s: %w", shutdownTimeout, err))
 	}
 	return failure
+}
+
+// leave says that the node is not ready, and goes on for the delay, or until a part
+// fails.
+func (n *node) leave(failed <-chan error) error {
+	n.api.Leave()
+	delay := time.NewTimer(n.drainDelay)
+	defer delay.Stop()
+	select {
+	case err := <-failed:
+		return err
+	case <-delay.C:
+		return nil
+	}
 }

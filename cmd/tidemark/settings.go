@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -23,8 +24,12 @@ type Settings struct {
 	// Listen must be a loopback address as long as no auth is configured.
 	Listen string `env:"TIDEMARK_LISTEN" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to listen on. Port 0 takes a free one; serve prints which."`
 
-	DatabaseURL      string `name:"database-url" env:"TIDEMARK_DATABASE_URL" default:"sqlite:data/tidemark.db" placeholder:"URL" help:"sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE."`
-	UnsafeDurability bool   `env:"TIDEMARK_UNSAFE_DURABILITY" help:"Accept a PostgreSQL with fsync=off or synchronous_commit=off. THIS LOSES ACKNOWLEDGED EDITS in a crash."`
+	DatabaseURL string `name:"database-url" env:"TIDEMARK_DATABASE_URL" default:"sqlite:data/tidemark.db" placeholder:"URL" help:"sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE."`
+	// MigrateMode says what serve does about the schema, MigrateURL where.
+	MigrateMode string `name:"migrate" env:"TIDEMARK_MIGRATE" default:"auto" enum:"auto,check,off" help:"What a start does about the schema: auto brings it up, check refuses to start where it is behind, off leaves it to others and is not ready until they have."`
+	MigrateURL  string `name:"migrate-url" env:"TIDEMARK_MIGRATE_URL" placeholder:"URL" help:"PostgreSQL for migrations only: past a pooler, or as another user. Default: --database-url."`
+
+	UnsafeDurability bool `env:"TIDEMARK_UNSAFE_DURABILITY" help:"Accept a PostgreSQL with fsync=off or synchronous_commit=off. THIS LOSES ACKNOWLEDGED EDITS in a crash."`
 
 	// ReplicaURL is not trusted: what is read there counts only as far as the database
 	// itself vouches for it.
@@ -63,10 +68,16 @@ type Settings struct {
 
 	PollMin time.Duration `env:"TIDEMARK_POLL_MIN" default:"1s" help:"Shortest pause that clients are told to make between pulls."`
 	PollMax time.Duration `env:"TIDEMARK_POLL_MAX" default:"5s" help:"Longest pause that clients are told to make between pulls."`
+
+	DrainDelay time.Duration `env:"TIDEMARK_DRAIN_DELAY" default:"0s" help:"How long to go on after SIGTERM while /readyz says 503, so that whoever sends requests here learns of it. 5s in Kubernetes."`
 }
 
 // maxRateLimit is more than a node can answer.
 const maxRateLimit = 1_000_000
+
+// maxDrainDelay is longer than any balancer needs to notice; whoever waits for the
+// process to end has less patience.
+const maxDrainDelay = 5 * time.Minute
 
 // development reports whether no authentication is configured.
 func (s *Settings) development() bool { return s.AuthSecret == "" && s.AuthJWKS == "" }
@@ -97,18 +108,32 @@ func (s *Settings) checkListen() error {
 }
 
 func (s *Settings) checkDatabase() error {
+	if s.MigrateURL != "" {
+		if err := checkPostgresURL("--migrate-url", s.MigrateURL); err != nil {
+			return err
+		} else if !store.IsPostgres(s.DatabaseURL) {
+			return usagef("--migrate-url is for PostgreSQL, and --database-url names none")
+		}
+	}
 	if _, ok := store.SQLitePath(s.DatabaseURL); ok {
 		return nil
 	}
 	if !store.IsPostgres(s.DatabaseURL) {
 		return usagef("--database-url must begin with sqlite: or postgres://")
 	}
+	return checkPostgresURL("--database-url", s.DatabaseURL)
+}
+
+func checkPostgresURL(flag, text string) error {
 	// What url.Parse says repeats the URL, password and all.
-	if u, err := url.Parse(s.DatabaseURL); err != nil || u.Host == "" && u.Query().Get("host") == "" {
-		return usagef("--database-url is not a valid postgres:// URL (special characters in the password must be %%-encoded)")
+	if u, err := url.Parse(text); err != nil || !store.IsPostgres(text) || u.Host == "" && u.Query().Get("host") == "" {
+		return usagef("%s is not a valid postgres:// URL (special characters in the password must be %%-encoded)", flag)
 	}
 	return nil
 }
+
+// migrateURL is where migrations are carried out.
+func (s *Settings) migrateURL() string { return cmp.Or(s.MigrateURL, s.DatabaseURL) }
 
 func (s *Settings) checkAuth() error {
 	switch {
@@ -163,6 +188,8 @@ func (s *Settings) checkAmounts() error {
 		return usagef("--retention must be longer than nothing")
 	case s.TailMemory <= 0:
 		return usagef("--tail-memory must be at least 1 (MiB)")
+	case s.DrainDelay < 0 || s.DrainDelay > maxDrainDelay:
+		return usagef("--drain-delay must be between 0s and %s", maxDrainDelay)
 	case s.PollMin <= 0:
 		return usagef("--poll-min must be longer than nothing")
 	case s.PollMax < s.PollMin:

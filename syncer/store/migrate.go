@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/golang-migrate/migrate/v4"
@@ -69,9 +68,21 @@ func (m *Migrator) open() error {
 }
 
 // Up applies all migrations that are missing. Nodes that start together wait for
-// the one that does it.
+// the one that does it. A schema that is newer than this program is left as it is:
+// the program of before must run on it, while nodes are replaced and when the new one
+// is taken back.
 func (m *Migrator) Up(ctx context.Context) error {
-	return m.locked(ctx, m.migrate.Up)
+	return m.locked(ctx, func() error {
+		is, dirty, err := m.Version()
+		if err != nil {
+			return err
+		}
+		newest, err := newestMigration()
+		if err == nil && (dirty || is <= newest) {
+			err = m.migrate.Up()
+		}
+		return err
+	})
 }
 
 // Down takes back the newest n migrations. It deletes what they added.
@@ -101,44 +112,6 @@ func (m *Migrator) Force(version int) error {
 func (m *Migrator) Close() error {
 	source, target := m.migrate.Close()
 	return errors.Join(source, target)
-}
-
-// CheckSchema returns an error unless the schema of the database that url names is the
-// one that this program knows.
-func CheckSchema(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	db, err := OpenSQL(url)
-	if err != nil {
-		return err
-	}
-	var is uint
-	var dirty bool
-	err = db.QueryRowContext(ctx, "SELECT version, dirty FROM schema_migrations").Scan(&is, &dirty)
-	if err = errors.Join(err, db.Close()); err != nil {
-		return fmt.Errorf("read the schema's version: %w", err)
-	}
-	want, err := newestMigration()
-	if err == nil && (is != want || dirty) {
-		err = fmt.Errorf("the schema has version %d, this program needs %d: run tidemark migrate up, or start the server", is, want)
-	}
-	return err
-}
-
-// newestMigration returns the number of the newest migration there is.
-func newestMigration() (newest uint, err error) {
-	source, err := iofs.New(migrations.Files, "postgres") // each is there for both
-	if err != nil {
-		return 0, err
-	}
-	newest, err = source.First()
-	for next := newest; err == nil; next, err = source.Next(next) {
-		newest = next
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
-	return newest, source.Close()
 }
 
 // advisoryLock names the lock that keeps nodes from migrating at the same time.

@@ -103,12 +103,17 @@ func tune(config *pgxpool.Config, url string) {
 	if !strings.Contains(url, "pool_max_conns=") {
 		config.MaxConns = connections
 	}
-	if t := config.ConnConfig.ConnectTimeout; t <= 0 || t > connectTimeout {
-		config.ConnConfig.ConnectTimeout = connectTimeout
-	}
+	boundConnect(config.ConnConfig)
 	// The pool connects in goroutines of its own.
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		return guard.Call(func() error { return useLists(ctx, conn) })
+	}
+}
+
+// boundConnect bounds an attempt to connect, unless the URL does so more tightly.
+func boundConnect(config *pgx.ConnConfig) {
+	if t := config.ConnectTimeout; t <= 0 || t > connectTimeout {
+		config.ConnectTimeout = connectTimeout
 	}
 }
 

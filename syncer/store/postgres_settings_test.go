@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tidemark/tidemark/models"
 	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
@@ -107,6 +108,17 @@ func TestPing_readOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
+	m, err := OpenMigrator(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
+	if err := s.Ping(t.Context()); models.CodeOf(err) != models.CodeUnavailable {
+		t.Fatalf("without schema: %v, want %s", err, models.CodeUnavailable)
+	}
+	if err := m.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Ping(t.Context()); err != nil {
 		t.Fatalf("at first: %v", err)
 	}

@@ -151,6 +151,7 @@ func openSQL(url string, settings map[string]string) (*sql.DB, error) {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
 	addSettings(config.ConnConfig, settings)
+	boundConnect(config.ConnConfig)
 	return stdlib.OpenDB(*config.ConnConfig), nil
 }
 
@@ -168,7 +169,11 @@ func (s *Store) Close() error {
 func (s *Store) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return s.failure(ctx, "ping", s.dialect.ping(ctx))
+	err := s.dialect.ping(ctx)
+	if err == nil {
+		err = s.checkSchema(ctx)
+	}
+	return s.failure(ctx, "ping", err)
 }
 
 // failure gives err the code that callers act on. Whose context was canceled

@@ -44,6 +44,7 @@ func TestConverge(t *testing.T) {
 			clients: size(t, EnvClients, harness.Size(8, 50)),
 			length:  time.Duration(size(t, EnvSeconds, harness.Size(5, 300))) * time.Second,
 		}
+		w.trouble = w.disturb
 		w.start()
 		w.run()
 	})
@@ -74,6 +75,7 @@ type world struct {
 
 	client  func(token string) *harness.Client
 	node    func() *harness.Server // any of them
+	trouble func(ctx context.Context)
 	stage   crowd.Stage
 	healed  atomic.Bool
 	network []*network
@@ -149,7 +151,7 @@ func (w *world) play(record *converge.Recorder) error {
 		c := crowd.New(name, i, client, harness.Random(w.seed, name), record, &w.stage)
 		running.Go(func() error { return c.Run(living) })
 	}
-	w.disturb(living)
+	w.trouble(living)
 	w.healed.Store(true)
 	w.stage.Stop()
 	for _, n := range w.network {

@@ -29,7 +29,6 @@ type database struct {
 	members []*member
 	primary string // address of whoever is the primary: HAProxy's
 	replica string // address of the replicas
-	extra   *daemon
 }
 
 // member is one of them, and its Patroni.

@@ -3,7 +3,6 @@ package ha
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,31 +17,40 @@ func TestHA(t *testing.T) { //nolint:paralleltest // it takes the whole machine
 	}
 	s := newStack(t)
 	r := &run{stack: s, db: startDatabase(s)}
+	t.Cleanup(func() { fmt.Println(table(r.rows)) })
+	nodes := r.startNodes(harness.Options{DatabaseURL: url(r.db.primary, "tidemark", "tidemark")})
+	scraped := r.watch(nodes)
+	r.until("Prometheus scrapes both nodes", scraped)
+	r.synchronous(nodes)
+	r.replicas()
+	r.pooled()
+	r.asynchronous(nodes)
+	r.until("Prometheus still scrapes both nodes", scraped)
+}
+
+// startNodes starts two nodes.
+func (r *run) startNodes(options harness.Options) (nodes []*harness.Server) {
+	r.t.Helper()
+	options.Store = harness.Postgres
 	for range 2 {
-		r.nodes = append(r.nodes, harness.Start(t, harness.Options{Store: harness.Postgres, DatabaseURL: url(r.db.primary, "tidemark", "tidemark")}))
+		nodes = append(nodes, harness.Start(r.t, options))
 	}
-	r.synchronous()
-	r.asynchronous()
-	fmt.Println(table(r.rows))
-	if err := os.WriteFile(filepath.Join(s.logs, "table.md"), []byte(table(r.rows)), 0o600); err != nil {
-		t.Error(err)
-	}
+	return nodes
 }
 
 type run struct {
 	*stack
 
-	db    *database
-	nodes []*harness.Server
-	rows  []*row
+	db   *database
+	rows []*row
 }
 
 // step does something to the database while clients edit, and waits until pushes are
 // answered again.
-func (r *run) step(variant, name string, do func(l *load)) *row {
+func (r *run) step(nodes []*harness.Server, variant, name string, do func(l *load)) *row {
 	r.t.Helper()
 	r.t.Logf("%s: %s", variant, name)
-	l := startLoad(r.stack, fmt.Sprint("ha-", len(r.rows)+1), r.nodes)
+	l := startLoad(r.stack, fmt.Sprint("ha-", len(r.rows)+1), nodes)
 	do(l)
 	l.more()
 	row := l.end(r.db)
@@ -55,10 +63,10 @@ func (r *run) step(variant, name string, do func(l *load)) *row {
 }
 
 // safe is a step in which nothing may be lost.
-func (r *run) safe(variant, name string, do func(l *load)) {
+func (r *run) safe(nodes []*harness.Server, variant, name string, do func(l *load)) {
 	r.t.Helper()
-	if row := r.step(variant, name, do); row.lost > 0 {
-		r.t.Fatalf("%s, %s: %d acknowledged edits are lost", variant, name, row.lost)
+	if row := r.step(nodes, variant, name, do); row.lost > 0 || row.mismatches > 0 {
+		r.t.Fatalf("%s, %s: %d acknowledged edits are lost, %d digests differ", variant, name, row.lost, row.mismatches)
 	}
 }
 
@@ -86,21 +94,21 @@ func (r *run) back(old *member) {
 	})
 }
 
-func (r *run) synchronous() {
+func (r *run) synchronous(nodes []*harness.Server) {
 	r.t.Helper()
 	const variant = "synchronous"
 	var old *member
-	r.safe(variant, "PostgreSQL and Patroni of the primary are killed", func(*load) { old = r.failover((*member).killBoth) })
-	r.safe(variant, "the old primary comes back as a replica", func(*load) {
+	r.safe(nodes, variant, "PostgreSQL and Patroni of the primary are killed", func(*load) { old = r.failover((*member).killBoth) })
+	r.safe(nodes, variant, "the old primary comes back as a replica", func(*load) {
 		old.startPatroni()
 		r.back(old)
 	})
-	r.safe(variant, "PostgreSQL of the primary is killed, Patroni is not", func(*load) {
+	r.safe(nodes, variant, "PostgreSQL of the primary is killed, Patroni is not", func(*load) {
 		// Patroni starts it again, or hands over: either will do.
 		r.db.leader().crash()
 		r.until("a primary and two replicas", r.db.whole)
 	})
-	r.safe(variant, "the primary is cut off from all, and comes back", func(*load) {
+	r.safe(nodes, variant, "the primary is cut off from all, and comes back", func(*load) {
 		old = r.failover((*member).cut)
 		// By itself, for nobody can tell it anything.
 		r.until("the old primary has stopped being one", func() bool {
@@ -110,7 +118,7 @@ func (r *run) synchronous() {
 		old.heal()
 		r.back(old)
 	})
-	r.safe(variant, "the primary's machine is frozen, and goes on", func(*load) {
+	r.safe(nodes, variant, "the primary's machine is frozen, and goes on", func(*load) {
 		old = r.failover((*member).freeze)
 		old.thaw()
 		r.back(old)
@@ -118,7 +126,7 @@ func (r *run) synchronous() {
 }
 
 // asynchronous makes a loss: what the primary acknowledged last has reached no replica.
-func (r *run) asynchronous() {
+func (r *run) asynchronous(nodes []*harness.Server) {
 	r.t.Helper()
 	const variant = "asynchronous"
 	r.db.configure(`{"synchronous_mode": false, "synchronous_mode_strict": false}`)
@@ -127,7 +135,7 @@ func (r *run) asynchronous() {
 		return err == nil && names == ""
 	})
 	var old *member
-	row := r.step(variant, "the primary is killed after its replicas were cut off", func(l *load) {
+	row := r.step(nodes, variant, "the primary is killed after its replicas were cut off", func(l *load) {
 		old = r.failover(func(m *member) {
 			m.replication.Hold()
 			l.more()
@@ -140,7 +148,7 @@ func (r *run) asynchronous() {
 		r.t.Errorf("%d acknowledged edits are lost and %d cursors refused for it: nothing was tried", row.lost, row.expired["epoch"])
 	}
 	before := strings.Count(old.log(), "running pg_rewind")
-	r.step(variant, "the old primary comes back as a replica", func(*load) {
+	r.step(nodes, variant, "the old primary comes back as a replica", func(*load) {
 		old.replication.Return()
 		old.startPatroni()
 		r.back(old)

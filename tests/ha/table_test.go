@@ -17,6 +17,7 @@ type row struct {
 	lost                            int // of them, all at versions that the database says are lost
 	doubled, diverged, stuck, other int
 	expired                         map[string]int // cursors refused, by cause
+	mismatches                      int            // digests that told a client of a loss
 	gap                             time.Duration
 }
 
@@ -25,6 +26,7 @@ func (r *row) take(v *converge.Verdict) {
 	r.lost = v.Met[converge.AppliedAndLost] + v.Lost
 	r.doubled, r.diverged, r.stuck = v.Doubled, v.Diverged, v.Stuck
 	r.other = v.Gaps + v.ServerErrors
+	r.mismatches = v.Met["mismatch"]
 	r.expired = map[string]int{}
 	for what, n := range v.Met {
 		if cause, ok := strings.CutPrefix(what, "expired "); ok {
@@ -36,8 +38,8 @@ func (r *row) take(v *converge.Verdict) {
 // table is all rows, as deploy/README.md shows them.
 func table(rows []*row) string {
 	var b strings.Builder
-	b.WriteString("| variant | step | edits acknowledged | lost | doubled | diverged | 410 epoch | 410 other than by mistake | longest gap without a push answered |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| variant | step | edits acknowledged | lost | doubled | diverged | cursors refused (410): epoch | other causes | found by digest | longest time without a push answered |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		others := 0
 		for cause, n := range r.expired {
@@ -45,8 +47,8 @@ func table(rows []*row) string {
 				others += n
 			}
 		}
-		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d | %d | %d | %.1f s |\n", r.variant, r.step, r.acknowledged, r.lost, r.doubled,
-			r.diverged+r.stuck+r.other, r.expired["epoch"], others, r.gap.Seconds())
+		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d | %d | %d | %d | %.1f s |\n", r.variant, r.step, r.acknowledged, r.lost, r.doubled,
+			r.diverged+r.stuck+r.other, r.expired["epoch"], others, r.mismatches, r.gap.Seconds())
 	}
 	return b.String()
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/tidemark/tidemark/tests/lifeline"
 )
@@ -44,6 +46,47 @@ var binary = sync.OnceValues(func() (string, error) {
 
 // crashing is the path of a server that can be armed; see package fault.
 var crashing = sync.OnceValues(func() (string, error) { return build("tidemark-faults", "-tags", "faults") })
+
+// Release builds the server as a later release could be: it says that it has this
+// version, and brings a migration more, with a number behind all that there are.
+func Release(t testing.TB, version, up, down string) (binary string) {
+	t.Helper()
+	place, err := place()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(place.dir, "release-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	for direction, statements := range map[string]string{"up": up, "down": down} {
+		file := filepath.Join(dir, direction+".sql")
+		if err := os.WriteFile(file, []byte(statements), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, store := range Stores {
+			overlay.Replace[filepath.Join(root, "migrations", string(store), "999999_"+version+"."+direction+".sql")] = file
+		}
+	}
+	text, err := json.Marshal(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	binary, err = build(filepath.Base(dir)+"-tidemark", "-overlay", file, "-ldflags", "-X main.version="+version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
 
 // build builds the server from this tree.
 func build(name string, options ...string) (string, error) {

@@ -60,6 +60,8 @@ type Options struct {
 	Nodes int
 	// Crashing takes a binary that Arm works on.
 	Crashing bool
+	// Binary is used in place of the one that is built from this tree.
+	Binary string
 	// Args and Env ("TIDEMARK_…=…") are added to what the harness passes.
 	Args []string
 	Env  []string
@@ -112,7 +114,10 @@ func New(t testing.TB, options Options) *Server {
 	if options.Crashing {
 		find = crashing
 	}
-	bin, err := find()
+	bin, err := options.Binary, error(nil)
+	if bin == "" {
+		bin, err = find()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,6 +156,12 @@ func (s *Server) Use(databaseURL string) {
 	}
 	s.databaseURL = databaseURL
 }
+
+// Binary is the binary of the server.
+func (s *Server) Binary() string { return s.bin }
+
+// Deploy gives the server another binary from the next Restart on.
+func (s *Server) Deploy(binary string) { s.bin = binary }
 
 // Forget makes clients forget what pushes were answered: the database was put back.
 func (s *Server) Forget() { s.acknowledged.forget() }
@@ -232,6 +243,25 @@ func (s *Server) Restart() {
 		if err := node.run(); err != nil {
 			s.t.Fatalf("restart tidemark: %v", err)
 		}
+	}
+}
+
+// RestartUnready starts an ended server and waits until it listens, whether it is ready
+// or not.
+func (s *Server) RestartUnready() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	err := s.begin()
+	if err == nil {
+		var url string
+		url, err = s.process.Address(ctx)
+		s.url.Store(url)
+	}
+	if err != nil {
+		s.t.Fatalf("start tidemark: %v\n%s", err, s.Log())
 	}
 }
 
@@ -391,7 +421,7 @@ func (s *Server) cleanup() {
 // prove has the database verified that the test leaves behind: whatever a test is about,
 // it also asks whether all rows still agree.
 func (s *Server) prove() {
-	if s.t.Failed() || s.Log() == "" {
+	if _, err := os.Stat(s.logFile()); err != nil || s.t.Failed() {
 		return // it may never have been started
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
