@@ -132,11 +132,11 @@ func (c cursor) check(s models.Space, acknowledged int64) error {
 		return nil
 	}
 	newest := c.newest()
-	switch {
-	case newest > s.Head:
+	if newest > s.Head {
 		return expired(models.CauseEpoch, "The cursor is ahead of the space: its history was lost. Start again without a cursor.")
-	case acknowledged > s.Head:
-		return pushLost()
+	}
+	if err := checkAcknowledged(s, acknowledged); err != nil {
+		return err
 	}
 	if newest > 0 && c.epoch != s.Epoch {
 		past, err := parseEpochs(s.PastEpochs)
@@ -147,13 +147,6 @@ func (c cursor) check(s models.Space, acknowledged int64) error {
 			return expired(models.CauseEpoch, "The cursor is of a history that was lost. Start again without a cursor.")
 		}
 	}
-	if acknowledged > 0 {
-		if lost, err := lostIn(s.PastEpochs, acknowledged); err != nil {
-			return err
-		} else if lost {
-			return pushLost()
-		}
-	}
 	from := c.position
 	if c.inSnapshot() {
 		from = c.began // what was deleted before that, the snapshot does not need
@@ -162,6 +155,22 @@ func (c cursor) check(s models.Space, acknowledged int64) error {
 		return expired(models.CauseRetention, "The cursor is older than the retention. Start again without a cursor.")
 	}
 	return nil
+}
+
+// checkAcknowledged compares the newest version that a push has answered to a client, 0 if
+// none did, with the space's row as it is now. Error: CodeCursorExpired if it is lost.
+func checkAcknowledged(s models.Space, acknowledged int64) error {
+	if acknowledged == 0 {
+		return nil
+	}
+	if acknowledged > s.Head {
+		return pushLost()
+	}
+	lost, err := lostIn(s.PastEpochs, acknowledged)
+	if err == nil && lost {
+		err = pushLost()
+	}
+	return err
 }
 
 func pushLost() error {

@@ -187,7 +187,7 @@ func (c *Client) push(ctx context.Context) error {
 		}
 		c.asked = false
 	}
-	push := harness.Push{ClientID: c.name, Atomic: c.flight[0].atomic()}
+	push := harness.Push{ClientID: c.name, Atomic: c.flight[0].atomic(), MinVersion: c.pushed}
 	for _, g := range c.flight {
 		for _, e := range g.edits {
 			push.Edits = append(push.Edits, e.Edit)
