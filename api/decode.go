@@ -9,7 +9,7 @@ import (
 
 // What bodies may hold; object reads no other names.
 var (
-	pushMembers     = []string{"client_id", "edits", "atomic", "cursor", "collections", "limit"}
+	pushMembers     = []string{"client_id", "edits", "atomic", "cursor", "collections", "limit", "min_version"}
 	editMembers     = []string{"edit_id", "op", "collection", "id", "base_version", "base_edit_id", "force", "data"}
 	presenceMembers = []string{"state", "ttl_s"}
 )
@@ -49,6 +49,8 @@ func decodePush(body []byte) (*models.PushRequest, error) {
 			})
 		case "limit":
 			req.Limit = int(d.integer(1, models.MaxPageChanges))
+		case "min_version":
+			req.MinVersion = d.integer(0, models.MaxVersion)
 		}
 	})
 	if err := d.end(); err != nil {

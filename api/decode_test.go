@@ -22,7 +22,7 @@ func pushOf(edits string) string { return `{"client_id":"c1","edits":[` + edits 
 func TestDecodePush_everyMember(t *testing.T) {
 	t.Parallel()
 	got, err := decodePush([]byte(`
-		{ "limit": 7, "collections": ["a", "b"], "cursor": "", "atomic": true,
+		{ "min_version": 21, "limit": 7, "collections": ["a", "b"], "cursor": "", "atomic": true,
 		  "edits": [
 			{"id": "d", "collection": "c", "op": "put", "edit_id": "e1", "base_version": 9007199254740991, "data": { "a" :1, "a": "\ud800" }},
 			{"edit_id": "e\u0032", "op": "patch", "collection": "", "id": "é", "base_edit_id": "e1", "data": null},
@@ -44,6 +44,7 @@ func TestDecodePush_everyMember(t *testing.T) {
 		Cursor:      &cursor,
 		Collections: []string{"a", "b"},
 		Limit:       7,
+		MinVersion:  21,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -48,6 +48,10 @@ type PushRequest struct {
 	// Limit counts documents; 0 means DefaultPageChanges.
 	Limit int `json:"limit" validate:"min=0,max=1000"`
 
+	// MinVersion is the newest version a push answered to this client; 0: none did. If
+	// the space has lost it, nothing is applied.
+	MinVersion int64 `json:"min_version" validate:"min=0,max=9007199254740991"`
+
 	// Granted are the collections that the sender's token is narrowed to, nil if it is
 	// not. It is not a part of the body.
 	Granted []string `json:"-"`

@@ -144,11 +144,11 @@ func (c cursor) check(s models.Space, acknowledged int64) error {
 		return expired(models.CauseDeleted, "The space was deleted. Start again without a cursor.")
 	}
 	newest := c.newest()
-	switch {
-	case newest > s.Head:
+	if newest > s.Head {
 		return expired(models.CauseEpoch, "The cursor is ahead of the space: its history was lost. Start again without a cursor.")
-	case acknowledged > s.Head:
-		return pushLost()
+	}
+	if err := checkAcknowledged(s, acknowledged); err != nil {
+		return err
 	}
 	if newest > 0 && c.epoch != s.Epoch {
 		past, err := parseEpochs(s.PastEpochs)
@@ -159,17 +159,26 @@ func (c cursor) check(s models.Space, acknowledged int64) error {
 			return expired(models.CauseEpoch, "The cursor is of a history that was lost. Start again without a cursor.")
 		}
 	}
-	if acknowledged > 0 {
-		if lost, err := lostIn(s.PastEpochs, acknowledged); err != nil {
-			return err
-		} else if lost {
-			return pushLost()
-		}
-	}
 	if c.from() < s.Floor {
 		return expired(models.CauseRetention, "The cursor is older than the retention. Start again without a cursor.")
 	}
 	return nil
+}
+
+// checkAcknowledged compares the newest version that a push has answered to a client, 0 if
+// none did, with the space's row as it is now. Error: CodeCursorExpired if it is lost.
+func checkAcknowledged(s models.Space, acknowledged int64) error {
+	if acknowledged == 0 {
+		return nil
+	}
+	if acknowledged > s.Head {
+		return pushLost()
+	}
+	lost, err := lostIn(s.PastEpochs, acknowledged)
+	if err == nil && lost {
+		err = pushLost()
+	}
+	return err
 }
 
 func pushLost() error {

@@ -206,3 +206,22 @@ func TestCursorNext(t *testing.T) {
 		})
 	}
 }
+
+// A client that pushes again before it pulls has no cursor that could tell it that what
+// it was answered before is lost.
+func TestPush_acknowledgedAndLost(t *testing.T) {
+	t.Parallel()
+	row := models.Space{ID: "s", Head: 40, Epoch: 7, PastEpochs: "[[1,10,30]]"}
+	for acknowledged, want := range map[int64]models.Cause{
+		0: "", 10: "", 11: models.CauseEpoch, 29: models.CauseEpoch, 30: "", 40: "", 41: models.CauseEpoch,
+	} {
+		p := &push{space: "s", clientID: "c1", acknowledged: acknowledged, edits: []edit{newEdit(put("e1", "d", version(0), `{}`))}}
+		results, writes, err := p.decide(Locked{Now: 50, Identity: 7, Space: row})
+		if got := causeOf(err); got != want {
+			t.Errorf("min_version %d: %v, want cause %q", acknowledged, err, want)
+		}
+		if applied := len(results) == 1 && !writes.Empty(); applied != (want == "") {
+			t.Errorf("min_version %d: results %+v", acknowledged, results)
+		}
+	}
+}

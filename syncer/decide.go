@@ -61,6 +61,7 @@ type push struct {
 	edits                    []edit
 	atomic                   bool
 	cursor                   *cursor       // of the pull in the same round trip
+	acknowledged             int64         // the newest version that a push has answered to the client
 	retention                time.Duration // how long past epochs are remembered
 	rules                    Rules         // for what patches make of documents; nil: none
 	// inbox holds, for each edit, the number of the row of the inbox that it is. It
@@ -72,6 +73,11 @@ func (p *push) client() Client { return Client{p.subject, p.clientID} }
 
 // decide returns the results of p and what to write. Error: CodeCursorExpired.
 func (p *push) decide(locked Locked) ([]models.EditResult, Writes, error) {
+	// A client that pushes again before it pulls would never come to know, by its cursor,
+	// that what it was answered before is lost.
+	if err := checkAcknowledged(locked.Space, p.acknowledged); err != nil {
+		return nil, Writes{}, err
+	}
 	if p.cursor != nil {
 		if err := p.cursor.check(locked.Space, 0); err != nil {
 			return nil, Writes{}, err

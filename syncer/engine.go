@@ -49,6 +49,10 @@ type Options struct {
 	// Default: nobody is.
 	Validator Validator
 
+	// Replica is read in place of the Store where pages come from neither memory nor the
+	// newest changes. Default: none.
+	Replica Replica
+
 	// OnPresence hears the news of presence that the broker brings; it is called
 	// by one goroutine and delays pokes while it runs. Default: nobody.
 	OnPresence func(Message)

@@ -23,10 +23,10 @@ type metrics struct {
 	groupPushes prometheus.Histogram
 	groupEdits  prometheus.Histogram
 
-	fromTail, fromDatabase prometheus.Counter
-	changes                prometheus.Counter
-	clientLag              prometheus.Histogram
-	refusals               map[models.Cause]prometheus.Counter // "": invalid
+	fromTail, fromDatabase, fromReplica prometheus.Counter
+	changes                             prometheus.Counter
+	clientLag                           prometheus.Histogram
+	refusals                            map[models.Cause]prometheus.Counter // "": invalid
 
 	gaps        prometheus.Counter
 	regressions prometheus.Counter
@@ -75,13 +75,13 @@ func newMetrics() *metrics {
 	m.groupPushes = m.histogram("tidemark_group_pushes", "Pushes that shared a transaction.", sizeBuckets)
 	m.groupEdits = m.histogram("tidemark_group_edits", "Edits that shared a transaction.", sizeBuckets)
 
-	pages := m.counters("tidemark_pages_total", "Pages read, by what answered: the tail in memory, or the database. Streams share pages.", "source")
-	m.fromTail, m.fromDatabase = pages.WithLabelValues("tail"), pages.WithLabelValues("database")
+	pages := m.counters("tidemark_pages_total", "Pages read, by what answered: the tail in memory, the database, or its replica. Streams share pages.", "source")
+	m.fromTail, m.fromDatabase, m.fromReplica = pages.WithLabelValues(SourceTail), pages.WithLabelValues(SourceDatabase), pages.WithLabelValues(SourceReplica)
 	m.changes = m.counter("tidemark_page_changes_total", "Changes on those pages.")
 	m.clientLag = m.histogram("tidemark_client_lag_seconds", "How old the oldest change was that a client with a cursor had not seen, when its page was read.", ageBuckets)
 	refusals := m.counters("tidemark_cursor_refusals_total", "Cursors refused, by cause; invalid: damaged, or of another space.", "cause")
 	m.refusals = make(map[models.Cause]prometheus.Counter)
-	for _, cause := range []models.Cause{models.CauseRetention, models.CauseEpoch, models.CauseFilter} {
+	for _, cause := range []models.Cause{models.CauseRetention, models.CauseEpoch, models.CauseFilter, models.CauseDeleted} {
 		m.refusals[cause] = refusals.WithLabelValues(string(cause))
 	}
 	m.refusals[""] = refusals.WithLabelValues("invalid")

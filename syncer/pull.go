@@ -111,12 +111,5 @@ func (e *Engine) read(ctx context.Context, space string, r Range, needed int64) 
 		e.metrics.fromTail.Inc()
 		return run, nil
 	}
-	workOf(ctx).source(SourceDatabase)
-	started := e.tails.now()
-	run, err := e.store.Changes(ctx, space, r)
-	if err == nil {
-		e.metrics.fromDatabase.Inc()
-		e.tails.learn(space, r, run, started)
-	}
-	return run, err
+	return e.database(ctx, space, r, needed)
 }

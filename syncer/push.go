@@ -11,14 +11,15 @@ import (
 
 // Push decides a batch of edits and returns one result per edit, in order. What
 // is wrong with one edit is its result; Push fails as a whole only for a bad
-// (CodeInvalidCursor) or expired (CodeCursorExpired) cursor, where too many pushes
+// (CodeInvalidCursor) or expired (CodeCursorExpired) cursor, where what was
+// acknowledged before is lost (CodeCursorExpired), where too many pushes
 // wait (CodeSpaceBusy, CodeUnavailable) or this one has for too long
 // (CodeUnavailable), with the error of ctx if that ends while it waits, and with the
 // errors of the Validator and of Store. A push that failed applied nothing, except
 // CodeOutcomeUnknown, which only a retry can resolve. req must be validated as its tags
 // say.
 func (e *Engine) Push(ctx context.Context, space, subject string, req *models.PushRequest) (*models.PushResponse, error) {
-	p := &push{space: space, subject: subject, clientID: req.ClientID, atomic: req.Atomic}
+	p := &push{space: space, subject: subject, clientID: req.ClientID, atomic: req.Atomic, acknowledged: req.MinVersion}
 	if req.Cursor != nil {
 		c, err := openCursor(*req.Cursor, space, filterOf(req.Collections))
 		if err != nil {

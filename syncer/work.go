@@ -25,13 +25,14 @@ type Work struct {
 	Pulled   bool
 	From, To int64  // the versions up to which the feed was seen, before and after
 	Changes  int    // in the page
-	Source   string // what answered: SourceTail or SourceDatabase; also of heads
+	Source   string // what answered: SourceTail, SourceDatabase or SourceReplica; also of heads
 }
 
 // What answers a pull.
 const (
 	SourceTail     = "tail"
 	SourceDatabase = "database"
+	SourceReplica  = "replica"
 )
 
 // Pushed is what became of a push.

@@ -38,16 +38,32 @@ func (s *Settings) checkBroker() error {
 		return asUsage(redis.CheckURL(s.Broker))
 	case kind == "memory" && alone:
 		return nil
-	case kind == "postgres" && !alone:
-		return usagef("--broker postgres uses the database of --database-url and takes no URL of its own")
-	case kind != "postgres" && kind != "logical":
-		return usagef("--broker must be memory, postgres, logical, logical:SLOT, or a URL that begins with nats://, redis:// or rediss://")
+	case store.IsPostgres(s.Broker) && !hasHost(s.Broker):
+		return usagef("--broker is not a valid postgres:// URL (special characters in the password must be %%-encoded)")
+	case kind != "postgres" && kind != "logical" && !store.IsPostgres(s.Broker):
+		return usagef("--broker must be memory, postgres, logical, logical:SLOT, or a URL that begins with postgres://, nats://, redis:// or rediss://")
 	case !store.IsPostgres(s.DatabaseURL):
 		return usagef("--broker %s needs a PostgreSQL database; an SQLite file has one node, and its broker is memory", kind)
-	case !alone:
+	case kind == "logical" && !alone:
 		return asUsage(logical.CheckSlot(rest))
+	case !alone && !store.IsPostgres(s.Broker):
+		return usagef("--broker postgres takes a URL or nothing: postgres://USER:PASSWORD@HOST/DATABASE")
 	}
 	return nil
+}
+
+func hasHost(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Host != "" || u.Query().Get("host") != "")
+}
+
+// listenURL is where LISTEN and NOTIFY go: past a pooler that gives each transaction
+// another connection, if the broker is a URL.
+func (s *Settings) listenURL() string {
+	if store.IsPostgres(s.Broker) {
+		return s.Broker
+	}
+	return s.DatabaseURL
 }
 
 func asUsage(err error) error {
@@ -68,8 +84,8 @@ func openBroker(ctx context.Context, s *Settings, log *slog.Logger) (syncer.Brok
 	case "redis", "rediss":
 		b, err := redis.New(ctx, s.Broker, redis.Options{Logger: log})
 		return opened(b, err)
-	case "postgres":
-		b, err := postgres.New(ctx, s.DatabaseURL, postgres.Options{Logger: log})
+	case "postgres", "postgresql":
+		b, err := postgres.New(ctx, s.listenURL(), postgres.Options{Logger: log})
 		return opened(b, err)
 	case "logical":
 		return openLogical(ctx, s.DatabaseURL, logical.Options{Slot: rest, Logger: log})

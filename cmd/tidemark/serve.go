@@ -77,6 +77,11 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 		return err
 	}
 
+	replica, closeReplica, err := openReplica(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer closeReplica()
 	broker, closeBroker, err := openBroker(ctx, s, log)
 	if err != nil {
 		return err
@@ -90,7 +95,7 @@ func (serveCommand) Run(s *Settings, known variables, out output) error {
 	defer wakeups.close() // when the engine has committed its last
 
 	registry := presence.New(broker, presence.Options{})
-	engine := newEngine(s, database, broker, registry, rules, wakeups, traces)
+	engine := newEngine(s, database, replica, broker, registry, rules, wakeups, traces)
 	defer engine.Close()
 	server, err := newServer(s, engine, registry, verifier, metrics, traces, log)
 	if err != nil {
@@ -128,7 +133,7 @@ func tuneCollector(tailMemory int) {
 	}
 }
 
-func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registry *presence.Registry, rules rules, wakeups wakeups, traces *tracing) *syncer.Engine {
+func newEngine(s *Settings, database *store.Store, replica syncer.Replica, broker syncer.Broker, registry *presence.Registry, rules rules, wakeups wakeups, traces *tracing) *syncer.Engine {
 	return syncer.New(database, broker, syncer.Options{
 		PollMin:    s.PollMin,
 		PollMax:    s.PollMax,
@@ -138,6 +143,7 @@ func newEngine(s *Settings, database *store.Store, broker syncer.Broker, registr
 		Canary:     s.Canary,
 		Rules:      rules.documents,
 		Validator:  rules.edits,
+		Replica:    replica,
 		OnPresence: registry.Receive,
 		OnChange:   wakeups.changed,
 		Tracer:     traces.engine(),

@@ -34,9 +34,13 @@ type Settings struct {
 
 	UnsafeDurability bool `env:"TIDEMARK_UNSAFE_DURABILITY" help:"Accept a PostgreSQL with fsync=off or synchronous_commit=off. THIS LOSES ACKNOWLEDGED EDITS in a crash."`
 
+	// ReplicaURL is not trusted: what is read there counts only as far as the database
+	// itself vouches for it.
+	ReplicaURL string `name:"replica-url" env:"TIDEMARK_REPLICA_URL" placeholder:"URL" help:"PostgreSQL standby, or a proxy in front of several, that pages beyond the newest changes are read from. Behind, away or of a lost history, it is passed by."`
+
 	// Broker is how nodes tell each other of changes; empty means by database. What
 	// a broker doesn't tell, each node finds in the database a little later.
-	Broker string `env:"TIDEMARK_BROKER" placeholder:"KIND|URL" help:"How nodes hear of each other's changes: memory (one node; others' changes are found by looking), postgres (LISTEN/NOTIFY), nats://USER:PASSWORD@HOST/SUBJECT, redis://:PASSWORD@HOST/N, rediss://…, logical or logical:SLOT (PostgreSQL's logical replication). Default: postgres with PostgreSQL, memory with SQLite."`
+	Broker string `env:"TIDEMARK_BROKER" placeholder:"KIND|URL" help:"How nodes hear of each other's changes: memory (one node; others' changes are found by looking), postgres or postgres://USER:PASSWORD@HOST/DATABASE (LISTEN/NOTIFY, by a URL of its own where the database's is a pooler's), nats://USER:PASSWORD@HOST/SUBJECT, redis://:PASSWORD@HOST/N, rediss://…, logical or logical:SLOT (PostgreSQL's logical replication). Default: postgres with PostgreSQL, memory with SQLite."`
 
 	// AuthSecret or AuthJWKS turns authentication on.
 	AuthSecret   string        `env:"TIDEMARK_AUTH_SECRET" placeholder:"SECRET" help:"Secret that tokens are signed with (HS256), at least 32 bytes."`
@@ -91,7 +95,7 @@ func (s *Settings) development() bool { return s.AuthSecret == "" && s.AuthJWKS 
 // check returns what is wrong with the settings, in one sentence.
 func (s *Settings) check() error {
 	for _, check := range []func() error{
-		s.checkListen, s.checkMetricsListen, s.checkDatabase, s.checkBroker, s.checkAuth, s.checkRules, s.checkWebhook, s.checkOrigins, s.checkProxies, s.checkAmounts,
+		s.checkListen, s.checkMetricsListen, s.checkDatabase, s.checkReplica, s.checkBroker, s.checkAuth, s.checkRules, s.checkWebhook, s.checkOrigins, s.checkProxies, s.checkAmounts,
 	} {
 		if err := check(); err != nil {
 			return err

@@ -66,21 +66,13 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
-	addSettings(config.ConnConfig, sessionSettings)
+	tune(config, url)
 	config.ConnConfig.Tracer = opts.Tracer
-	if !strings.Contains(url, "pool_max_conns=") {
-		config.MaxConns = connections
-	}
-	boundConnect(config.ConnConfig)
 	if config.ConnConfig.ValidateConnect == nil {
 		// A push must never meet a standby that was promoted without us knowing.
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	config.ConnConfig.OnNotice = notice
-	// The pool connects in goroutines of its own.
-	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		return guard.Call(func() error { return useLists(ctx, conn) })
-	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
@@ -108,6 +100,19 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		terms:   terms,
 		rows:    newRows(),
 	}, nil
+}
+
+// tune sets what the URL doesn't.
+func tune(config *pgxpool.Config, url string) {
+	addSettings(config.ConnConfig, sessionSettings)
+	if !strings.Contains(url, "pool_max_conns=") {
+		config.MaxConns = connections
+	}
+	boundConnect(config.ConnConfig)
+	// The pool connects in goroutines of its own.
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		return guard.Call(func() error { return useLists(ctx, conn) })
+	}
 }
 
 // boundConnect bounds an attempt to connect, unless the URL does so more tightly.

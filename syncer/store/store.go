@@ -114,11 +114,13 @@ type dialect interface {
 	outcomeUnknown(err error) bool
 }
 
+const defaultConnectionWait = 900 * time.Millisecond
+
 // Open opens the database that url names: "sqlite:" and a path, or a
 // "postgres://" URL (libpq's form). It does not migrate.
 func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	if opts.ConnectionWait <= 0 {
-		opts.ConnectionWait = 900 * time.Millisecond
+		opts.ConnectionWait = defaultConnectionWait
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

@@ -16,15 +16,15 @@ import (
 	"github.com/tidemark/tidemark/tests/harness"
 )
 
-// receiver is an OTLP/HTTP collector that keeps what it gets.
-type receiver struct {
+// traceCollector is an OTLP/HTTP collector that keeps what it gets.
+type traceCollector struct {
 	mu       sync.Mutex
 	spans    []*tracepb.Span
 	services map[string]bool
 	text     string // all of it
 }
 
-func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+func (r *traceCollector) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	body, err := io.ReadAll(request.Body)
 	var got tracepb.TracesData // ExportTraceServiceRequest has the same form
 	if err != nil || request.URL.Path != "/v1/traces" || proto.Unmarshal(body, &got) != nil {
@@ -48,7 +48,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 }
 
 // under returns the names of the spans right under one, and the spans.
-func (r *receiver) under(parent []byte) (names []string, spans []*tracepb.Span) {
+func (r *traceCollector) under(parent []byte) (names []string, spans []*tracepb.Span) {
 	for _, s := range r.spans {
 		if string(s.GetParentSpanId()) == string(parent) {
 			names, spans = append(names, s.GetName()), append(spans, s)
@@ -62,7 +62,7 @@ func (r *receiver) under(parent []byte) (names []string, spans []*tracepb.Span) 
 // document, no token and no cursor, and the log's lines name the trace.
 func TestTrace(t *testing.T) {
 	t.Parallel()
-	collector := &receiver{services: map[string]bool{}}
+	collector := &traceCollector{services: map[string]bool{}}
 	listening := httptest.NewServer(collector)
 	defer listening.Close()
 	server := harness.New(t, harness.Options{

@@ -181,6 +181,9 @@ func (j *judge) learn(e *Event) error {
 			j.find(&j.Lost, "%s is told that its cursor is of no use (%s), though nothing was restored or purged", e.Client, e.Why)
 		}
 	case KindMismatch:
+		if j.lost != nil {
+			break // a loss may be found by the digest, too; checkHeld and checkEnd say whether it had to be
+		}
 		j.find(&j.Diverged, "%s holds something else than the digest says: %s", e.Client, e.Why)
 	case KindError:
 		j.find(&j.ServerErrors, "%s: %s", e.Client, e.Why)

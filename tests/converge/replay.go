@@ -80,7 +80,15 @@ func (j *judge) checkHeld(client string, held map[string]Doc, page *Page) {
 	if client == Witness {
 		counter = &j.Lost // it has begun from the start: what it is not shown is not there
 	}
-	ahead := false
+	ahead, stale := false, j.isLost(page.Version)
+	for _, has := range held {
+		// It was told so for a push, which is lost, and has not come to know that. Its
+		// digest says so at this page, and it starts again.
+		stale = stale || j.isLost(has.Version)
+	}
+	if stale {
+		return
+	}
 	for key, doc := range j.docs {
 		has := held[key]
 		ahead = ahead || has.Version > page.Version

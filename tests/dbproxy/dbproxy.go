@@ -183,8 +183,14 @@ func (p *Proxy) serve(node net.Conn) {
 	passing.Wait()
 }
 
-// open connects to the database, nil if it is away.
+// open connects to the database, nil if it is away. While everything is held back the
+// database does not hear of new connections either.
 func (p *Proxy) open(node net.Conn) *link {
+	p.mu.Lock()
+	for p.held && !p.closed {
+		p.changed.Wait()
+	}
+	p.mu.Unlock()
 	database, err := net.Dial("tcp", p.target)
 	p.mu.Lock()
 	defer p.mu.Unlock()

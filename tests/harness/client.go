@@ -38,6 +38,7 @@ type Push struct {
 	Cursor      *string  `json:"cursor,omitempty"`
 	Collections []string `json:"collections,omitempty"`
 	Limit       int      `json:"limit,omitempty"`
+	MinVersion  int64    `json:"min_version,omitempty"`
 }
 
 // encode writes the push with the data of its edits byte for byte. A json.Marshal

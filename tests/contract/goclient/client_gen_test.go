@@ -400,6 +400,9 @@ type PushRequest struct {
 
 	// Limit How many documents the pull brings at most, as in `GET …/changes`. Absent means 500. Means nothing without `cursor`.
 	Limit *int32 `json:"limit,omitempty"`
+
+	// MinVersion The newest version that a push answered to this client, as in `GET …/changes`. If the space has lost it (the database was put back, or failed over), the push is refused with 410, cause `epoch`, and nothing is applied; also without `cursor`.
+	MinVersion *int64 `json:"min_version,omitempty"`
 }
 
 // PushResponse The fate of a push; with `changes`, `cursor` and `has_more` if it asked for a pull.

@@ -16,7 +16,7 @@ import (
 	"github.com/tidemark/tidemark/tests/harness"
 )
 
-// Space is the one that all edit.
+// Space is the one that clients edit unless their stage names another.
 const Space = "converge"
 
 const (
@@ -187,7 +187,7 @@ func (c *Client) push(ctx context.Context) error {
 		}
 		c.asked = false
 	}
-	push := harness.Push{ClientID: c.name, Atomic: c.flight[0].atomic()}
+	push := harness.Push{ClientID: c.name, Atomic: c.flight[0].atomic(), MinVersion: c.pushed}
 	for _, g := range c.flight {
 		for _, e := range g.edits {
 			push.Edits = append(push.Edits, e.Edit)
@@ -203,7 +203,7 @@ func (c *Client) push(ctx context.Context) error {
 	if c.stream == nil && from != "" && c.random.IntN(2) == 0 {
 		push.Cursor, push.Limit = &from, c.limit()
 	}
-	answer, err := c.http.Push(ctx, Space, push)
+	answer, err := c.http.Push(ctx, c.stage.space(), push)
 	var problem *harness.Problem
 	if err != nil {
 		// A problem says that nothing was done, unless it says that it doesn't know.
@@ -327,7 +327,7 @@ func (c *Client) limit() int { return []int{0, 7, 50}[c.random.IntN(3)] }
 // pull asks for a page.
 func (c *Client) pull(ctx context.Context, how string, seconds int) error {
 	from := c.cursor
-	page, err := c.http.Pull(ctx, Space, harness.Pull{Cursor: from, Limit: c.limit(), Wait: seconds, MinVersion: c.pushed})
+	page, err := c.http.Pull(ctx, c.stage.space(), harness.Pull{Cursor: from, Limit: c.limit(), Wait: seconds, MinVersion: c.pushed})
 	if err != nil {
 		return err
 	}
@@ -343,7 +343,7 @@ func (c *Client) careless() bool {
 // misuse asks with a filter that the cursor was not made for. The client takes the
 // answer as one that it did not ask for: it must start again.
 func (c *Client) misuse(ctx context.Context) error {
-	_, err := c.http.Pull(ctx, Space, harness.Pull{Cursor: c.cursor, Collections: []string{converge.Registers}})
+	_, err := c.http.Pull(ctx, c.stage.space(), harness.Pull{Cursor: c.cursor, Collections: []string{converge.Registers}})
 	if err == nil {
 		return errors.New("a cursor was taken with a filter that it was not made for")
 	}
@@ -493,7 +493,7 @@ func (c *Client) dial(ctx context.Context) error {
 	if c.pushed > 0 {
 		query.Set("min_version", strconv.FormatInt(c.pushed, 10))
 	}
-	path := "/v1/spaces/" + Space + "/stream?" + query.Encode()
+	path := "/v1/spaces/" + c.stage.space() + "/stream?" + query.Encode()
 	living, stop := context.WithCancel(context.WithoutCancel(ctx))
 	// Only opening it is bounded; it lasts until the client hangs up.
 	opening := context.AfterFunc(ctx, stop)

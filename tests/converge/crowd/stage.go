@@ -1,6 +1,7 @@
 package crowd
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"sync"
@@ -16,12 +17,16 @@ type Stage struct {
 	// Think is the longest pause that a user makes between two steps. It is set before
 	// the clients begin.
 	Think time.Duration
+	// Space is the one that all edit, if it is not the constant Space.
+	Space string
 
 	over    atomic.Bool  // nobody edits any more
 	settled atomic.Int64 // clients that have nothing left to send
 	target  atomic.Int64 // the head, once all have settled
 	streams sync.WaitGroup
 }
+
+func (s *Stage) space() string { return cmp.Or(s.Space, Space) }
 
 func (s *Stage) editing() bool { return !s.over.Load() }
 
