@@ -137,7 +137,8 @@ func (s *Server) register(registry *prometheus.Registry) error {
 func (s *Server) readyGauge() float64 {
 	ctx, cancel := context.WithTimeout(context.Background(), readyPatience)
 	defer cancel()
-	if s.readiness(ctx) != nil {
+	// The registry asks in a goroutine of its own, in which a panic would end the process.
+	if guard.Call(func() error { return s.readiness(ctx) }) != nil {
 		return 0
 	}
 	return 1

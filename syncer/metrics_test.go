@@ -67,12 +67,17 @@ func TestMetrics_pushes(t *testing.T) {
 	if _, err := e.Push(gone, "s", "alice", &models.PushRequest{ClientID: "c1", Edits: []models.Edit{put("e8", "d8", forced, `{}`)}}); err == nil {
 		t.Error("a push of a client that is gone succeeds")
 	}
+	ahead := cursor{position: models.MaxVersion, epoch: 7}.encode("s") // which only the space's row can tell
+	if _, err := e.Push(t.Context(), "s", "alice", &models.PushRequest{ClientID: "c1", Cursor: &ahead, Edits: []models.Edit{put("e9", "d9", forced, `{}`)}}); models.CodeOf(err) != models.CodeCursorExpired {
+		t.Errorf("a push with a cursor of a lost history: %v", err)
+	}
 	counts(t, e, "results", map[string]float64{
 		"tidemark_push_results_total/applied": 3, "tidemark_push_results_total/replayed": 1,
 		"tidemark_push_results_total/conflict": 2, "tidemark_push_results_total/rejected": 1,
 		"tidemark_push_results_total/skipped": 1, "tidemark_push_results_total/merged": 0,
 		"tidemark_push_failures_total/canceled": 1, "tidemark_push_failures_total/internal": 0,
-		"tidemark_push_seconds": 7, "tidemark_push_queue_seconds": 7, "tidemark_group_pushes": 7, "tidemark_group_edits": 7,
+		"tidemark_push_failures_total/cursor_expired": 1, "tidemark_cursor_refusals_total/epoch": 1,
+		"tidemark_push_seconds": 7, "tidemark_push_queue_seconds": 8, "tidemark_group_pushes": 8, "tidemark_group_edits": 8,
 		"tidemark_epochs_entered_total": 1, "tidemark_pokes_total/sent": 2, "tidemark_pushes_waiting": 0,
 	})
 	e.metrics.pushed(0, []models.EditResult{{Status: models.StatusApplied, Merged: true}}, nil)

@@ -1,0 +1,120 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/broker/memory"
+)
+
+// series is what a registry shows, one string for each series with its value.
+func series(t *testing.T, registry *prometheus.Registry) map[string]string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	ShowMetrics(registry).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	all := map[string]string{}
+	for line := range strings.Lines(w.Body.String()) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "} "); ok {
+			all[name+"}"] = value
+		}
+	}
+	return all
+}
+
+func TestMetrics_streamsEnded(t *testing.T) {
+	t.Parallel()
+	m, registry := newMetrics(), prometheus.NewRegistry()
+	registry.MustRegister(m.all...)
+	slow := fmt.Errorf("%w: %w", errCut, os.ErrDeadlineExceeded)
+	m.streamEnded("", slow)
+	m.streamEnded("", errCut)
+	m.streamEnded("", errCut)
+	m.streamEnded(byeMaxAge, errEnded)
+	m.streamEnded(endReset, errCut) // the client has heard of it and closed
+	m.streamEnded(endBug, errCut)
+	got := series(t, registry)
+	for reason, want := range map[string]string{endSlow: "1", endClient: "2", byeMaxAge: "1", endReset: "1", endBug: "1", byeShutdown: "0", byeTokenExpired: "0", byeAccessLost: "0", byeUnavailable: "0"} {
+		if n := got[fmt.Sprintf("tidemark_streams_ended_total{reason=%q}", reason)]; n != want {
+			t.Errorf("%s: %q streams, want %s", reason, n, want)
+		}
+	}
+}
+
+// readyStore is a quietStore that can say that it is there.
+type readyStore struct {
+	quietStore
+	ping func() error
+}
+
+func (s readyStore) Ping(context.Context) error { return s.ping() }
+
+// A database that is away, or a bug on the way to it, is a 0 and nothing worse.
+func TestMetrics_ready(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		ping func() error
+		want float64
+	}{
+		"there": {func() error { return nil }, 1},
+		"away":  {func() error { return errors.New("away") }, 0},
+		"bug":   {func() error { panic("a bug") }, 0},
+	} {
+		s, err := New(Options{Engine: syncer.New(readyStore{ping: test.ping}, memory.New(), syncer.Options{})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.readyGauge(); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// Requests are counted by what answers them, never by what they ask for.
+func TestMetrics_requests(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	s, err := New(Options{Engine: syncer.New(readyStore{ping: func() error { return nil }}, memory.New(), syncer.Options{}), Registry: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := series(t, registry)
+	for _, r := range []struct{ method, path string }{
+		{http.MethodGet, "/v1/config"},
+		{http.MethodHead, "/v1/config"},
+		{http.MethodGet, "/healthz"},
+		{http.MethodGet, "/v1/spaces/somebody/changes"},
+		{http.MethodGet, "/v1/spaces/somebody/changes?cursor=x"},
+		{http.MethodGet, "/favicon.svg"},
+		{http.MethodGet, "/nobody/has/that"},
+		{"BREW", "/v1/config"},
+	} {
+		request := httptest.NewRequest(r.method, r.path, nil)
+		request.Host = "localhost"
+		s.ServeHTTP(httptest.NewRecorder(), request)
+	}
+	after := series(t, registry)
+	for name, want := range map[string]string{
+		`method="GET",route="/v1/config",status="2xx"`:                 "2",
+		`method="GET",route="/healthz",status="2xx"`:                   "1",
+		`method="GET",route="/v1/spaces/{space}/changes",status="2xx"`: "1",
+		`method="GET",route="/v1/spaces/{space}/changes",status="4xx"`: "1",
+		`method="any",route="other",status="2xx"`:                      "1",
+		`method="any",route="other",status="4xx"`:                      "2",
+	} {
+		if got := after["tidemark_requests_total{"+name+"}"]; got != want {
+			t.Errorf("%s: %q requests, want %s", name, got, want)
+		}
+	}
+	if len(before) == 0 || len(after) != len(before) {
+		t.Errorf("there were %d series, now there are %d", len(before), len(after))
+	}
+}
