@@ -3,6 +3,7 @@ package top
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -106,7 +107,8 @@ func (m *screen) nodeTable(s styles) []string {
 		n := &m.nodes[i]
 		if n.err != nil {
 			wrong[len(rows)] = true
-			rows = append(rows, []string{n.url, "does not answer: " + n.err.Error()})
+			row := append([]string{n.url}, slices.Repeat([]string{"–"}, len(rows[0])-1)...)
+			rows = append(rows, append(row, "does not answer: "+n.err.Error())) // beyond the columns
 			continue
 		}
 		version := "–"

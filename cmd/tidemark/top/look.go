@@ -133,6 +133,8 @@ func (o *Options) get(ctx context.Context, address string) (string, error) {
 		return "", err
 	case response.StatusCode == http.StatusUnauthorized:
 		return "", fmt.Errorf("%s: give a token in METRICS_TOKEN", response.Status)
+	case response.StatusCode == http.StatusNotFound:
+		return "", fmt.Errorf("%s: is this a proxy, or has the node another address for its metrics?", response.Status)
 	case response.StatusCode != http.StatusOK:
 		return "", errors.New(response.Status)
 	}
