@@ -70,7 +70,7 @@ func TestLog_request(t *testing.T) {
 	t.Parallel()
 	var w *world
 	w = newWorld(t, logged(&w, slog.LevelDebug))
-	push := func(edits string, more string) answer {
+	push := func(edits, more string) answer {
 		return w.ask(http.MethodPost, "/v1/spaces/s1/push", `{"client_id":"laptop","edits":[`+edits+`]`+more+`}`)
 	}
 	edit := func(id, op, document string, base int64, data string) string {
@@ -89,9 +89,7 @@ func TestLog_request(t *testing.T) {
 			"db_ms": true, "queue_ms": true, "edits": 1.0,
 			"applied": 0.0, "merged": 0.0, "conflict": 0.0, "rejected": 0.0, "skipped": 0.0, "replayed": 0.0,
 		}
-		for name, value := range more {
-			line[name] = value
-		}
+		maps.Copy(line, more)
 		return line
 	}
 	wantLines(t, w,
@@ -121,9 +119,7 @@ func TestLog_request(t *testing.T) {
 
 	pulled := func(path string, status float64, more map[string]any) map[string]any {
 		line := map[string]any{"method": "GET", "path": path, "status": status, "subject": "alice", "space": "s1", "db_ms": false}
-		for name, value := range more {
-			line[name] = value
-		}
+		maps.Copy(line, more)
 		return line
 	}
 	at := version(third.Version)
@@ -190,7 +186,7 @@ func TestLog_editIDsOnDebug(t *testing.T) {
 type lostStore struct{ syncer.Store }
 
 func (lostStore) Commit(context.Context, syncer.Group) error {
-	for began := time.Now(); time.Since(began) < 2*time.Microsecond; { //nolint:revive // the log counts in them
+	for began := time.Now(); time.Since(began) < 2*time.Microsecond; { // the log counts in them
 	}
 	return &models.Error{Code: models.CodeOutcomeUnknown, Detail: "Ask again."}
 }

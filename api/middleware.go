@@ -85,8 +85,8 @@ type request struct {
 func (s *Server) enclose(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := &request{Context: c, server: s, id: [1]string{s.requestIDOf(c.Request())}, began: time.Now()}
-		r.working.Context = c.Request().Context()
-		c.Request().Pattern = c.Path() // as net/http's router would; it names spans
+		r.working.Context = c.Request().Context() //nolint:fatcontext // of this request, and goes with it
+		c.Request().Pattern = c.Path()            // as net/http's router would; it names spans
 		setHeaders(r)
 		if err := run(next, r); err != nil {
 			s.writeError(err, r) // now, so that the line has the status

@@ -100,7 +100,6 @@ func (t *tracing) statements() store.Tracer {
 	return otelpgx.NewTracer(
 		otelpgx.WithTracerProvider(t.provider),
 		otelpgx.WithMeterProvider(noop.NewMeterProvider()),
-		otelpgx.WithTrimSQLInSpanName(),
 	)
 }
 

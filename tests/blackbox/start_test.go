@@ -31,7 +31,6 @@ func TestServe_refusesToStart(t *testing.T) {
 		env []string
 		// database is what the server is given, "" for a fresh SQLite file.
 		database string
-		before   []string // a command that is run first
 		code     int
 		want     string // in the line
 	}

@@ -36,13 +36,13 @@ func TestConverge_rolled(t *testing.T) {
 	}
 	old := cluster.Node(0).Binary()
 	w.trouble = func(ctx context.Context) {
-		before := wantNewer(t, cluster, false)
+		before := wantNewer(ctx, t, cluster, false)
 		w.roll(ctx, cluster, later)
-		if after := wantNewer(t, cluster, true); after == before {
+		if after := wantNewer(ctx, t, cluster, true); after == before {
 			t.Errorf("both releases call themselves %s", after)
 		}
 		w.roll(ctx, cluster, old)
-		wantNewer(t, cluster, true) // going back leaves the schema
+		wantNewer(ctx, t, cluster, true) // going back leaves the schema
 		w.roll(ctx, cluster, later)
 	}
 	w.run()
@@ -82,9 +82,9 @@ func (w *world) awaitEdits(ctx context.Context, node *harness.Server) {
 
 // wantNewer says whether the database has the later schema, and returns the version
 // that all nodes say they have.
-func wantNewer(t *testing.T, cluster *harness.Cluster, newer bool) (version string) {
+func wantNewer(ctx context.Context, t *testing.T, cluster *harness.Cluster, newer bool) (version string) {
 	t.Helper()
-	err := harness.Execute(t.Context(), cluster.DatabaseURL(), "SELECT rolled FROM documents LIMIT 0")
+	err := harness.Execute(ctx, cluster.DatabaseURL(), "SELECT rolled FROM documents LIMIT 0")
 	if (err == nil) != newer {
 		t.Errorf("the later schema: %v", err)
 	}
@@ -92,7 +92,7 @@ func wantNewer(t *testing.T, cluster *harness.Cluster, newer bool) (version stri
 		var config struct {
 			Versions struct{ Server string }
 		}
-		answer, err := cluster.Node(i).Client("").Do(t.Context(), http.MethodGet, "/v1/config", nil, nil)
+		answer, err := cluster.Node(i).Client("").Do(ctx, http.MethodGet, "/v1/config", nil, nil)
 		if err == nil {
 			err = answer.Decode(&config)
 		}
