@@ -101,7 +101,7 @@ var kinds = map[models.Code]kind{
 	},
 	models.CodeCursorExpired: {
 		http.StatusGone, "Cursor expired",
-		"The cursor cannot be resumed from. cause says why: retention (the client was away longer than tombstones are kept), epoch (the database was restored from a backup, or the cursor is ahead of it), filter (it was made with other collections). A push that carried it applied nothing.",
+		"The cursor cannot be resumed from. cause says why: retention (the client was away longer than tombstones are kept), epoch (the database was restored from a backup, or the cursor is ahead of it), filter (it was made with other collections), deleted (the space was deleted since, and may be in use again). A push that carried it applied nothing.",
 		"Pull a snapshot without a cursor; drop local documents that it does not bring and that have no unsent edits; push unsent edits again.",
 	},
 	models.CodeVersionConflict: {

@@ -146,6 +146,14 @@
 // versions come from the clock: those of the lost history are behind it. Where the clock
 // is behind the head, and so may have been ahead, the epoch leaps (nextVersion).
 //
+// # Deletion
+//
+// A space that is deleted keeps its row ([Engine.DeleteSpace]). The deletion takes a
+// version, which becomes head and floor: all cursors of before are below the floor, and
+// are told that the space was deleted. Later versions are above it. So it stays when the
+// name is used again. Nodes notice as they notice tombstones that were purged: the head
+// has moved, and the floor is above what they hold.
+//
 // # The tail
 //
 // Of each space that somebody follows, an engine that runs keeps the newest part of
@@ -205,6 +213,6 @@
 //
 // The lock is per space, so that pushes to different spaces don't wait for each
 // other. SQLite has one write transaction at a time, which is the same lock in
-// coarser form. Whoever writes to a space by another way, say an import or a
-// purge, must take the same lock first.
+// coarser form. Whoever writes to a space by another way, say a purge or a
+// deletion, must take the same lock first; an import writes while no engine runs.
 package syncer
