@@ -234,7 +234,7 @@ func TestLog_stream(t *testing.T) {
 		return more
 	}
 	want := []map[string]any{
-		line(streamPath, map[string]any{"space": "s1", "ended": "client_gone", "events": 0.0, "version_from": first, "version_to": first}),
+		line(streamPath, map[string]any{"space": "s1", "ended": "client", "events": 0.0, "version_from": first, "version_to": first}),
 		line(streamPath, map[string]any{"space": "s1", "ended": "shutdown", "events": 2.0, "version_from": 0.0, "version_to": first}),
 		line("/v1/stream", map[string]any{
 			"ended": "shutdown", "events": 3.0,

@@ -35,12 +35,12 @@ func TestMetrics_streamsEnded(t *testing.T) {
 	m, registry := newMetrics(), prometheus.NewRegistry()
 	registry.MustRegister(m.all...)
 	slow := fmt.Errorf("%w: %w", errCut, os.ErrDeadlineExceeded)
-	m.streamEnded("", slow)
-	m.streamEnded("", errCut)
-	m.streamEnded("", errCut)
-	m.streamEnded(byeMaxAge, errEnded)
-	m.streamEnded(endReset, errCut) // the client has heard of it and closed
-	m.streamEnded(endBug, errCut)
+	m.streamEnded(endOf("", slow))
+	m.streamEnded(endOf("", errCut))
+	m.streamEnded(endOf("", errCut))
+	m.streamEnded(endOf(byeMaxAge, errEnded))
+	m.streamEnded(endOf(endReset, errCut)) // the client has heard of it and closed
+	m.streamEnded(endOf(endBug, errCut))
 	got := series(t, registry)
 	for reason, want := range map[string]string{endSlow: "1", endClient: "2", byeMaxAge: "1", endReset: "1", endBug: "1", byeShutdown: "0", byeTokenExpired: "0", byeAccessLost: "0", byeUnavailable: "0"} {
 		if n := got[fmt.Sprintf("tidemark_streams_ended_total{reason=%q}", reason)]; n != want {
