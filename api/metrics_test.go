@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,32 +50,40 @@ func TestMetrics_streamsEnded(t *testing.T) {
 	}
 }
 
-// readyStore is a quietStore that can say that it is there.
-type readyStore struct {
-	quietStore
-	ping func() error
+// pinged is a Store whose Ping may be another one.
+type pinged struct {
+	syncer.Store
+	ping atomic.Pointer[func() error]
 }
 
-func (s readyStore) Ping(context.Context) error { return s.ping() }
+func (s *pinged) Ping(ctx context.Context) error {
+	if ping := s.ping.Load(); ping != nil {
+		return (*ping)()
+	}
+	return s.Store.Ping(ctx)
+}
 
 // A database that is away, or a bug on the way to it, is a 0 and nothing worse.
 func TestMetrics_ready(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
-		ping func() error
-		want float64
-	}{
-		"there": {func() error { return nil }, 1},
-		"away":  {func() error { return errors.New("away") }, 0},
-		"bug":   {func() error { panic("a bug") }, 0},
+	store := &pinged{Store: newStore(t)}
+	w := newReady(t, func(o *Options) { o.Engine = newEngine(t, store) })
+	if got := w.server.readyGauge(); got != 1 {
+		t.Errorf("there: %v", got)
+	}
+	for name, ping := range map[string]func() error{
+		"away": func() error { return errors.New("away") },
+		"bug":  func() error { panic("a bug") },
 	} {
-		s, err := New(Options{Engine: syncer.New(readyStore{ping: test.ping}, memory.New(), syncer.Options{})})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := s.readyGauge(); got != test.want {
+		store.ping.Store(&ping)
+		if got := w.server.readyGauge(); got != 0 {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+	store.ping.Store(nil)
+	w.server.Leave()
+	if got := w.server.readyGauge(); got != 0 {
+		t.Errorf("leaving: %v", got)
 	}
 }
 
@@ -82,7 +91,7 @@ func TestMetrics_ready(t *testing.T) {
 func TestMetrics_requests(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	s, err := New(Options{Engine: syncer.New(readyStore{ping: func() error { return nil }}, memory.New(), syncer.Options{}), Registry: registry})
+	s, err := New(Options{Engine: syncer.New(quietStore{}, memory.New(), syncer.Options{}), Registry: registry})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,9 +91,9 @@ func TestReady_leaving(t *testing.T) {
 }
 
 // newReady returns a world once it is ready.
-func newReady(t *testing.T) *world {
+func newReady(t *testing.T, change ...func(*Options)) *world {
 	t.Helper()
-	w := newWorld(t)
+	w := newWorld(t, change...)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.After(patient); w.get("/readyz").status != http.StatusOK; {

@@ -39,7 +39,7 @@ func shown(name string, value any) string {
 	case text == "":
 	case name == "auth-secret", name == "validation-secret", name == "webhook-secret":
 		text = fmt.Sprintf("(hidden, %d bytes)", len(text))
-	case name == "database-url", name == "migrate-url", name == "replica-url", name == "auth-jwks", name == "validation-url":
+	case name == "database-url", name == "migrate-url", name == "replica-url", name == "auth-jwks", name == "validation-url", name == "webhook-url":
 		text = redact(text)
 	case name == "broker":
 		text = redactBroker(text)
