@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"time"
 
@@ -41,11 +42,37 @@ type stream struct {
 	watch   *syncer.Watch
 	present *presence.Watch
 	rights  <-chan struct{} // closed when the client's rights may be others than at the last check
-	out     *connection     // since detach
+	upgrade bool            // to a socket
+	out     outlet          // since detach
 	// first is the page that start has read. It is held until the first look asks
 	// for it again (by then there may be a newer one), so that it is read once.
-	first  *syncer.SharedPage
-	buffer []byte // for the small parts of a frame
+	first *syncer.SharedPage
+	// parting is why the client was told that the stream ends.
+	parting string
+}
+
+// outlet carries what a stream has to say to its client: a connection as server-sent
+// events, a socket as frames. Errors are errCut: nothing more can be said.
+type outlet interface {
+	// begin tells that the stream has begun.
+	begin() error
+	// page sends a page; space is its first member if it is not empty, id what the
+	// client may resume from.
+	page(space string, p *syncer.SharedPage, id string) error
+	presence(e *presence.Event) error
+	tell(e event) error
+	// beat breaks the silence.
+	beat() error
+	// end ends the answer and closes the connection; parting is why, if that was
+	// told. cut: nothing more can be written.
+	end(cut bool, parting string)
+
+	// awaitEnd takes in what the client sends, and calls gone when it closes.
+	awaitEnd(gone context.CancelFunc)
+	// network is what carries it.
+	network() net.Conn
+	// written is how many bytes were said.
+	written() int64
 }
 
 // follow is one space of a stream.
@@ -102,12 +129,17 @@ func (st *stream) start(r *request) error {
 
 // detach takes the connection.
 func (st *stream) detach(r *request) (err error) {
-	setStreamHeaders(r.Response().Header())
-	if st.out, err = st.server.streams.take(r.Response(), r.Request()); err != nil {
+	st.line = st.server.lineOf(r)
+	if st.upgrade {
+		st.out, err = st.accept(r)
+	} else {
+		setStreamHeaders(r.Response().Header())
+		st.out, err = st.server.streams.take(r.Response(), r.Request())
+	}
+	if err != nil {
 		return err
 	}
-	st.server.streams.attach(st, st.out.conn)
-	st.line = st.server.lineOf(r)
+	st.server.streams.attach(st, st.out.network())
 	r.detached = true
 	return nil
 }
@@ -123,12 +155,16 @@ func (st *stream) stop() {
 func (st *stream) run() {
 	defer st.stop()
 	ctx, gone := context.WithCancel(context.Background())
-	defer func() { _ = st.out.conn.Close() }() // ends awaitEnd, also after a panic
+	defer func() { _ = st.out.network().Close() }() // ends awaitEnd, also after a panic
 	go guard.Do(ctx, st.server.log, "the end of a stream", func() { st.out.awaitEnd(gone) })
 	err := st.live(ctx)
-	st.out.end(errors.Is(err, errCut))
+	st.out.end(errors.Is(err, errCut), st.parting)
 	<-ctx.Done() // awaitEnd has seen the connection close
-	st.line.write(ctx, st.server.log, slog.LevelInfo, http.StatusOK, st.out.sent)
+	status := http.StatusOK
+	if st.upgrade {
+		status = http.StatusSwitchingProtocols
+	}
+	st.line.write(ctx, st.server.log, slog.LevelInfo, status, st.out.written())
 }
 
 // live is flow and part.
@@ -153,7 +189,7 @@ func (st *stream) flow(ctx context.Context) (err error) {
 	defer silence.Stop()
 	end := time.NewTimer(st.lifetime())
 	defer end.Stop()
-	if err := st.out.write(appendOpening(nil, spread(time.Second, 3*time.Second))); err != nil {
+	if err := st.out.begin(); err != nil {
 		return err
 	}
 	if err := st.look(ctx); err != nil {
@@ -330,7 +366,7 @@ func (st *stream) beat() error {
 	if sent {
 		return nil
 	}
-	return st.out.write(heartbeat)
+	return st.out.beat()
 }
 
 // send sends a page of f, which f has been moved to.
@@ -339,11 +375,7 @@ func (st *stream) send(f *follow, page *syncer.SharedPage) error {
 	if st.several {
 		name = f.space
 	}
-	b := appendPageHead(st.buffer[:0], name)
-	head := len(b)
-	b = appendID(b, st.id())
-	st.buffer = b
-	return st.out.write(b[:head], page.Text(pageText), b[head:])
+	return st.out.page(name, page, st.id())
 }
 
 // id is the id of an event that is sent now.
@@ -364,7 +396,7 @@ func (st *stream) reset(i int, why *models.Error) error {
 		problem.Space = f.space
 	}
 	id := st.id()
-	return st.out.write(event{name: "reset", data: problem.encode(nil), id: &id}.frame())
+	return st.out.tell(event{name: "reset", data: problem.encode(nil), id: &id})
 }
 
 // drain ends the stream because the server does.
@@ -381,9 +413,10 @@ func (st *stream) bye(reason string, retry time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if err := st.out.write(event{name: "bye", data: data, retry: retry}.frame()); err != nil {
+	if err := st.out.tell(event{name: "bye", data: data, retry: retry}); err != nil {
 		return err
 	}
+	st.parting = reason
 	return errEnded
 }
 
