@@ -64,15 +64,23 @@ func writable(c echo.Context) (string, error) {
 		return "", err
 	}
 	if !principal(c).CanWrite(space) {
-		return "", models.Errorf(models.CodeForbidden, "The token may only read this space.")
+		return "", readOnly()
 	}
 	return space, nil
+}
+
+func readOnly() error {
+	return models.Errorf(models.CodeForbidden, "The token may only read this space.")
 }
 
 // visible returns the collections of space that the request is shown if it asks for
 // some; none means all, both times.
 func visible(c echo.Context, space string, asked []string) ([]string, error) {
-	shown, ok := principal(c).Filter(space, asked)
+	return visibleTo(principal(c), space, asked)
+}
+
+func visibleTo(who *auth.Principal, space string, asked []string) ([]string, error) {
+	shown, ok := who.Filter(space, asked)
 	if !ok {
 		return nil, notReached()
 	}

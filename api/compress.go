@@ -32,10 +32,10 @@ func compressed(next http.Handler) (http.Handler, error) {
 // compressible reports whether the client takes anything but bodies as they are.
 func compressible(r *http.Request) bool { return r.Header.Get("Accept-Encoding") != "" }
 
-// isStream reports whether a path is that of a stream; a document may be called
+// isStream reports whether a path is that of a stream or a socket; a document may be called
 // stream too.
 func isStream(path string) bool {
 	in, ok := strings.CutPrefix(path, "/v1/spaces/")
 	_, rest, _ := strings.Cut(in, "/")
-	return ok && rest == "stream" || path == "/v1/stream"
+	return ok && (rest == "stream" || rest == "socket") || path == "/v1/stream"
 }

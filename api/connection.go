@@ -10,6 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/tidemark/tidemark/models"
+	"github.com/tidemark/tidemark/syncer"
+	"github.com/tidemark/tidemark/syncer/presence"
 )
 
 const (
@@ -33,12 +37,11 @@ var errCut = errors.New("the client does not read")
 // stands around a handler; a stream needs none of that, and most streams do
 // nothing most of the time. The price is that HTTP's framing is written here.
 type connection struct {
-	conn    net.Conn
-	streams *streams
+	pace
 	chunked bool
-	last    bool  // the deadline is that of the shutdown
 	sent    int64 // bytes of the body
 	size    []byte
+	parts   []byte      // the small ones of a page
 	buffers net.Buffers // what flush will write
 }
 
@@ -49,7 +52,7 @@ func (s *streams) take(w http.ResponseWriter, r *http.Request) (*connection, err
 	if err != nil {
 		return nil, fmt.Errorf("take over the connection: %w", err)
 	}
-	c := &connection{conn: conn, streams: s, chunked: r.ProtoAtLeast(1, 1)}
+	c := &connection{pace: pace{conn: conn, streams: s}, chunked: r.ProtoAtLeast(1, 1)}
 	h, version := w.Header(), "HTTP/1.0"
 	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	h.Set("Connection", "close")
@@ -88,8 +91,33 @@ func (c *connection) write(parts ...[]byte) error {
 	return c.flush()
 }
 
-// end ends the answer and closes the connection. cut: nothing more can be written.
-func (c *connection) end(cut bool) {
+func (c *connection) begin() error {
+	return c.write(appendOpening(nil, spread(time.Second, 3*time.Second)))
+}
+
+func (c *connection) page(space string, p *syncer.SharedPage, id string) error {
+	b := appendPageHead(c.parts[:0], space)
+	head := len(b)
+	b = appendID(b, id)
+	c.parts = b
+	return c.write(b[:head], p.Text(pageText), b[head:])
+}
+
+func (c *connection) presence(e *presence.Event) error {
+	return c.write(e.Text(func(e *models.PresenceEvent) []byte {
+		return event{name: "presence", data: e.AppendJSON(nil)}.frame()
+	}))
+}
+
+func (c *connection) tell(e event) error { return c.write(e.frame()) }
+
+func (c *connection) beat() error { return c.write(heartbeat) }
+
+func (c *connection) network() net.Conn { return c.conn }
+
+func (c *connection) written() int64 { return c.sent }
+
+func (c *connection) end(cut bool, _ string) {
 	if c.chunked && !cut {
 		c.buffers = append(c.buffers, lastEnd)
 		_ = c.flush() // who does not hear it sees the connection close
@@ -125,21 +153,7 @@ func cutStep(all net.Buffers) (step, rest net.Buffers) {
 	return all, nil
 }
 
-// setDeadline gives the next step its time. That it fails is for the step to find.
-func (c *connection) setDeadline() {
-	if c.last {
-		return
-	}
-	_ = c.conn.SetWriteDeadline(time.Now().Add(c.streams.patience))
-	select {
-	case <-c.streams.draining: // asked last: if it happens now, hurry comes after
-		c.last = true
-		_ = c.conn.SetWriteDeadline(time.Now().Add(lastPatience))
-	default:
-	}
-}
-
-// awaitEnd calls gone when the client closes. What it sends means nothing.
+// awaitEnd: what the client sends means nothing.
 func (c *connection) awaitEnd(gone context.CancelFunc) {
 	defer gone()
 	for ignored := make([]byte, 64); ; {

@@ -12,6 +12,8 @@ var (
 	pushMembers     = []string{"client_id", "edits", "atomic", "cursor", "collections", "limit", "min_version"}
 	editMembers     = []string{"edit_id", "op", "collection", "id", "base_version", "base_edit_id", "force", "data"}
 	presenceMembers = []string{"state", "ttl_s"}
+	frameMembers    = []string{"push", "presence", "ref"}
+	presentMembers  = append([]string{"client_id"}, presenceMembers...)
 )
 
 // decodePush reads the body of a push. Unlike encoding/json it refuses unknown
@@ -89,18 +91,77 @@ func (d *decoder) edit(before *models.Edit) models.Edit {
 // decodePresence reads the body of a heartbeat. The state is kept as it is; what
 // is wrong inside it is for the registry to say.
 func decodePresence(body []byte) (req models.PresenceRequest, err error) {
-	const least, most = int64(models.MinPresenceTTL / time.Second), int64(models.MaxPresenceTTL / time.Second)
 	d := newDecoder(body)
-	d.object(presenceMembers, func(name string) {
+	d.object(presenceMembers, func(name string) { d.presence(name, &req) })
+	return req, d.end()
+}
+
+// presence reads a member of a heartbeat.
+func (d *decoder) presence(name string, req *models.PresenceRequest) {
+	const least, most = int64(models.MinPresenceTTL / time.Second), int64(models.MaxPresenceTTL / time.Second)
+	switch name {
+	case "state":
+		state, _ := d.scalar("must be an object", '{')
+		req.State = json.RawMessage(state)
+	case "ttl_s":
+		req.TTL = time.Duration(d.integer(least, most)) * time.Second
+	}
+}
+
+// clientFrame is what a client sends on a socket: one of a push and a heartbeat.
+type clientFrame struct {
+	ref      string // "": none
+	push     []byte // the body of a push, undecoded
+	clientID string // of the heartbeat
+	presence models.PresenceRequest
+}
+
+// verb names what f asks for, in the log.
+func (f *clientFrame) verb() string {
+	switch {
+	case f.push != nil:
+		return "push"
+	case f.clientID != "":
+		return "presence"
+	}
+	return "none"
+}
+
+// decodeFrame reads a frame of a client. With an error it returns the ref, if that was
+// read.
+func decodeFrame(text []byte) (f clientFrame, err error) {
+	verbs := 0
+	d := newDecoder(text)
+	d.object(frameMembers, func(name string) {
 		switch name {
-		case "state":
-			state, _ := d.scalar("must be an object", '{')
-			req.State = json.RawMessage(state)
-		case "ttl_s":
-			req.TTL = time.Duration(d.integer(least, most)) * time.Second
+		case "ref":
+			if ref := d.text(); models.ValidName(ref) {
+				f.ref = ref
+			} else {
+				d.wrong(models.CodeInvalidRequest, "must be a name: 1 to 128 letters, digits, dots, underscores, colons and dashes")
+			}
+		case "push":
+			f.push = d.raw()
+			verbs++
+		case "presence":
+			d.object(presentMembers, func(name string) {
+				if name == "client_id" {
+					f.clientID = d.text()
+				} else {
+					d.presence(name, &f.presence)
+				}
+			})
+			verbs++
 		}
 	})
-	return req, d.end()
+	switch err = d.end(); {
+	case err != nil:
+	case verbs != 1:
+		err = invalid("", "must have one of push and presence")
+	case f.push == nil && !models.ValidName(f.clientID):
+		err = models.Errorf(models.CodeInvalidID, "A client_id %s.", nameForm)
+	}
+	return f, err
 }
 
 // decodeDocument returns the one JSON value in body, without the space around

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -41,15 +42,39 @@ type stream struct {
 	watch   *syncer.Watch
 	present *presence.Watch
 	rights  <-chan struct{} // closed when the client's rights may be others than at the last check
-	out     *connection     // since detach
+	upgrade bool            // to a socket
+	out     outlet          // since detach
 	// first is the page that start has read. It is held until the first look asks
 	// for it again (by then there may be a newer one), so that it is read once.
-	first  *syncer.SharedPage
-	buffer []byte // for the small parts of a frame
+	first *syncer.SharedPage
 
 	// What the log tells at the end.
 	events int
 	ended  string // why: the reason of the bye, or one of those without
+}
+
+// outlet carries what a stream has to say to its client: a connection as server-sent
+// events, a socket as frames. Errors are errCut: nothing more can be said.
+type outlet interface {
+	// begin tells that the stream has begun.
+	begin() error
+	// page sends a page; space is its first member if it is not empty, id what the
+	// client may resume from.
+	page(space string, p *syncer.SharedPage, id string) error
+	presence(e *presence.Event) error
+	tell(e event) error
+	// beat breaks the silence.
+	beat() error
+	// end ends the answer and closes the connection; ended is why, if that was
+	// told. cut: nothing more can be written.
+	end(cut bool, ended string)
+
+	// awaitEnd takes in what the client sends, and calls gone when it closes.
+	awaitEnd(gone context.CancelFunc)
+	// network is what carries it.
+	network() net.Conn
+	// written is how many bytes were said.
+	written() int64
 }
 
 // follow is one space of a stream.
@@ -128,12 +153,17 @@ func (st *stream) start(r *request) error {
 
 // detach takes the connection.
 func (st *stream) detach(r *request) (err error) {
-	setStreamHeaders(r.Response().Header())
-	if st.out, err = st.server.streams.take(r.Response(), r.Request()); err != nil {
+	st.line = st.server.lineOf(r)
+	if st.upgrade {
+		st.out, err = st.accept(r)
+	} else {
+		setStreamHeaders(r.Response().Header())
+		st.out, err = st.server.streams.take(r.Response(), r.Request())
+	}
+	if err != nil {
 		return err
 	}
-	st.server.streams.attach(st, st.out.conn)
-	st.line = st.server.lineOf(r)
+	st.server.streams.attach(st, st.out.network())
 	if st.several {
 		st.line.space = "" // each is told of
 	}
@@ -156,14 +186,18 @@ func (st *stream) stop() {
 func (st *stream) run() {
 	defer st.stop()
 	ctx, gone := context.WithCancel(context.Background())
-	defer func() { _ = st.out.conn.Close() }() // ends awaitEnd, also after a panic
+	defer func() { _ = st.out.network().Close() }() // ends awaitEnd, also after a panic
 	go guard.Do(ctx, st.server.log, "the end of a stream", func() { st.out.awaitEnd(gone) })
 	err := st.live(ctx)
+	st.out.end(errors.Is(err, errCut), st.ended)
+	<-ctx.Done() // awaitEnd has seen the connection close
 	st.ended = endOf(st.ended, err)
 	st.server.metrics.streamEnded(st.ended)
-	st.out.end(errors.Is(err, errCut))
-	<-ctx.Done() // awaitEnd has seen the connection close
-	st.line.write(ctx, st.server.log, http.StatusOK, st.out.sent, appendStream(nil, st)...)
+	status := http.StatusOK
+	if st.upgrade {
+		status = http.StatusSwitchingProtocols
+	}
+	st.line.write(ctx, st.server.log, status, st.out.written(), appendStream(nil, st)...)
 }
 
 // live is flow and part.
@@ -189,7 +223,7 @@ func (st *stream) flow(ctx context.Context) (err error) {
 	defer silence.Stop()
 	end := time.NewTimer(st.lifetime())
 	defer end.Stop()
-	if err := st.out.write(appendOpening(nil, spread(time.Second, 3*time.Second))); err != nil {
+	if err := st.out.begin(); err != nil {
 		return err
 	}
 	if err := st.look(ctx); err != nil {
@@ -366,7 +400,7 @@ func (st *stream) beat() error {
 	if sent {
 		return nil
 	}
-	return st.out.write(heartbeat)
+	return st.out.beat()
 }
 
 // send sends a page of f, which f has been moved to.
@@ -375,13 +409,9 @@ func (st *stream) send(f *follow, page *syncer.SharedPage) error {
 	if st.several {
 		name = f.space
 	}
-	b := appendPageHead(st.buffer[:0], name)
-	head := len(b)
-	b = appendID(b, st.id())
-	st.buffer = b
 	st.events++
 	st.server.metrics.streamPages.Inc()
-	return st.out.write(b[:head], page.Text(pageText), b[head:])
+	return st.out.page(name, page, st.id())
 }
 
 // id is the id of an event that is sent now.
@@ -404,7 +434,7 @@ func (st *stream) reset(i int, why *models.Error) error {
 	id := st.id()
 	st.events++
 	st.ended = endReset
-	return st.out.write(event{name: "reset", data: problem.encode(nil), id: &id}.frame())
+	return st.out.tell(event{name: "reset", data: problem.encode(nil), id: &id})
 }
 
 // drain ends the stream because the server does.
@@ -421,7 +451,7 @@ func (st *stream) bye(reason string, retry time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if err := st.out.write(event{name: "bye", data: data, retry: retry}.frame()); err != nil {
+	if err := st.out.tell(event{name: "bye", data: data, retry: retry}); err != nil {
 		return err
 	}
 	st.events++

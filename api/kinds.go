@@ -181,6 +181,11 @@ var kinds = map[models.Code]kind{
 		"256 pushes are waiting for this space on this node. Nothing was changed.",
 		"Send the same push again after Retry-After. Put more edits into one push.",
 	},
+	models.CodeUpgradeRequired: {
+		http.StatusUpgradeRequired, "Upgrade required",
+		"The path is that of a WebSocket, and the request is no handshake.",
+		"Open it with a WebSocket client. If that was one, a proxy in between does not pass Connection and Upgrade on.",
+	},
 	models.CodeTooManyStreams: {
 		http.StatusTooManyRequests, "Too many streams",
 		"This subject has 20 streams open on this node.",

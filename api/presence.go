@@ -87,14 +87,10 @@ func (st *stream) showPresence() error {
 		return err
 	}
 	for _, e := range st.present.Events() {
-		if err := st.out.write(e.Text(presenceFrame)); err != nil {
+		if err := st.out.presence(e); err != nil {
 			return err
 		}
 		st.events++
 	}
 	return nil
-}
-
-func presenceFrame(e *models.PresenceEvent) []byte {
-	return event{name: "presence", data: e.AppendJSON(nil)}.frame()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
@@ -117,20 +118,31 @@ func (s *Server) logCause(ctx context.Context, e *models.Error, requestID, metho
 // bounded length beside that of the request. What was sent as a token is not in it, nor
 // what is no name of a space, for that might be one.
 func (s *Server) auditDenied(c echo.Context, e *models.Error) {
-	if e.Code != models.CodeUnauthenticated && e.Code != models.CodeForbidden && e.Code != models.CodeSpaceNotFound {
-		return
-	}
 	space := ""
 	if r, ok := c.(*request); ok && models.ValidSpace(r.space) {
 		space = r.space
 	}
-	s.log.LogAttrs(c.Request().Context(), slog.LevelInfo, "audit",
+	s.audit(c.Request().Context(), e, denial{principal(c).Subject, space, requestID(c), clientAddress(c.Request(), s.opts.TrustedProxies)})
+}
+
+// denial is who was refused where.
+type denial struct {
+	subject, space, requestID string
+	address                   netip.Addr
+}
+
+// audit is auditDenied for what need not be a request.
+func (s *Server) audit(ctx context.Context, e *models.Error, d denial) {
+	if e.Code != models.CodeUnauthenticated && e.Code != models.CodeForbidden && e.Code != models.CodeSpaceNotFound {
+		return
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "audit",
 		slog.String("action", "request_denied"),
 		slog.String("code", string(e.Code)),
-		slog.String("subject", principal(c).Subject),
-		slog.String("space", space),
-		slog.String("request_id", requestID(c)),
-		slog.String("address", clientAddress(c.Request(), s.opts.TrustedProxies).String()),
+		slog.String("subject", d.subject),
+		slog.String("space", d.space),
+		slog.String("request_id", d.requestID),
+		slog.String("address", d.address.String()),
 	)
 }
 
@@ -162,6 +174,9 @@ func setErrorHeaders(h http.Header, e *models.Error) {
 		h.Set(echo.HeaderWWWAuthenticate, challenge("insufficient_scope"))
 	case models.CodeSpaceBusy, models.CodePresenceFull, models.CodeTooManyStreams, models.CodeRateLimited, models.CodeUnavailable, models.CodeOutcomeUnknown:
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(wholeSeconds(e.RetryAfter)))
+	case models.CodeUpgradeRequired:
+		h.Set(echo.HeaderUpgrade, "websocket")
+		h.Add(echo.HeaderConnection, "Upgrade")
 	case models.CodeVersionConflict:
 		if e.Current != nil {
 			h.Set("ETag", versionTag(e.Current.Version))

@@ -78,6 +78,19 @@ func (s *Server) rated(steps ...step) step {
 	}
 }
 
+// countSubject takes a frame of a socket off the rate of its subject, as a request.
+func (s *Server) countSubject(subject string) error {
+	if s.rates.perSecond == 0 {
+		return nil
+	}
+	wait := s.rates.subjects.take(subject, s.rates.now())
+	if wait == 0 {
+		return nil
+	}
+	s.rates.refused.WithLabelValues(bySubject).Inc()
+	return s.rates.limited(bySubject, wait)
+}
+
 // count takes a request off the rate of who sent it.
 func (s *Server) count(c echo.Context, accepted bool) error {
 	var kind string
@@ -93,11 +106,15 @@ func (s *Server) count(c echo.Context, accepted bool) error {
 	}
 	s.rates.refused.WithLabelValues(kind).Inc()
 	s.rates.setHeaders(c.Response().Header(), kind, wait)
+	return s.rates.limited(kind, wait)
+}
+
+func (r *rates) limited(kind string, wait time.Duration) error {
 	detail := "This subject may send %d requests a second."
 	if kind == byAddress {
 		detail = "Without a good token, %d requests a second may come from one address."
 	}
-	return &models.Error{Code: models.CodeRateLimited, Detail: fmt.Sprintf(detail, s.rates.perSecond), RetryAfter: wait}
+	return &models.Error{Code: models.CodeRateLimited, Detail: fmt.Sprintf(detail, r.perSecond), RetryAfter: wait}
 }
 
 // setHeaders says what draft-ietf-httpapi-ratelimit-headers has names for. Answers

@@ -24,7 +24,7 @@ func newLimited(t *testing.T, perSecond int, change ...func(*Options)) *limited 
 		o.RateLimit = perSecond
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} // httptest's peer is in there
 	})
-	l := &limited{world: newWorld(t, change...), now: time.Unix(1_800_000_000, 0)}
+	l := &limited{world: newReady(t, change...), now: time.Unix(1_800_000_000, 0)}
 	l.server.rates.now = func() time.Time { return l.now }
 	return l
 }

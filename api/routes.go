@@ -21,7 +21,7 @@ type access int
 
 const (
 	byToken  access = iota // needs a valid token where tokens are configured
-	byTicket               // a stream: a ticket in the URL will do as well
+	byTicket               // a stream or a socket: a ticket in the URL will do as well
 	public                 // needs none
 	page                   // needs none, and is a part of a page: openapi.yaml leaves it out
 )
@@ -30,6 +30,7 @@ var routes = []route{
 	{http.MethodPost, "/v1/spaces/{space}/push", byToken, (*Server).push},
 	{http.MethodGet, "/v1/spaces/{space}/changes", byToken, (*Server).changes},
 	{http.MethodGet, "/v1/spaces/{space}/stream", byTicket, (*Server).streamSpace},
+	{http.MethodGet, "/v1/spaces/{space}/socket", byTicket, (*Server).socketSpace},
 	{http.MethodPost, "/v1/spaces/{space}/stream-tickets", byToken, (*Server).spaceTicket},
 	{http.MethodGet, "/v1/stream", byTicket, (*Server).streamSpaces},
 	{http.MethodPost, "/v1/stream-tickets", byToken, (*Server).spacesTicket},

@@ -21,7 +21,7 @@ var publicPaths = []string{
 
 func TestRoutes_tokenWanted(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newReady(t)
 	w.token = ""
 	for _, r := range Routes() {
 		open := slices.Contains(publicPaths, r.Path)

@@ -37,6 +37,9 @@ type ticket struct {
 	Within  map[string][]string `json:"within,omitempty"`
 	Expires int64               `json:"exp"`             // the ticket, in seconds of Unix time
 	Until   int64               `json:"until,omitempty"` // the token that it was got for; the stream ends then
+	// Write is for a socket: its holder may push to the space. Who wants it has asked for
+	// it, for a URL may be read by others for as long as the ticket is good.
+	Write bool `json:"write,omitempty"`
 	// Origin is that token. When it is revoked, so is the ticket.
 	auth.Origin
 }
@@ -95,10 +98,22 @@ func (s *Server) spaceTicket(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := query(c); err != nil {
+	q, err := query(c, "write")
+	if err != nil {
 		return err
 	}
-	return s.giveTicket(c, []string{space})
+	write, err := single(q, "write")
+	switch {
+	case err != nil:
+		return err
+	case write != "" && write != "true" && write != "false":
+		return invalid("write", "must be true or false")
+	case write == "true":
+		if _, err := writable(c); err != nil {
+			return err
+		}
+	}
+	return s.giveTicket(c, []string{space}, write == "true")
 }
 
 // spacesTicket gives out a ticket for streams of several spaces.
@@ -111,16 +126,16 @@ func (s *Server) spacesTicket(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.giveTicket(c, spaces)
+	return s.giveTicket(c, spaces, false)
 }
 
-func (s *Server) giveTicket(c echo.Context, spaces []string) error {
+func (s *Server) giveTicket(c echo.Context, spaces []string, write bool) error {
 	key, err := s.ticketKey.get(c.Request().Context(), s.engine.Setting)
 	if err != nil {
 		return err
 	}
 	who := principal(c)
-	t := ticket{Subject: who.Subject, Expires: time.Now().Add(ticketTTL).Unix(), Origin: who.Origin}
+	t := ticket{Subject: who.Subject, Expires: time.Now().Add(ticketTTL).Unix(), Write: write, Origin: who.Origin}
 	t.Spaces, t.Within = reach(who, spaces)
 	if !who.Expires.IsZero() {
 		t.Until = who.Expires.Unix()
@@ -197,6 +212,9 @@ func (t ticket) holder() *auth.Principal {
 		}
 	}
 	p := auth.NewReader(t.Subject, spaces, until)
+	if t.Write {
+		p = p.Writer()
+	}
 	p.Origin = t.Origin
 	return p
 }

@@ -36,6 +36,7 @@ const (
 	CodePreconditionRequired Code = "precondition_required"
 	CodePresenceTaken        Code = "presence_taken"
 	CodePresenceFull         Code = "presence_full"
+	CodeUpgradeRequired      Code = "upgrade_required"
 	CodeTooManyStreams       Code = "too_many_streams"
 	CodeRateLimited          Code = "rate_limited"
 	CodeInternal             Code = "internal"

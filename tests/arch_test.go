@@ -121,6 +121,7 @@ var layering = map[string]map[string]string{
 // folder's change alone.
 var onlyIn = map[string][]string{
 	"github.com/labstack/echo":          {"api"},
+	"github.com/coder/websocket":        {"api"},
 	"github.com/golang-jwt/jwt":         {"api/auth"},
 	"github.com/MicahParks/":            {"api/auth"},
 	"github.com/alecthomas/kong":        {"cmd"},

@@ -55,6 +55,16 @@ func NewReader(subject string, spaces map[string][]string, expires time.Time) *P
 	return p
 }
 
+// Writer returns a Principal that may also change what p may read.
+func (p *Principal) Writer() *Principal {
+	writer := *p
+	writer.grants = slices.Clone(p.grants)
+	for i := range writer.grants {
+		writer.grants[i].write = true
+	}
+	return &writer
+}
+
 // Expired reports whether p was good only until before now.
 func (p *Principal) Expired(now time.Time) bool {
 	return !p.Expires.IsZero() && !now.Before(p.Expires)

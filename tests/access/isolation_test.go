@@ -130,6 +130,8 @@ func attempts(mine, theirs *tenant) []attempt {
 	}
 	cursor := func(space string, of *tenant) string { return url.QueryEscape(space + "=" + of.cursor) }
 	const push, changes, stream, streams = "POST /v1/spaces/{space}/push", "GET /v1/spaces/{space}/changes", "GET /v1/spaces/{space}/stream", "GET /v1/stream"
+	const socket = "GET /v1/spaces/{space}/socket"
+	// What a handshake asks for is judged before whether it is one.
 	return []attempt{
 		{push, b + "/push", nil, edits("", edit("put", `"base_version":0`, `{"x":1}`)), absent, "space_not_found"},
 		{push, b + "/push", nil, edits("", edit("put", `"force":true`, `{"x":1}`)), absent, "space_not_found"},
@@ -154,6 +156,11 @@ func attempts(mine, theirs *tenant) []attempt {
 		{stream, a + "/stream?ticket=" + theirs.ticket, match("Authorization", ""), "", absent, "space_not_found"},
 		{stream, a + "/stream", match("Last-Event-Id", theirs.cursor), "", bad, "invalid_cursor"},
 		{stream, a + "/stream?cursor=" + theirs.cursor, nil, "", bad, "invalid_cursor"},
+		{socket, b + "/socket", nil, "", absent, "space_not_found"},
+		{socket, b + "/socket?cursor=" + theirs.cursor, nil, "", absent, "space_not_found"},
+		{socket, b + "/socket?ticket=" + mine.ticket, match("Authorization", ""), "", absent, "space_not_found"},
+		{socket, a + "/socket?ticket=" + theirs.ticket, match("Authorization", ""), "", absent, "space_not_found"},
+		{socket, a + "/socket?cursor=" + theirs.cursor, handshake(), "", bad, "invalid_cursor"},
 		{streams, "/v1/stream?space=" + theirs.space, nil, "", absent, "space_not_found"},
 		{streams, "/v1/stream?space=" + mine.space + "," + theirs.space, nil, "", absent, "space_not_found"},
 		{streams, "/v1/stream?space=" + theirs.space + "&ticket=" + mine.tickets, match("Authorization", ""), "", absent, "space_not_found"},
@@ -272,5 +279,13 @@ func try(t *testing.T, mine, theirs *tenant, a attempt) {
 		if strings.Contains(whole, secret) {
 			t.Errorf("%s %s: the answer has %q of the other tenant: %s", method, a.path, secret, whole)
 		}
+	}
+}
+
+// handshake asks for a WebSocket.
+func handshake() http.Header {
+	return http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
+		"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"MDEyMzQ1Njc4OWFiY2RlZg=="},
 	}
 }

@@ -94,6 +94,9 @@ func (r *Recorder) Transport(next http.RoundTripper) http.RoundTripper {
 		if mediaType(response.Header) == eventStream {
 			return response, r.stream(request, response)
 		}
+		if response.StatusCode == http.StatusSwitchingProtocols { // what follows is no body
+			return response, r.record(&Exchange{Request: request, Response: response})
+		}
 		received, err := io.ReadAll(response.Body)
 		response.Body.Close()
 		if err != nil {

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -13,7 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/coder/websocket"
+	"github.com/getkin/kin-openapi/openapi3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark/tidemark/models"
@@ -148,6 +152,7 @@ func tour(t *testing.T, recorder *Recorder, store harness.Store) {
 	g.pulls()
 	g.heads()
 	g.streams()
+	g.socket(server, recorder.spec)
 	g.items()
 	g.badItems()
 	g.presence()
@@ -360,6 +365,53 @@ func (g *guide) streams() {
 	}
 }
 
+// handshake is what asks for a WebSocket.
+var handshake = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=="}
+
+// socket opens one, and holds each kind of frame against what it is said to hold.
+func (g *guide) socket(server *harness.Server, spec *Spec) {
+	const path = "/v1/spaces/team-42/socket"
+	g.get("426 upgrade_required", path)
+	g.get("400 invalid_request", path+"?wait=1")
+	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, server.URL()+path, &websocket.DialOptions{
+		HTTPClient: g.client.HTTP, HTTPHeader: http.Header{"Authorization": {"Bearer " + g.client.Token}},
+	})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	conn.SetReadLimit(-1) // the space has large documents, and a version is not split
+	defer func() { _ = conn.CloseNow() }()
+	for _, sent := range []string{
+		`{"push":{"client_id":"guide","edits":[{"edit_id":"ws","op":"put","collection":"todos","id":"ws","force":true,"data":{}}]},"ref":"r"}`,
+		`{"push":{}}`,
+	} {
+		if err := conn.Write(ctx, websocket.MessageText, []byte(sent)); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	schemas := map[string]string{"changes": "Page", "pushed": "PushResponse", "error": "Problem"}
+	for seen := map[string]bool{}; len(seen) < len(schemas); {
+		_, text, err := conn.Read(ctx)
+		if err != nil {
+			g.t.Fatalf("after %v: %v", seen, err)
+		}
+		var frame struct {
+			Event string
+			Data  any
+		}
+		if err := json.Unmarshal(text, &frame); err != nil || schemas[frame.Event] == "" {
+			g.t.Fatalf("%v: %s", err, text)
+		}
+		seen[frame.Event] = true
+		schema := spec.doc.Components.Schemas[schemas[frame.Event]].Value
+		if err := schema.VisitJSON(frame.Data, openapi3.VisitAsResponse(), openapi3.MultiErrors()); err != nil {
+			g.t.Errorf("frame %s: %v: %s", frame.Event, err, text)
+		}
+	}
+}
+
 // lastStreams opens as many streams as one subject may, and ends the server.
 func (g *guide) lastStreams(server *harness.Server) {
 	g.client.Token = harness.Token(harness.Claims{"sub": "watcher", "spaces": harness.Claims{"team-42": "r"}})
@@ -509,6 +561,7 @@ func (g *guide) crowd(clients int) {
 
 // readOnly is a token that may read only.
 func (g *guide) readOnly() {
+	g.ask("403 forbidden", http.MethodPost, "/v1/spaces/team-42/stream-tickets?write=true", nil, "")
 	g.ask("403 forbidden", http.MethodPost, pushPath, nil, `{"client_id":"guide","edits":[]}`)
 	for method, body := range map[string]string{http.MethodPut: `{}`, http.MethodPatch: `{}`, http.MethodDelete: ""} {
 		g.ask("403 forbidden", method, itemPath+"i1", headers{"If-Match: *"}, body)
@@ -525,6 +578,7 @@ func (g *guide) narrowed() {
 		{"edit_id":"f2","op":"put","collection":"todos","id":"n","base_version":0,"data":{}}]}`)
 	g.get("403 forbidden", pullPath+"?collections=notes")
 	g.get("403 forbidden", "/v1/spaces/team-42/stream?collections=notes")
+	g.get("403 forbidden", "/v1/spaces/team-42/socket?collections=notes", handshake...)
 	g.get("403 forbidden", "/v1/stream?space=team-42&collections=notes")
 	g.get("404 document_not_found", itemPath+"i1")
 	for method, body := range map[string]string{http.MethodPut: `{}`, http.MethodPatch: `{}`, http.MethodDelete: ""} {
@@ -536,6 +590,7 @@ func (g *guide) narrowed() {
 func (g *guide) otherSpaces() {
 	const other = "/v1/spaces/other"
 	g.get("404 space_not_found", other+"/stream")
+	g.get("404 space_not_found", other+"/socket")
 	g.get("404 space_not_found", "/v1/stream?space=other")
 	g.ask("404 space_not_found", http.MethodPost, other+"/stream-tickets", nil, "")
 	g.ask("404 space_not_found", http.MethodPost, "/v1/stream-tickets?space=other", nil, "")

@@ -346,6 +346,7 @@ type Problem struct {
 	// - `push_too_large` (422): the documents of the request have more than 4 MiB together
 	// - `schema_violation` (422): the document, or what a patch makes of it, breaks the JSON Schema of its collection; `errors` says where
 	// - `validation_failed` (422): the application does not allow the edit
+	// - `upgrade_required` (426): the path is that of a WebSocket, and the request is no handshake
 	// - `precondition_required` (428): the write says neither `If-Match` nor `If-None-Match`
 	// - `space_busy` (429): too many pushes are waiting for the space; try again after `Retry-After`
 	// - `presence_full` (429): as many clients are present in the space as there may be; try again after `Retry-After`
@@ -656,6 +657,9 @@ type Unprocessable = Problem
 // UnsupportedMedia An error (RFC 9457). Branch on `code`, never on the sentences.
 type UnsupportedMedia = Problem
 
+// UpgradeRequired An error (RFC 9457). Branch on `code`, never on the sentences.
+type UpgradeRequired = Problem
+
 // UriTooLong An error (RFC 9457). Branch on `code`, never on the sentences.
 type UriTooLong = Problem
 
@@ -753,6 +757,23 @@ type PutItemParams struct {
 	TidemarkClient *ClientHeader `json:"Tidemark-Client,omitempty"`
 }
 
+// StreamFramesParams defines parameters for StreamFrames.
+type StreamFramesParams struct {
+	// Cursor Where to go on. Leave it out, or empty, for a snapshot.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many documents one page brings at most, as of a pull.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Collections Only documents of these collections. Repeat the parameter; values separated by commas are
+	// accepted too. A cursor belongs to its filter.
+	// Absent means all that the token reaches.
+	Collections *[]string `form:"collections,omitempty" json:"collections,omitempty"`
+
+	// MinVersion The newest version that a push answered to this client. The answer is not older than that.
+	MinVersion *MinVersionQuery `form:"min_version,omitempty" json:"min_version,omitempty"`
+}
+
 // StreamChangesParams defines parameters for StreamChanges.
 type StreamChangesParams struct {
 	// Cursor Where to go on. Leave it out, or empty, for a snapshot.
@@ -771,6 +792,12 @@ type StreamChangesParams struct {
 
 	// LastEventID The `id` of the last event, where it is newer than the URL. Empty means a snapshot.
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// CreateStreamTicketParams defines parameters for CreateStreamTicket.
+type CreateStreamTicketParams struct {
+	// Write Whether a socket that the ticket opens may push too. A ticket stands in a URL, so ask for no more than is used.
+	Write *bool `form:"write,omitempty" json:"write,omitempty"`
 }
 
 // StreamSpacesParams defines parameters for StreamSpaces.
@@ -1186,6 +1213,44 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/spaces/{space}/push (the `PushEdits` operationId).
 	PushEdits(ctx context.Context, space SpacePath, body PushEditsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// StreamFrames Stream changes, and push, over a WebSocket
+	//
+	// The stream of this space over a WebSocket, on which the client may push and show its presence too: for who sends
+	// many times a second. Everybody else fares better with the stream and plain pushes, which pass every proxy.
+	//
+	// All frames are text, one JSON object each. From the server:
+	//
+	// | frame | what it is |
+	// |---|---|
+	// | `{"event":"changes","data":{…}}` | a page, as on the stream (`Page`); its `cursor` is where to go on |
+	// | `{"event":"presence","data":{…}}` | who is present, as on the stream |
+	// | `{"event":"reset","data":{…}}` | a `Problem`, `410 cursor_expired`; the socket closes (1000). Start again without a cursor |
+	// | `{"event":"bye","data":{"reason":"…","retry_after_ms":…}}` | the socket closes: open another after `retry_after_ms` with the last cursor. The reasons are those of the stream |
+	// | `{"event":"pushed","ref":"…","data":{…}}` | the answer to a push (`PushResponse`) |
+	// | `{"event":"error","ref":"…","data":{…},"retry_after_ms":…}` | a `Problem`: nothing that the frame asked for was done (but see `outcome_unknown`); the socket stays open |
+	//
+	// Let other events pass. From the client, one after another:
+	//
+	// | frame | what it is |
+	// |---|---|
+	// | `{"push":{…},"ref":"…"}` | a push, as in the body of `POST …/push`, and answered alike |
+	// | `{"presence":{"client_id":"…","state":{…},"ttl_s":30},"ref":"…"}` | a heartbeat, as in `PUT …/presence/{client_id}`; answered only if it is refused |
+	//
+	// `ref` is a name (as a `client_id`) that the answer repeats; it may be left out. A push that got no answer before the
+	// socket closed is retried whole, over whatever is there then. Each frame counts as a request of its subject
+	// (`rate_limited`), is judged by the rights of that moment, has at most 1 MiB and 1 KiB (else the socket closes: 1009), and must
+	// arrive within 15 seconds of its beginning. Frames that are no text close it (1003).
+	//
+	// The socket closes after a `bye` with 1001 (`shutdown`), 1008 (`token_expired`, `access_lost`), 1013 (`unavailable`) or 1000. The
+	// server pings after 15 seconds of silence and cuts off who does not answer within 20, or does not read for 10. Frames are not compressed.
+	//
+	// **Browsers** can send no token: get a ticket (`POST …/stream-tickets`, for pushing with `write=true`) and open
+	// `…/socket?ticket=…&cursor=…`. Their pages must be of the server's own origin or one of `--cors-origins` (403).
+	// Limits are those of streams, which are counted together with sockets.
+	//
+	// Corresponds with GET /v1/spaces/{space}/socket (the `StreamFrames` operationId).
+	StreamFrames(ctx context.Context, space SpacePath, params *StreamFramesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// StreamChanges Stream changes
 	//
 	// The pages of `GET …/changes`, pushed as server-sent events for as long as the connection lasts: first what changed
@@ -1230,10 +1295,10 @@ type ClientInterface interface {
 	//
 	// A ticket opens streams of this space in the caller's name, for EventSource, which can send no token. It is
 	// good for 60 seconds, on every node, for nothing else; a stream that it opened lasts as long as any, but not longer than the
-	// token that the ticket was got with. Send it as `ticket` in the query of the stream.
+	// token that the ticket was got with. Send it as `ticket` in the query of the stream, or of the socket.
 	//
 	// Corresponds with POST /v1/spaces/{space}/stream-tickets (the `CreateStreamTicket` operationId).
-	CreateStreamTicket(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateStreamTicket(ctx context.Context, space SpacePath, params *CreateStreamTicketParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StreamSpaces Stream changes of several spaces
 	//
@@ -1748,6 +1813,54 @@ func (c *Client) PushEdits(ctx context.Context, space SpacePath, body PushEditsJ
 	return c.Client.Do(req)
 }
 
+// StreamFrames Stream changes, and push, over a WebSocket
+//
+// The stream of this space over a WebSocket, on which the client may push and show its presence too: for who sends
+// many times a second. Everybody else fares better with the stream and plain pushes, which pass every proxy.
+//
+// All frames are text, one JSON object each. From the server:
+//
+// | frame | what it is |
+// |---|---|
+// | `{"event":"changes","data":{…}}` | a page, as on the stream (`Page`); its `cursor` is where to go on |
+// | `{"event":"presence","data":{…}}` | who is present, as on the stream |
+// | `{"event":"reset","data":{…}}` | a `Problem`, `410 cursor_expired`; the socket closes (1000). Start again without a cursor |
+// | `{"event":"bye","data":{"reason":"…","retry_after_ms":…}}` | the socket closes: open another after `retry_after_ms` with the last cursor. The reasons are those of the stream |
+// | `{"event":"pushed","ref":"…","data":{…}}` | the answer to a push (`PushResponse`) |
+// | `{"event":"error","ref":"…","data":{…},"retry_after_ms":…}` | a `Problem`: nothing that the frame asked for was done (but see `outcome_unknown`); the socket stays open |
+//
+// Let other events pass. From the client, one after another:
+//
+// | frame | what it is |
+// |---|---|
+// | `{"push":{…},"ref":"…"}` | a push, as in the body of `POST …/push`, and answered alike |
+// | `{"presence":{"client_id":"…","state":{…},"ttl_s":30},"ref":"…"}` | a heartbeat, as in `PUT …/presence/{client_id}`; answered only if it is refused |
+//
+// `ref` is a name (as a `client_id`) that the answer repeats; it may be left out. A push that got no answer before the
+// socket closed is retried whole, over whatever is there then. Each frame counts as a request of its subject
+// (`rate_limited`), is judged by the rights of that moment, has at most 1 MiB and 1 KiB (else the socket closes: 1009), and must
+// arrive within 15 seconds of its beginning. Frames that are no text close it (1003).
+//
+// The socket closes after a `bye` with 1001 (`shutdown`), 1008 (`token_expired`, `access_lost`), 1013 (`unavailable`) or 1000. The
+// server pings after 15 seconds of silence and cuts off who does not answer within 20, or does not read for 10. Frames are not compressed.
+//
+// **Browsers** can send no token: get a ticket (`POST …/stream-tickets`, for pushing with `write=true`) and open
+// `…/socket?ticket=…&cursor=…`. Their pages must be of the server's own origin or one of `--cors-origins` (403).
+// Limits are those of streams, which are counted together with sockets.
+//
+// Corresponds with GET /v1/spaces/{space}/socket (the `StreamFrames` operationId).
+func (c *Client) StreamFrames(ctx context.Context, space SpacePath, params *StreamFramesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStreamFramesRequest(c.Server, space, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // StreamChanges Stream changes
 //
 // The pages of `GET …/changes`, pushed as server-sent events for as long as the connection lasts: first what changed
@@ -1802,11 +1915,11 @@ func (c *Client) StreamChanges(ctx context.Context, space SpacePath, params *Str
 //
 // A ticket opens streams of this space in the caller's name, for EventSource, which can send no token. It is
 // good for 60 seconds, on every node, for nothing else; a stream that it opened lasts as long as any, but not longer than the
-// token that the ticket was got with. Send it as `ticket` in the query of the stream.
+// token that the ticket was got with. Send it as `ticket` in the query of the stream, or of the socket.
 //
 // Corresponds with POST /v1/spaces/{space}/stream-tickets (the `CreateStreamTicket` operationId).
-func (c *Client) CreateStreamTicket(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateStreamTicketRequest(c.Server, space)
+func (c *Client) CreateStreamTicket(ctx context.Context, space SpacePath, params *CreateStreamTicketParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateStreamTicketRequest(c.Server, space, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2716,6 +2829,103 @@ func NewPushEditsRequestWithBody(server string, space SpacePath, contentType str
 	return req, nil
 }
 
+// NewStreamFramesRequest constructs an http.Request for the StreamFrames method
+func NewStreamFramesRequest(server string, space SpacePath, params *StreamFramesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "space", space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/spaces/%s/socket", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Collections != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "collections", *params.Collections, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.MinVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "min_version", *params.MinVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewStreamChangesRequest constructs an http.Request for the StreamChanges method
 func NewStreamChangesRequest(server string, space SpacePath, params *StreamChangesParams) (*http.Request, error) {
 	var err error
@@ -2829,7 +3039,7 @@ func NewStreamChangesRequest(server string, space SpacePath, params *StreamChang
 }
 
 // NewCreateStreamTicketRequest constructs an http.Request for the CreateStreamTicket method
-func NewCreateStreamTicketRequest(server string, space SpacePath) (*http.Request, error) {
+func NewCreateStreamTicketRequest(server string, space SpacePath, params *CreateStreamTicketParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -2852,6 +3062,33 @@ func NewCreateStreamTicketRequest(server string, space SpacePath) (*http.Request
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Write != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "write", *params.Write, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
@@ -3383,6 +3620,46 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/spaces/{space}/push (the `PushEdits` operationId).
 	PushEditsWithResponse(ctx context.Context, space SpacePath, body PushEditsJSONRequestBody, reqEditors ...RequestEditorFn) (*PushEditsResponse, error)
 
+	// StreamFramesWithResponse Stream changes, and push, over a WebSocket
+	//
+	// The stream of this space over a WebSocket, on which the client may push and show its presence too: for who sends
+	// many times a second. Everybody else fares better with the stream and plain pushes, which pass every proxy.
+	//
+	// All frames are text, one JSON object each. From the server:
+	//
+	// | frame | what it is |
+	// |---|---|
+	// | `{"event":"changes","data":{…}}` | a page, as on the stream (`Page`); its `cursor` is where to go on |
+	// | `{"event":"presence","data":{…}}` | who is present, as on the stream |
+	// | `{"event":"reset","data":{…}}` | a `Problem`, `410 cursor_expired`; the socket closes (1000). Start again without a cursor |
+	// | `{"event":"bye","data":{"reason":"…","retry_after_ms":…}}` | the socket closes: open another after `retry_after_ms` with the last cursor. The reasons are those of the stream |
+	// | `{"event":"pushed","ref":"…","data":{…}}` | the answer to a push (`PushResponse`) |
+	// | `{"event":"error","ref":"…","data":{…},"retry_after_ms":…}` | a `Problem`: nothing that the frame asked for was done (but see `outcome_unknown`); the socket stays open |
+	//
+	// Let other events pass. From the client, one after another:
+	//
+	// | frame | what it is |
+	// |---|---|
+	// | `{"push":{…},"ref":"…"}` | a push, as in the body of `POST …/push`, and answered alike |
+	// | `{"presence":{"client_id":"…","state":{…},"ttl_s":30},"ref":"…"}` | a heartbeat, as in `PUT …/presence/{client_id}`; answered only if it is refused |
+	//
+	// `ref` is a name (as a `client_id`) that the answer repeats; it may be left out. A push that got no answer before the
+	// socket closed is retried whole, over whatever is there then. Each frame counts as a request of its subject
+	// (`rate_limited`), is judged by the rights of that moment, has at most 1 MiB and 1 KiB (else the socket closes: 1009), and must
+	// arrive within 15 seconds of its beginning. Frames that are no text close it (1003).
+	//
+	// The socket closes after a `bye` with 1001 (`shutdown`), 1008 (`token_expired`, `access_lost`), 1013 (`unavailable`) or 1000. The
+	// server pings after 15 seconds of silence and cuts off who does not answer within 20, or does not read for 10. Frames are not compressed.
+	//
+	// **Browsers** can send no token: get a ticket (`POST …/stream-tickets`, for pushing with `write=true`) and open
+	// `…/socket?ticket=…&cursor=…`. Their pages must be of the server's own origin or one of `--cors-origins` (403).
+	// Limits are those of streams, which are counted together with sockets.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/spaces/{space}/socket (the `StreamFrames` operationId).
+	StreamFramesWithResponse(ctx context.Context, space SpacePath, params *StreamFramesParams, reqEditors ...RequestEditorFn) (*StreamFramesResponse, error)
+
 	// StreamChangesWithResponse Stream changes
 	//
 	// The pages of `GET …/changes`, pushed as server-sent events for as long as the connection lasts: first what changed
@@ -3429,12 +3706,12 @@ type ClientWithResponsesInterface interface {
 	//
 	// A ticket opens streams of this space in the caller's name, for EventSource, which can send no token. It is
 	// good for 60 seconds, on every node, for nothing else; a stream that it opened lasts as long as any, but not longer than the
-	// token that the ticket was got with. Send it as `ticket` in the query of the stream.
+	// token that the ticket was got with. Send it as `ticket` in the query of the stream, or of the socket.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/spaces/{space}/stream-tickets (the `CreateStreamTicket` operationId).
-	CreateStreamTicketWithResponse(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*CreateStreamTicketResponse, error)
+	CreateStreamTicketWithResponse(ctx context.Context, space SpacePath, params *CreateStreamTicketParams, reqEditors ...RequestEditorFn) (*CreateStreamTicketResponse, error)
 
 	// StreamSpacesWithResponse Stream changes of several spaces
 	//
@@ -4542,6 +4819,83 @@ func (r PushEditsResponse) ContentType() string {
 	return ""
 }
 
+// StreamFramesResponse401Headers the declared response headers of an HTTP 401 response for StreamFrames
+type StreamFramesResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// StreamFramesResponse403Headers the declared response headers of an HTTP 403 response for StreamFrames
+type StreamFramesResponse403Headers struct {
+	WWWAuthenticate *string
+}
+
+// StreamFramesResponse429Headers the declared response headers of an HTTP 429 response for StreamFrames
+type StreamFramesResponse429Headers struct {
+	RetryAfter *int32
+}
+
+// StreamFramesResponse503Headers the declared response headers of an HTTP 503 response for StreamFrames
+type StreamFramesResponse503Headers struct {
+	RetryAfter *int32
+}
+
+type StreamFramesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationproblemJSON400 *BadRequest
+	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *SpaceNotFound
+	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
+	ApplicationproblemJSON414 *UriTooLong
+	// ApplicationproblemJSON426 the response for an HTTP 426 `application/problem+json` response
+	ApplicationproblemJSON426 *UpgradeRequired
+	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationproblemJSON429 *TooManyStreams
+	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationproblemJSON500 *Internal
+	// ApplicationproblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationproblemJSON503 *Unavailable
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Unexpected
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *StreamFramesResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *StreamFramesResponse403Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *StreamFramesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *StreamFramesResponse503Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r StreamFramesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StreamFramesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StreamFramesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // StreamChangesResponse200Headers the declared response headers of an HTTP 200 response for StreamChanges
 type StreamChangesResponse200Headers struct {
 	CacheControl *string
@@ -4635,6 +4989,11 @@ type CreateStreamTicketResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateStreamTicketResponse403Headers the declared response headers of an HTTP 403 response for CreateStreamTicket
+type CreateStreamTicketResponse403Headers struct {
+	WWWAuthenticate *string
+}
+
 // CreateStreamTicketResponse429Headers the declared response headers of an HTTP 429 response for CreateStreamTicket
 type CreateStreamTicketResponse429Headers struct {
 	RateLimit       *string
@@ -4656,6 +5015,8 @@ type CreateStreamTicketResponse struct {
 	ApplicationproblemJSON400 *BadRequest
 	// ApplicationproblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationproblemJSON401 *Unauthenticated
+	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationproblemJSON403 *Forbidden
 	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationproblemJSON404 *SpaceNotFound
 	// ApplicationproblemJSON414 the response for an HTTP 414 `application/problem+json` response
@@ -4672,6 +5033,8 @@ type CreateStreamTicketResponse struct {
 	Headers200 *CreateStreamTicketResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateStreamTicketResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *CreateStreamTicketResponse403Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *CreateStreamTicketResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -5294,6 +5657,52 @@ func (c *ClientWithResponses) PushEditsWithResponse(ctx context.Context, space S
 	return ParsePushEditsResponse(rsp)
 }
 
+// StreamFramesWithResponse Stream changes, and push, over a WebSocket
+//
+// The stream of this space over a WebSocket, on which the client may push and show its presence too: for who sends
+// many times a second. Everybody else fares better with the stream and plain pushes, which pass every proxy.
+//
+// All frames are text, one JSON object each. From the server:
+//
+// | frame | what it is |
+// |---|---|
+// | `{"event":"changes","data":{…}}` | a page, as on the stream (`Page`); its `cursor` is where to go on |
+// | `{"event":"presence","data":{…}}` | who is present, as on the stream |
+// | `{"event":"reset","data":{…}}` | a `Problem`, `410 cursor_expired`; the socket closes (1000). Start again without a cursor |
+// | `{"event":"bye","data":{"reason":"…","retry_after_ms":…}}` | the socket closes: open another after `retry_after_ms` with the last cursor. The reasons are those of the stream |
+// | `{"event":"pushed","ref":"…","data":{…}}` | the answer to a push (`PushResponse`) |
+// | `{"event":"error","ref":"…","data":{…},"retry_after_ms":…}` | a `Problem`: nothing that the frame asked for was done (but see `outcome_unknown`); the socket stays open |
+//
+// Let other events pass. From the client, one after another:
+//
+// | frame | what it is |
+// |---|---|
+// | `{"push":{…},"ref":"…"}` | a push, as in the body of `POST …/push`, and answered alike |
+// | `{"presence":{"client_id":"…","state":{…},"ttl_s":30},"ref":"…"}` | a heartbeat, as in `PUT …/presence/{client_id}`; answered only if it is refused |
+//
+// `ref` is a name (as a `client_id`) that the answer repeats; it may be left out. A push that got no answer before the
+// socket closed is retried whole, over whatever is there then. Each frame counts as a request of its subject
+// (`rate_limited`), is judged by the rights of that moment, has at most 1 MiB and 1 KiB (else the socket closes: 1009), and must
+// arrive within 15 seconds of its beginning. Frames that are no text close it (1003).
+//
+// The socket closes after a `bye` with 1001 (`shutdown`), 1008 (`token_expired`, `access_lost`), 1013 (`unavailable`) or 1000. The
+// server pings after 15 seconds of silence and cuts off who does not answer within 20, or does not read for 10. Frames are not compressed.
+//
+// **Browsers** can send no token: get a ticket (`POST …/stream-tickets`, for pushing with `write=true`) and open
+// `…/socket?ticket=…&cursor=…`. Their pages must be of the server's own origin or one of `--cors-origins` (403).
+// Limits are those of streams, which are counted together with sockets.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/spaces/{space}/socket (the `StreamFrames` operationId).
+func (c *ClientWithResponses) StreamFramesWithResponse(ctx context.Context, space SpacePath, params *StreamFramesParams, reqEditors ...RequestEditorFn) (*StreamFramesResponse, error) {
+	rsp, err := c.StreamFrames(ctx, space, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStreamFramesResponse(rsp)
+}
+
 // StreamChangesWithResponse Stream changes
 //
 // The pages of `GET …/changes`, pushed as server-sent events for as long as the connection lasts: first what changed
@@ -5346,13 +5755,13 @@ func (c *ClientWithResponses) StreamChangesWithResponse(ctx context.Context, spa
 //
 // A ticket opens streams of this space in the caller's name, for EventSource, which can send no token. It is
 // good for 60 seconds, on every node, for nothing else; a stream that it opened lasts as long as any, but not longer than the
-// token that the ticket was got with. Send it as `ticket` in the query of the stream.
+// token that the ticket was got with. Send it as `ticket` in the query of the stream, or of the socket.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/spaces/{space}/stream-tickets (the `CreateStreamTicket` operationId).
-func (c *ClientWithResponses) CreateStreamTicketWithResponse(ctx context.Context, space SpacePath, reqEditors ...RequestEditorFn) (*CreateStreamTicketResponse, error) {
-	rsp, err := c.CreateStreamTicket(ctx, space, reqEditors...)
+func (c *ClientWithResponses) CreateStreamTicketWithResponse(ctx context.Context, space SpacePath, params *CreateStreamTicketParams, reqEditors ...RequestEditorFn) (*CreateStreamTicketResponse, error) {
+	rsp, err := c.CreateStreamTicket(ctx, space, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -7351,6 +7760,141 @@ func ParsePushEditsResponse(rsp *http.Response) (*PushEditsResponse, error) {
 	return response, nil
 }
 
+// ParseStreamFramesResponse parses an HTTP response from a StreamFramesWithResponse call
+func ParseStreamFramesResponse(rsp *http.Response) (*StreamFramesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StreamFramesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 101:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthenticated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest SpaceNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 414:
+		var dest UriTooLong
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON414 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 426:
+		var dest UpgradeRequired
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON426 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyStreams
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Unexpected
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers StreamFramesResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers StreamFramesResponse403Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 429:
+		var headers StreamFramesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers StreamFramesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseStreamChangesResponse parses an HTTP response from a StreamChangesWithResponse call
 func ParseStreamChangesResponse(rsp *http.Response) (*StreamChangesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -7528,6 +8072,13 @@ func ParseCreateStreamTicketResponse(rsp *http.Response) (*CreateStreamTicketRes
 		}
 		response.ApplicationproblemJSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest SpaceNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7593,6 +8144,16 @@ func ParseCreateStreamTicketResponse(rsp *http.Response) (*CreateStreamTicketRes
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers CreateStreamTicketResponse403Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers403 = &headers
 	case rsp.StatusCode == 429:
 		var headers CreateStreamTicketResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
