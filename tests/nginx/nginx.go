@@ -28,7 +28,8 @@ func Find() (string, error) {
 // configuration is what a user would write who reads no manual: that streams and
 // long polls go through it is for the server to see to. The group of nodes is
 // called localhost because nginx sends that name as the host, and a server without
-// auth answers to no other. The rest keeps nginx in its folder, and in one process,
+// auth answers to no other. Only sockets need lines of their own: those of deploy/README.md.
+// The rest keeps nginx in its folder, and in one process,
 // which can be ended.
 const configuration = `
 daemon off;
@@ -50,6 +51,13 @@ http {
 		listen %[2]s;
 		location / {
 			proxy_pass http://localhost;
+		}
+		location ~ ^/v1/spaces/[^/]+/socket$ {
+			proxy_pass http://localhost;
+			proxy_http_version 1.1;
+			proxy_set_header Upgrade $http_upgrade;
+			proxy_set_header Connection upgrade;
+			proxy_read_timeout 1h;
 		}
 	}
 }
