@@ -366,7 +366,7 @@ type Problem struct {
 	// Errors What is wrong, place by place.
 	Errors *[]FieldError `json:"errors,omitempty"`
 
-	// RequestId Names the request in the server's log; every answer has it as `X-Request-Id`, too.
+	// RequestId Names the request in the server's log; every answer has it as `X-Request-Id`, too. The server makes it, unless a proxy that it trusts has sent one.
 	RequestId *string `json:"request_id,omitempty"`
 
 	// Space Of the event `reset` on a stream of several spaces, the one that it is about.
