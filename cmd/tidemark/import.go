@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/tidemark/tidemark/syncer/archive"
+	"github.com/tidemark/tidemark/syncer/guard"
 	"github.com/tidemark/tidemark/syncer/store"
 )
 
@@ -113,7 +114,10 @@ func (c copyCommand) Run(s *Settings, known variables, out output) error {
 		reader, writer := io.Pipe()
 		exported := make(chan error, 1)
 		go func() {
-			_, err := archive.Export(ctx, db, writer, archive.ExportOptions{Source: kindOf(c.From), Version: currentVersion()})
+			err := guard.Call(func() error {
+				_, err := archive.Export(ctx, db, writer, archive.ExportOptions{Source: kindOf(c.From), Version: currentVersion()})
+				return err
+			})
 			exported <- err
 			writer.CloseWithError(err) // nil is the end of the file
 		}()
