@@ -101,7 +101,7 @@ func copyBackup(to, file string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = from.Close() }() // it was only read
+	defer func() { _ = from.Close() }()                                     // it was only read
 	into, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // beside the database
 	if err != nil {
 		return err
