@@ -19,6 +19,7 @@ const (
 
 // Erasure says what one transaction of a deletion may take.
 type Erasure struct {
+	After     Key   // documents whose names come after this one
 	Documents int   // and as many clients
 	Bytes     int64 // of the documents' texts; one document comes nevertheless
 	// Actor, if it is not empty, has the deletion written into the audit log.
@@ -32,7 +33,8 @@ type Erasure struct {
 type Erased struct {
 	Documents, Clients int
 	Found              bool // there is such a space
-	More               bool // there is more to take
+	More               bool // there is more to take, after Last
+	Last               Key
 }
 
 // DeleteSpace deletes the documents of a space, its clients with their receipts, and
@@ -44,9 +46,9 @@ type Erased struct {
 // has returned begins the space anew. Errors: those of Store.
 func (e *Engine) DeleteSpace(ctx context.Context, space, actor string) (all Erased, err error) {
 	failures := 0
-	for {
+	for after := (Key{}); ; {
 		done, err := e.store.Erase(ctx, space, Erasure{
-			Documents: eraseDocuments, Bytes: eraseBytes, Actor: actor, Account: erase,
+			After: after, Documents: eraseDocuments, Bytes: eraseBytes, Actor: actor, Account: erase,
 		})
 		if err != nil {
 			if failures++; failures >= eraseTries || models.CodeOf(err) != models.CodeUnavailable || !pause(ctx, time.Second/2) {
@@ -58,10 +60,15 @@ func (e *Engine) DeleteSpace(ctx context.Context, space, actor string) (all Eras
 		all.Documents += done.Documents
 		all.Clients += done.Clients
 		all.Found = done.Found
-		if !done.More {
+		actor = "" // once in the log
+		switch {
+		case done.More:
+			after = done.Last // PostgreSQL would have to step over all that is deleted
+		case after != Key{}:
+			after = Key{} // something may have been pushed before it meanwhile
+		default:
 			return all, nil
 		}
-		actor = "" // once in the log
 	}
 }
 

@@ -75,6 +75,11 @@ var layering = map[string]map[string]string{
 		module + "/api":            "a store knows nothing of HTTP",
 		"github.com/labstack/echo": "a store knows nothing of HTTP",
 	},
+	"syncer/archive": {
+		module + "/api":            "an archive moves rows between stores, whoever asks for it",
+		module + "/syncer/broker":  "an archive moves rows between stores, while nobody listens",
+		"github.com/labstack/echo": "an archive is a file",
+	},
 	"syncer/broker/...": {
 		module + "/api":            "a broker knows nothing of HTTP",
 		"github.com/labstack/echo": "a broker knows nothing of HTTP",

@@ -45,9 +45,9 @@ func TestOperations_backUpRestoreMove(t *testing.T) {
 	dir := t.TempDir()
 	sqlite := harness.Start(t, harness.Options{DatabaseURL: "sqlite:" + filepath.Join(dir, "data", "tidemark.db")})
 	o := operator{t: t, dir: dir, server: sqlite}
-	o.push("home", was)
+	o.push(was)
 	o.must(next("tidemark backup"))
-	o.push("home", lost)
+	o.push(lost)
 	restore := next("tidemark restore")
 	if out, err := o.run(restore); err == nil {
 		t.Errorf("it restores under the server: %s", out)
@@ -60,12 +60,12 @@ func TestOperations_backUpRestoreMove(t *testing.T) {
 	// PostgreSQL.
 	postgres := harness.Start(t, harness.Options{Store: harness.Postgres})
 	p := operator{t: t, dir: dir, server: postgres}
-	p.push("home", was)
+	p.push(was)
 	dump, undump := next("pg_dump"), next("pg_restore")
 	if path, err := pgtest.Program("pg_dump"); err == nil { // one that the tests had to fetch is the server alone
 		p.path = filepath.Dir(path)
 		p.must(dump)
-		p.push("home", lost)
+		p.push(lost)
 		postgres.Stop()
 		p.mustIn(undump, "servers are connected") // PostgreSQL takes a moment to see that they are gone
 		postgres.Restart()
@@ -118,11 +118,11 @@ type operator struct {
 	pushed []string
 }
 
-func (o *operator) push(space, data string) {
+func (o *operator) push(data string) {
 	o.t.Helper()
 	o.pushed = append(o.pushed, data)
 	edit := harness.Edit{EditID: fmt.Sprint("e", len(o.pushed)), Op: "put", Collection: "c", ID: "d", Force: true, Data: []byte(data)}
-	if _, err := o.server.Client("").Push(o.t.Context(), space, harness.Push{ClientID: "c", Edits: []harness.Edit{edit}}); err != nil {
+	if _, err := o.server.Client("").Push(o.t.Context(), "home", harness.Push{ClientID: "c", Edits: []harness.Edit{edit}}); err != nil {
 		o.t.Fatal(err)
 	}
 }

@@ -46,7 +46,7 @@ func (c restoreCommand) Run(s *Settings, known variables, out output) error {
 	kept, err := store.Restore(ctx, s.DatabaseURL, c.File, func(_ context.Context, copied string) error {
 		at := *s
 		at.DatabaseURL = copied
-		return withStore(&at, known, func(ctx context.Context, db *store.Store) error {
+		return withStore(&at, known, func(ctx context.Context, db *store.Store) error { //nolint:contextcheck // it hears the same signals
 			engine := offline(s, db)
 			return each(ctx, db, engine, nil, func(space *models.Space) error {
 				spaces++

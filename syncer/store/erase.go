@@ -48,7 +48,10 @@ func (s *Store) Erase(ctx context.Context, space string, e syncer.Erasure) (done
 		if done.Clients, err = eraseClients(tx, space, e.Documents); err != nil {
 			return err
 		}
-		done.Documents, done.More = len(gone), more || done.Clients >= e.Documents
+		done.Documents, done.More, done.Last = len(gone), more || done.Clients >= e.Documents, e.After
+		if len(gone) > 0 {
+			done.Last = syncer.Key{Collection: gone[len(gone)-1].Collection, ID: gone[len(gone)-1].ID}
+		}
 		if !done.More {
 			if err := errors.Join(eraseInbox(tx, space), forgetImport(tx, space)); err != nil {
 				return err
@@ -65,11 +68,11 @@ func (s *Store) Erase(ctx context.Context, space string, e syncer.Erasure) (done
 	return done, nil
 }
 
-// eraseDocuments takes the first documents by name. Primary key, twice.
+// eraseDocuments takes the next documents by name. Primary key, twice.
 func eraseDocuments(tx *gorm.DB, space string, e syncer.Erasure) (gone []models.Document, more bool, err error) {
 	err = tx.
 		Select("collection, id, version, deleted, size").
-		Where("space_id = ?", space).
+		Where("space_id = ? AND (collection, id) > (?, ?)", space, e.After.Collection, e.After.ID).
 		Order("collection, id").Limit(e.Documents).Find(&gone).Error
 	if err != nil || len(gone) == 0 {
 		return nil, false, err
@@ -83,7 +86,8 @@ func eraseDocuments(tx *gorm.DB, space string, e syncer.Erasure) (gone []models.
 		}
 	}
 	last := gone[len(gone)-1]
-	err = tx.Exec(`DELETE FROM documents WHERE space_id = ? AND (collection, id) <= (?, ?)`, space, last.Collection, last.ID).Error
+	err = tx.Exec(`DELETE FROM documents WHERE space_id = ? AND (collection, id) > (?, ?) AND (collection, id) <= (?, ?)`,
+		space, e.After.Collection, e.After.ID, last.Collection, last.ID).Error
 	return gone, more, err
 }
 
