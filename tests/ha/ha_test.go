@@ -24,7 +24,7 @@ func TestHA(t *testing.T) { //nolint:paralleltest // it takes the whole machine
 	}{
 		{"synchronous", r.synchronous}, {"replicas", r.replicas}, {"pgbouncer", r.pooled}, {"asynchronous", r.asynchronous},
 	} {
-		t.Run(part.name, func(t *testing.T) { //nolint:paralleltest // on what the part before has left
+		t.Run(part.name, func(t *testing.T) { // not in parallel: each finds what the one before has left
 			s.t = t
 			defer func() { s.t = s.whole }()
 			s.until("a primary and two replicas", r.db.isWhole)
