@@ -287,8 +287,9 @@ func (e *Engine) heads(ctx context.Context, spaces []string, minVersion int64) (
 	started := e.tails.now()
 	rows, err := e.store.Heads(ctx, spaces)
 	if err == nil {
-		for i, row := range rows {
-			e.tails.learn(spaces[i], Range{After: row.Head}, Run{Space: row, Through: row.Head}, started)
+		for i, space := range spaces {
+			row := rows[i]
+			e.tails.learn(space, Range{After: row.Head}, Run{Space: row, Through: row.Head}, started)
 		}
 	}
 	return rows, err

@@ -38,6 +38,7 @@ type member struct {
 	data       string
 	port, rest int // where it listens; what others know are the cables
 	patroni    *daemon
+	frozen     []int        // processes of its PostgreSQL
 	postmaster atomic.Int64 // its process id, as the keeper has seen it last
 
 	clients, replication, api, etcd cable
@@ -54,7 +55,7 @@ func startDatabase(s *stack) *database {
 		m.startPatroni()
 	}
 	db.startHAProxy()
-	s.until("a primary and two replicas", func() bool { return db.whole() })
+	s.until("a primary and two replicas", func() bool { return db.isWhole() })
 	db.createRole()
 	return db
 }
@@ -162,7 +163,7 @@ func (m *member) startPatroni() {
 		m.db.t.Fatal(err)
 	}
 	file := filepath.Join(m.db.dir, "patroni.yml")
-	if err := os.WriteFile(file, config, 0o644); err != nil { //nolint:gosec // it holds no secret, and another user reads it
+	if err := os.WriteFile(file, config, 0o644); err != nil {
 		m.db.t.Fatal(err)
 	}
 	m.patroni = m.db.start("patroni-"+m.name, pgtest.Unprivileged, []string{
@@ -241,7 +242,7 @@ func (m *member) ask(statement string) (string, error) {
 
 func (db *database) status(url string) int {
 	client := http.Client{Timeout: 2 * time.Second}
-	answer, err := client.Get(url) //nolint:noctx // the client's timeout
+	answer, err := client.Get(url)
 	if err != nil {
 		return 0
 	}
@@ -260,8 +261,8 @@ func (db *database) leader() *member {
 	return nil
 }
 
-// whole reports whether there is a primary that two replicas follow, as far as it wants.
-func (db *database) whole() bool { return db.followed(2) }
+// isWhole reports whether there is a primary that two replicas follow, as far as it wants.
+func (db *database) isWhole() bool { return db.followed(2) }
 
 func (db *database) followed(replicas int) bool {
 	m := db.leader()
@@ -274,14 +275,14 @@ FROM pg_stat_replication WHERE state = 'streaming' AND application_name LIKE 'no
 	return err == nil && got == fmt.Sprint(replicas, " true")
 }
 
-// configure changes what all Patronis share.
+// configure changes what the Patroni of every member goes by.
 func (db *database) configure(change string) {
 	db.t.Helper()
 	m := db.leader()
 	if m == nil {
 		db.t.Fatal("there is no primary")
 	}
-	request, err := http.NewRequest(http.MethodPatch, "http://"+local(m.rest)+"/config", strings.NewReader(change)) //nolint:noctx // loopback, to a Patroni that is well
+	request, err := http.NewRequest(http.MethodPatch, "http://"+local(m.rest)+"/config", strings.NewReader(change))
 	if err != nil {
 		db.t.Fatal(err)
 	}
@@ -323,13 +324,15 @@ func (m *member) killBoth() {
 	m.db.t.Helper()
 	m.patroni.kill()
 	m.killPostmaster()
+	for _, pid := range m.frozen { // nobody else would wake them, and they hold on to its memory
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	m.frozen = nil
 }
 
 // freeze stops Patroni and every process of PostgreSQL: a virtual machine that is paused.
-func (m *member) freeze() { m.signalAll(syscall.SIGSTOP) }
-func (m *member) thaw()   { m.signalAll(syscall.SIGCONT) }
-
-func (m *member) signalAll(signal syscall.Signal) {
+func (m *member) freeze() {
+	const signal = syscall.SIGSTOP
 	m.patroni.signal(signal)
 	postmaster := m.readPostmaster()
 	if postmaster == 0 {
@@ -348,6 +351,7 @@ func (m *member) signalAll(signal syscall.Signal) {
 			if len(fields) > 1 && fields[1] == fmt.Sprint(postmaster) {
 				if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
 					_ = syscall.Kill(pid, signal)
+					m.frozen = append(m.frozen, pid)
 				}
 			}
 		}

@@ -43,8 +43,8 @@ func (r *run) startPgbouncer() string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	copied := filepath.Join(r.dir, "pgbouncer-policy.ini")      // where its user may read it
-	if err := os.WriteFile(copied, policy, 0o644); err != nil { //nolint:gosec // it holds no secret
+	copied := filepath.Join(r.dir, "pgbouncer-policy.ini") // where its user may read it
+	if err := os.WriteFile(copied, policy, 0o644); err != nil {
 		r.t.Fatal(err)
 	}
 	users, file := filepath.Join(r.dir, "userlist.txt"), filepath.Join(r.dir, "pgbouncer.ini")
@@ -58,7 +58,7 @@ auth_file = %s
 %%include %s
 `, host, primary, port, users, copied)
 	for name, text := range map[string]string{users: `"tidemark" "` + password + `"` + "\n", file: config} {
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil { //nolint:gosec // another user reads it; the password is no secret
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			r.t.Fatal(err)
 		}
 	}

@@ -21,7 +21,7 @@ func (r *run) watch(nodes []*harness.Server) (up func() bool) {
 	include := ""
 	if _, err := os.Stat(rules); err == nil {
 		include = fmt.Sprintf("rule_files: [%q]\n", rules)
-		check := exec.Command(r.tool("usr/bin/promtool"), "check", "rules", rules) //nolint:noctx // it reads a file
+		check := exec.Command(r.tool("usr/bin/promtool"), "check", "rules", rules)
 		check.Env = append(os.Environ(), r.libraries()...)
 		out, err := check.CombinedOutput()
 		if err != nil {
@@ -47,7 +47,7 @@ func (r *run) watch(nodes []*harness.Server) (up func() bool) {
 // healthy is how many targets Prometheus has scraped well.
 func healthy(address string) (n int) {
 	client := http.Client{Timeout: 2 * time.Second}
-	answer, err := client.Get("http://" + address + "/api/v1/targets") //nolint:noctx // the client's timeout
+	answer, err := client.Get("http://" + address + "/api/v1/targets")
 	if err != nil {
 		return 0
 	}

@@ -26,17 +26,18 @@ const (
 
 // stack is everything that is started, and where it lies.
 type stack struct {
-	t     *testing.T
-	tools string // folder of programs, laid out like /
-	root  string // of the repository
-	dir   string // everything that is written, but the logs
+	t     *testing.T // of the part that runs
+	whole *testing.T // what is started ends with it
+	tools string     // folder of programs, laid out like /
+	root  string     // of the repository
+	dir   string     // everything that is written, but the logs
 	logs  string
 	line  *lifeline.Line
 }
 
 func newStack(t *testing.T) *stack {
 	t.Helper()
-	s := &stack{t: t, tools: os.Getenv(envTools), logs: os.Getenv(envLogs)}
+	s := &stack{t: t, whole: t, tools: os.Getenv(envTools), logs: os.Getenv(envLogs)}
 	var err error
 	if s.root, err = harness.Root(); err == nil {
 		s.dir, err = pgtest.Folder()
@@ -68,7 +69,7 @@ type daemon struct {
 // start runs a program of the packages, or one of the system's by its path.
 func (s *stack) start(name string, prepare func(*exec.Cmd) error, env []string, program string, args ...string) *daemon {
 	s.t.Helper()
-	cmd := exec.Command(program, args...) //nolint:noctx // it is ended by finish, or by the lifeline
+	cmd := exec.Command(program, args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(append(os.Environ(), s.libraries()...), env...)
 	log, err := os.OpenFile(filepath.Join(s.logs, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -93,7 +94,7 @@ func (s *stack) start(name string, prepare func(*exec.Cmd) error, env []string, 
 		s.line.Forget(cmd.Process)
 		close(d.exited)
 	}()
-	s.t.Cleanup(d.kill)
+	s.whole.Cleanup(d.kill)
 	return d
 }
 
@@ -120,7 +121,7 @@ func (d *daemon) kill() {
 // freePort returns a port that was free just now.
 func (s *stack) freePort() int {
 	s.t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // loopback
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		s.t.Fatal(err)
 	}
