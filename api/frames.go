@@ -156,5 +156,5 @@ func (s *socket) take(ctx context.Context, text []byte) bool {
 		return false
 	}
 	answer := s.carryOut(ctx, text)
-	return answer == nil || s.write(answer) == nil
+	return answer == nil || s.write(answer) == nil //nolint:contextcheck // the line has deadlines of its own
 }

@@ -109,7 +109,7 @@ func (s *talking) wantPage(ids string) streamPage {
 	return p
 }
 
-func (s *talking) wantError(ref string, status int, code models.Code) said {
+func (s *talking) wantError(ref string, status int, code models.Code) {
 	s.t.Helper()
 	f := s.next("error")
 	var problem struct {
@@ -120,7 +120,6 @@ func (s *talking) wantError(ref string, status int, code models.Code) said {
 	if err := json.Unmarshal(f.Data, &problem); err != nil || f.Ref != ref || problem.Status != status || problem.Code != code || problem.RequestID == "" {
 		s.t.Errorf("%v, ref %q, %s; want %s, %d %s", err, f.Ref, f.Data, ref, status, code)
 	}
-	return f
 }
 
 func (s *talking) wantBye(reason string, code websocket.StatusCode) {
