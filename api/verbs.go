@@ -23,7 +23,7 @@ func (st *stream) carryOut(ctx context.Context, text []byte) []byte {
 	var answer []byte
 	status := http.StatusOK
 	if err == nil {
-		answer, err = st.do(working, f)
+		answer, err = st.do(working, f) //nolint:contextcheck // it is ctx, with room for notes
 	}
 	if err != nil {
 		e := told(err)
