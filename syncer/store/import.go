@@ -152,12 +152,17 @@ func forgetImport(tx *gorm.DB, space string) error {
 	return tx.Where("name = ?", importMark+space).Delete(&models.Setting{}).Error
 }
 
-// Unfinished returns the spaces of which only a part was imported.
+// Unfinished returns the spaces of which only a part was imported; none where there is
+// no schema yet.
 func (s *Store) Unfinished(ctx context.Context) (spaces []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
+	db := s.reader.WithContext(ctx)
 	var rows []models.Setting
-	err = s.reader.WithContext(ctx).Select("name").Where("name LIKE ?", importMark+"%").Order("name").Find(&rows).Error
+	err = db.Select("name").Where("name LIKE ?", importMark+"%").Order("name").Find(&rows).Error
+	if err != nil && !db.Migrator().HasTable(&models.Setting{}) {
+		return nil, nil
+	}
 	for _, row := range rows {
 		spaces = append(spaces, strings.TrimPrefix(row.Name, importMark))
 	}
