@@ -22,6 +22,9 @@ func (st *stream) carryOut(ctx context.Context, text []byte) []byte {
 	f, err := decodeFrame(text)
 	var answer []byte
 	status := http.StatusOK
+	if limited := st.server.countSubject(st.who.Subject); limited != nil {
+		err = limited // whatever it is: what is no good costs, too
+	}
 	if err == nil {
 		answer, err = st.do(working, f) //nolint:contextcheck // it is ctx, with room for notes
 	}
@@ -43,9 +46,6 @@ func (st *stream) carryOut(ctx context.Context, text []byte) []byte {
 }
 
 func (st *stream) do(ctx context.Context, f clientFrame) ([]byte, error) {
-	if err := st.server.countSubject(st.who.Subject); err != nil {
-		return nil, err
-	}
 	space := st.follows[0].space
 	who, err := st.rightsNow(space)
 	if err != nil {

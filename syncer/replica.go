@@ -16,15 +16,13 @@ type Replica interface {
 // database reads a part of the feed: in the replica, if there is one and its page can be
 // vouched for, else in the store.
 func (e *Engine) database(ctx context.Context, space string, r Range, needed int64) (Run, error) {
-	started := e.tails.now()
 	if run, ok := e.replica(ctx, space, r, needed); ok {
 		workOf(ctx).source(SourceReplica)
 		e.metrics.fromReplica.Inc()
-		e.tails.learn(space, r, run, started)
 		return run, nil
 	}
 	workOf(ctx).source(SourceDatabase)
-	started = e.tails.now()
+	started := e.tails.now()
 	run, err := e.store.Changes(ctx, space, r)
 	if err == nil {
 		e.metrics.fromDatabase.Inc()
@@ -43,8 +41,15 @@ func (e *Engine) replica(ctx context.Context, space string, r Range, needed int6
 	if err != nil {
 		return Run{}, false
 	}
+	started := e.tails.now()
 	run, err := e.opts.Replica.Changes(ctx, space, r)
-	return run, err == nil && vouchesFor(rows[0], run, needed)
+	if err != nil || !vouchesFor(rows[0], run, needed) {
+		return Run{}, false
+	}
+	if run.Space.Head == rows[0].Head { // else a tail that is made of it would be behind
+		e.tails.learn(space, r, run, started)
+	}
+	return run, true
 }
 
 // vouchesFor reports whether a page of a replica may be shown beside known, the space's

@@ -105,6 +105,12 @@ func (v *Verification) Space(s *models.Space) {
 		}
 	}
 	switch {
+	case s.Head < 0 || s.Head > models.MaxVersion:
+		v.fault("head %d is no version", s.Head)
+	case s.DeletedThrough < 0 || s.DeletedThrough > s.Floor:
+		v.fault("it was deleted at %d, floor is %d", s.DeletedThrough, s.Floor)
+	case s.RetentionMS < 0:
+		v.fault("its retention is %d ms", s.RetentionMS)
 	case s.Floor < 0 || s.Floor > s.Head:
 		v.fault("floor %d is not between 0 and head %d", s.Floor, s.Head)
 	case s.Head > 0 && s.Epoch == 0:

@@ -43,6 +43,7 @@ type Source interface {
 type DirectoryOptions struct {
 	MaxTTL time.Duration // longest lifetime of a token; default 24 h
 	Logger *slog.Logger  // default: slog.Default()
+	Later  bool          // the source may not be there yet
 }
 
 // Directory knows the API keys and what is revoked. It reads both whole, again and
@@ -76,7 +77,8 @@ type entries struct {
 	subjects map[string]int64     // whose tokens that were issued up to then are revoked
 }
 
-// OpenDirectory returns a Directory that has read source once. Run keeps it true.
+// OpenDirectory returns a Directory that has read source once, unless opts.Later lets it
+// do without; then nobody is let in before it has. Run keeps it true.
 func OpenDirectory(ctx context.Context, source Source, opts DirectoryOptions) (*Directory, error) {
 	if opts.MaxTTL <= 0 {
 		opts.MaxTTL = defaultMaxTTL
@@ -86,7 +88,7 @@ func OpenDirectory(ctx context.Context, source Source, opts DirectoryOptions) (*
 	}
 	d := &Directory{source: source, maxTTL: opts.MaxTTL, log: opts.Logger}
 	d.current.Store(&edition{entries: &entries{}, stale: true, replaced: make(chan struct{})})
-	if err := d.read(ctx); err != nil {
+	if err := d.read(ctx); err != nil && !opts.Later {
 		return nil, fmt.Errorf("read API keys and revocations: %w", err)
 	}
 	return d, nil

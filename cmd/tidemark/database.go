@@ -48,6 +48,7 @@ func wholeDatabase(ctx context.Context, db *store.Store) error {
 const (
 	migrateAuto  = "auto"
 	migrateCheck = "check"
+	migrateOff   = "off"
 )
 
 // seeToSchema does what --migrate says. In mode off /readyz tells.

@@ -40,12 +40,12 @@ func (c importCommand) Run(s *Settings, known variables, out output) error {
 
 // importInto migrates the database and takes in what it reads.
 func importInto(ctx context.Context, s *Settings, from io.Reader, out output) (err error) {
-	lock, err := store.LockImport(ctx, s.DatabaseURL)
+	lock, err := store.LockImport(ctx, s.migrateURL()) // it holds a session, as migrations do
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Release()) }()
-	if err := migrate(ctx, s.DatabaseURL); err != nil {
+	if err := migrate(ctx, s.migrateURL()); err != nil {
 		return err
 	}
 	url, err := store.ForCommand(s.DatabaseURL)
@@ -101,6 +101,10 @@ type copyCommand struct {
 func (c copyCommand) Run(s *Settings, known variables, out output) error {
 	from, to := *s, *s
 	from.DatabaseURL, to.DatabaseURL = c.From, c.To
+	from.MigrateURL = "" // nothing is migrated there
+	if !store.IsPostgres(c.To) {
+		to.MigrateURL = ""
+	}
 	if err := errors.Join(from.checkDatabase(), to.checkDatabase()); err != nil {
 		return err
 	}

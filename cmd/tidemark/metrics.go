@@ -38,7 +38,7 @@ func listenForMetrics(ctx context.Context, s *Settings, registry *prometheus.Reg
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", api.ShowMetrics(registry))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	// Not pprof.Cmdline: settings may be given as flags, and some are secrets.
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

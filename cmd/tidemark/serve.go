@@ -155,7 +155,9 @@ func openDirectory(ctx context.Context, s *Settings, database *store.Store, veri
 	if verifier == nil {
 		return nil, nil
 	}
-	directory, err := auth.OpenDirectory(ctx, database, auth.DirectoryOptions{MaxTTL: s.AuthMaxTTL, Logger: log})
+	directory, err := auth.OpenDirectory(ctx, database, auth.DirectoryOptions{
+		MaxTTL: s.AuthMaxTTL, Logger: log, Later: s.MigrateMode == migrateOff,
+	})
 	if err == nil {
 		verifier.Consult(directory)
 	}

@@ -27,16 +27,18 @@ func BackUp(ctx context.Context, databaseURL, file string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	unfinished := file + part
-	if err := os.Remove(unfinished); err != nil && !errors.Is(err, os.ErrNotExist) { // of one that was killed
+	// A name of its own: another backup may be under way. For its owner only, from the start.
+	empty, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*"+part)
+	if err != nil {
 		return err
 	}
+	unfinished := empty.Name()
 	defer func() { _ = os.Remove(unfinished) }() // is gone unless something failed
+	if err := empty.Close(); err != nil {
+		return err
+	}
 	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", unfinished); err != nil {
 		return fmt.Errorf("copy the database: %w", err)
-	}
-	if err := os.Chmod(unfinished, 0o600); err != nil {
-		return err
 	}
 	return put(unfinished, file)
 }

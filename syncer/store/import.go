@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
@@ -54,6 +55,8 @@ func (s *Store) StartImport(ctx context.Context, space *models.Space, sum []byte
 			return nil
 		case mark == nil:
 			return beginImport(tx, space, sum)
+		case row.Head > 0:
+			return fmt.Errorf("space %s was written to while it was imported: export what is wanted of it, then tidemark space delete", space.ID)
 		case !bytes.Equal(mark, sum):
 			return ErrOtherImport
 		}
@@ -160,11 +163,20 @@ func (s *Store) Unfinished(ctx context.Context) (spaces []string, err error) {
 	db := s.reader.WithContext(ctx)
 	var rows []models.Setting
 	err = db.Select("name").Where("name LIKE ?", importMark+"%").Order("name").Find(&rows).Error
-	if err != nil && !db.Migrator().HasTable(&models.Setting{}) {
+	if noTable(err) {
 		return nil, nil
 	}
 	for _, row := range rows {
 		spaces = append(spaces, strings.TrimPrefix(row.Name, importMark))
 	}
 	return spaces, s.failure(ctx, "look for unfinished imports", err)
+}
+
+// noTable reports whether a statement failed because the schema is not there.
+func noTable(err error) bool {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		return answer.Code == undefinedTable
+	}
+	return err != nil && strings.Contains(err.Error(), "no such table") // SQLite has no code of its own for it
 }

@@ -61,10 +61,13 @@ func RotateEpoch(ctx context.Context, databaseURL, actor string) error {
 	})
 	var answer *pgconn.PgError
 	switch {
-	case errors.As(err, &answer) && answer.Code == "42P01": // undefined_table
+	case errors.As(err, &answer) && answer.Code == undefinedTable:
 		return fmt.Errorf("the schema is older than this program: run tidemark migrate up first: %w", err)
 	case err != nil && !errors.Is(err, ErrServersRun):
 		return fmt.Errorf("rotate the epoch: %w", err)
 	}
 	return err
 }
+
+// undefinedTable is PostgreSQL's code for a table that is not there.
+const undefinedTable = "42P01"

@@ -165,9 +165,9 @@ func migrateTo(t *testing.T, database string, args ...string) {
 func TestServe_notReadyUntilMigrated(t *testing.T) {
 	t.Parallel()
 	database := pgtest.URL(t)
-	server := harness.New(t, harness.Options{DatabaseURL: database, Env: []string{"TIDEMARK_MIGRATE=off"}})
+	server := harness.New(t, harness.Options{DatabaseURL: database, Secret: harness.Secret, Env: []string{"TIDEMARK_MIGRATE=off"}})
 	server.RestartUnready()
-	client := server.Client("")
+	client := server.Client(harness.Token(harness.Claims{"sub": "alice", "spaces": harness.Claims{"room": "rw"}}))
 	status := func(path string) int {
 		answer, err := client.Do(t.Context(), http.MethodGet, path, nil, nil)
 		if err != nil {
