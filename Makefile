@@ -39,6 +39,8 @@ BLACK_BOX = ./tests/blackbox ./tests/model ./tests/badinput ./tests/contract/goc
 
 FUZZTIME ?= 5s
 TIMEOUT  ?= 15m
+# Tests of a package that run at a time: most of them wait for servers.
+PARALLEL ?= 4
 
 ##@ Use it
 
@@ -79,7 +81,7 @@ test: $(GOTESTSUM) ## every Go test, on SQLite and PostgreSQL (PKG=./syncer/... 
 	@race=$$(sh scripts/race.sh) && \
 	if [ -z "$$race" ]; then export CGO_ENABLED=0; fi && \
 	$(WITH_POSTGRES) $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- \
-		$$race -timeout $(TIMEOUT) $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
+		$$race -timeout $(TIMEOUT) -parallel $(PARALLEL) $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
 
 # What is tested over HTTP, where a server on PostgreSQL becomes three of them.
 .PHONY: test-cluster
@@ -90,7 +92,7 @@ test-cluster: $(GOTESTSUM) ## the black-box tests on three nodes, with each brok
 		echo "== $(or $(NODES),3) nodes, $$broker" && \
 		TIDEMARK_TEST_NODES=$(or $(NODES),3) TIDEMARK_TEST_BROKER=$$broker \
 		$(WITH_POSTGRES) $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- \
-			$$race -timeout $(TIMEOUT) $(if $(RUN),-run '$(RUN)') $(BLACK_BOX) || exit 1; \
+			$$race -timeout $(TIMEOUT) -parallel $(PARALLEL) $(if $(RUN),-run '$(RUN)') $(BLACK_BOX) || exit 1; \
 	done
 
 # SEEDS=1-10 PART=T2 runs a part with those seeds; CHECKS, STEPS, CLIENTS, LENGTH, ROUNDS
