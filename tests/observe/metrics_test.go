@@ -400,6 +400,9 @@ func TestMetricsListen(t *testing.T) {
 		if status, _ := get(t, strings.TrimSuffix(url, "/metrics")+"/debug/pprof/goroutine?debug=1", nil); status != http.StatusOK {
 			t.Errorf("a profile answers %d", status)
 		}
+		if status, text := get(t, strings.TrimSuffix(url, "/metrics")+"/debug/pprof/cmdline", nil); status == http.StatusOK {
+			t.Errorf("the command line is shown, secrets and all: %s", text)
+		}
 		for _, path := range []string{"/v1/heads", "/", "/readyz"} {
 			if status, _ := get(t, strings.TrimSuffix(url, "/metrics")+path, nil); status != http.StatusNotFound {
 				t.Errorf("%s beside the metrics answers %d", path, status)
