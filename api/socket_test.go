@@ -336,28 +336,44 @@ func TestSocket_tickets(t *testing.T) {
 	s.wantError("r1", http.StatusForbidden, models.CodeForbidden)
 }
 
-// Each frame counts as a request.
+// Each frame counts as a request, also one that is no good.
 func TestSocket_rate(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *Options) { o.RateLimit = 5 }).listen()
-	s := w.talk(socketPath)
-	s.wantPage("")
-	for i := range 30 {
-		s.send(`{"presence":{"client_id":"c1","state":{"n":%d}},"ref":"r%d"}`, i, i)
+	for name, frame := range map[string]string{
+		"a frame":             `{"presence":{"client_id":"c1","state":{"n":%d}},"ref":"r%d"}`,
+		"one that is no good": `{"nothing":%d,"ref":"r%d"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(o *Options) { o.RateLimit = 5 }).listen()
+			s := w.talk(socketPath)
+			s.wantPage("")
+			for i := range 30 {
+				s.send(frame, i, i)
+			}
+			s.wantLimit()
+		})
 	}
-	for {
+}
+
+// wantLimit reads on until a frame is refused for the rate.
+func (s *talking) wantLimit() {
+	s.t.Helper()
+	for range 32 {
 		_, text, err := s.conn.Read(s.ctx)
 		if err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
-		if strings.HasPrefix(string(text), `{"event":"error"`) {
-			var f said
-			if err := json.Unmarshal(text, &f); err != nil || !strings.Contains(string(f.Data), string(models.CodeRateLimited)) || f.RetryAfterMS < 1 || f.RetryAfterMS > 1000 {
-				t.Errorf("%v: %s", err, text)
-			}
-			break
+		if !strings.Contains(string(text), `"`+string(models.CodeRateLimited)+`"`) {
+			continue
 		}
+		var f said
+		if err := json.Unmarshal(text, &f); err != nil || f.RetryAfterMS < 1 || f.RetryAfterMS > 1000 {
+			s.t.Errorf("%v: %s", err, text)
+		}
+		return
 	}
+	s.t.Error("no frame was refused for the rate")
 }
 
 func TestSocket_reset(t *testing.T) {

@@ -174,8 +174,7 @@ func (s *Store) Unfinished(ctx context.Context) (spaces []string, err error) {
 
 // noTable reports whether a statement failed because the schema is not there.
 func noTable(err error) bool {
-	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return answer.Code == undefinedTable
 	}
 	return err != nil && strings.Contains(err.Error(), "no such table") // SQLite has no code of its own for it

@@ -74,7 +74,7 @@ func TestSocket_faults(t *testing.T) {
 				for n := 0; n < pushes && ctx.Err() == nil; {
 					var err error
 					if conn == nil {
-						if conn, err = talk(t, &http.Client{}, server.URL(), token, "home"); err != nil {
+						if conn, err = talk(t, &http.Client{}, server.URL(), token, "home"); err != nil { //nolint:contextcheck // it has its own
 							conn = nil
 							<-time.After(20 * time.Millisecond) // it is between two lives
 							continue

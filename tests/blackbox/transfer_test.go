@@ -228,6 +228,7 @@ func TestImport_damaged(t *testing.T) {
 		"no object":             {`{"x":[]}`, `[1]`, "object"},
 		"a member of tomorrow":  {`"floor":0`, `"flor":0`, "can't be read"},
 		"another format":        {`"format":1`, `"format":2`, "format 2"},
+		"a deletion to come":    {`"deleted_through":0`, `"deleted_through":7`, "it was deleted at 7"},
 		"a space of our own":    {`{"id":"b",`, `{"id":"_b",`, "no name of a space"},
 		"no first line":         {good[:strings.Index(good, "\n")+1], "", "no export"},
 		"no last line":          {"{\"done\":{\"spaces\":1}}\n", "", "not complete"},
