@@ -401,39 +401,6 @@ func TestSocket_drain(t *testing.T) {
 	<-ended
 }
 
-// one is a stream that is open.
-func (s *streams) one() *stream {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for st := range s.open {
-		return st
-	}
-	return nil
-}
-
-// Rights are read anew at each frame, and end the socket when they are lost.
-func TestSocket_rightsLost(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t).listen()
-	s := w.talk(socketPath)
-	s.wantPage("")
-	st := w.server.streams.one()
-	if _, err := st.rightsNow("s1"); err != nil {
-		t.Error(err)
-	}
-	for space, code := range map[string]models.Code{"s9": models.CodeSpaceNotFound} {
-		if _, err := st.rightsNow(space); models.CodeOf(err) != code {
-			t.Errorf("%s: %v", space, err)
-		}
-	}
-	expired := *st.who
-	expired.Expires = time.Now().Add(-time.Second)
-	gone := &stream{server: st.server, who: &expired}
-	if _, err := gone.rightsNow("s1"); models.CodeOf(err) != models.CodeUnauthenticated {
-		t.Errorf("expired: %v", err)
-	}
-}
-
 // Who does not read is cut off, and holds up nobody else.
 func TestSocket_slowReader(t *testing.T) {
 	t.Parallel()

@@ -15,9 +15,9 @@ import (
 )
 
 // talk opens a socket to a space.
-func talk(t *testing.T, client *http.Client, base, token, space string) (*websocket.Conn, error) {
+func talk(ctx context.Context, t *testing.T, client *http.Client, base, token, space string) (*websocket.Conn, error) {
 	t.Helper()
-	conn, _, err := websocket.Dial(t.Context(), base+"/v1/spaces/"+space+"/socket", &websocket.DialOptions{
+	conn, _, err := websocket.Dial(ctx, base+"/v1/spaces/"+space+"/socket", &websocket.DialOptions{
 		HTTPClient: client, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
 	})
 	if err == nil {
@@ -74,7 +74,7 @@ func TestSocket_faults(t *testing.T) {
 				for n := 0; n < pushes && ctx.Err() == nil; {
 					var err error
 					if conn == nil {
-						if conn, err = talk(t, &http.Client{}, server.URL(), token, "home"); err != nil { //nolint:contextcheck // it has its own
+						if conn, err = talk(ctx, t, &http.Client{}, server.URL(), token, "home"); err != nil {
 							conn = nil
 							<-time.After(20 * time.Millisecond) // it is between two lives
 							continue
@@ -127,7 +127,7 @@ func TestSocket_throughNginx(t *testing.T) {
 	harness.Each(t, func(t *testing.T, store harness.Store) {
 		server := harness.Start(t, harness.Options{Store: store, Secret: harness.Secret})
 		token := harness.Token(harness.Claims{"spaces": harness.Claims{"home": "rw"}})
-		conn, err := talk(t, server.ClientThroughNginx(token).HTTP, "http://127.0.0.1", token, "home")
+		conn, err := talk(t.Context(), t, server.ClientThroughNginx(token).HTTP, "http://127.0.0.1", token, "home")
 		if err != nil {
 			t.Fatal(err)
 		}
