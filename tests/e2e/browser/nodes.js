@@ -26,14 +26,18 @@ export function database() {
   return url;
 }
 
-/** Starts a node on the shared database. `restart` ends it as a deployment does and starts it again at the same address. */
+/**
+ * Starts a node on the shared database. `restart` ends it as a deployment does and starts it again at the same address,
+ * after what is to happen `meanwhile`.
+ */
 export async function startNode(args = []) {
   const start = (listen) => startServer({ listen, database: database(), args });
   const node = await start('127.0.0.1:0');
   const { host } = new URL(node.origin);
   node.host = host;
-  node.restart = async () => {
+  node.restart = async (meanwhile) => {
     await node.stop();
+    await meanwhile?.();
     Object.assign(node, { stop: (await start(host)).stop });
   };
   return node;
@@ -74,9 +78,10 @@ async function freePort() {
 /**
  * Starts nginx in front of nodes. Its configuration says where things are and leaves all else as nginx has it: buffering,
  * HTTP/1.0 towards the nodes, 60 s of patience. The group of nodes is called localhost because nginx sends that name as
- * the host, and a server without auth answers to no other.
+ * the host, and a server without auth answers to no other. `locations` are the lines that the manual has for more than
+ * that; there the group is called tidemark.
  */
-export async function startNginx(hosts) {
+export async function startNginx(hosts, locations = '') {
   const folder = await newFolder();
   const port = await freePort();
   await chmod(folder.path, 0o755); // started by root, nginx works as another user
@@ -91,10 +96,11 @@ export async function startNginx(hosts) {
     http {
       access_log off;
       ${temp}
-      upstream localhost { ${hosts.map((host) => `server ${host};`).join(' ')} }
+      ${['localhost', 'tidemark'].map((group) => `upstream ${group} { ${hosts.map((host) => `server ${host};`).join(' ')} }`).join('\n')}
       server {
         listen 127.0.0.1:${port};
         location / { proxy_pass http://localhost; }
+        ${locations}
       }
     }`);
   const nginx = run(NGINX, ['-p', folder.path, '-e', 'stderr', '-c', configuration]);
