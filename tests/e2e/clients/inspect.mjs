@@ -46,8 +46,9 @@ const languages = {
 function described() {
   const text = readFileSync(join(root, 'openapi.yaml'), 'utf8');
   const schemas = text.slice(text.indexOf('\n  schemas:\n'));
+  const [paths] = /^paths:\n(?: .*\n|\n)+/m.exec(text); // what the server sends by itself is no operation of a client
   return {
-    operations: [...text.matchAll(/^ {6}operationId: (\w+)$/gm)].map(([, name]) => name),
+    operations: [...paths.matchAll(/^ {6}operationId: (\w+)$/gm)].map(([, name]) => name),
     models: [...schemas.matchAll(/^ {4}(\w+):\n(?:(?! {4}\w).*\n)*? {6}properties:$/gm)].map(([, name]) => name),
   };
 }
