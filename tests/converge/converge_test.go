@@ -191,7 +191,7 @@ func (w *world) play(record *converge.Recorder) error {
 	w.healed.Store(true)
 	w.stage.Stop()
 	for _, n := range w.network {
-		n.late.Wait()
+		n.settle()
 	}
 	deadline := time.AfterFunc(convergeIn, end)
 	defer deadline.Stop()

@@ -80,10 +80,16 @@ func (n *network) lose(request *http.Request) (*http.Response, error) {
 	return nil, errLost
 }
 
-// deliver sends a copy of the request, later, whose answer goes to nobody.
+// deliver sends a copy of the request, later, whose answer goes to nobody. None begins
+// once the network is healed.
 func (n *network) deliver(request *http.Request, after time.Duration) {
 	body, err := request.GetBody()
 	if err != nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.healed.Load() {
 		return
 	}
 	n.late.Go(func() {
@@ -100,6 +106,13 @@ func (n *network) deliver(request *http.Request, after time.Duration) {
 			response.Body.Close()
 		}
 	})
+}
+
+// settle waits for what a network that is healed still delivers.
+func (n *network) settle() {
+	n.mu.Lock()   // whoever is about to begin a delivery has done so, or sees that it is healed
+	n.mu.Unlock() //nolint:staticcheck // nothing is to be done meanwhile
+	n.late.Wait()
 }
 
 // lateTimeout bounds how long a copy of a request may be under way.
