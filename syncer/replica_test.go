@@ -28,6 +28,40 @@ func (s *spoiledReplica) Changes(ctx context.Context, space string, r Range) (Ru
 	return run, s.spoil(&run)
 }
 
+// A replica that is behind makes no tail: for a lease others would be told that this is
+// all there is.
+func TestReplica_behindMakesNoTail(t *testing.T) {
+	t.Parallel()
+	for behind, want := range map[bool]bool{false: true, true: false} {
+		store := newModelStore()
+		var e *Engine
+		e = New(store, &deaf{}, Options{TailMemory: 1 << 20, Replica: &spoiledReplica{store, func(run *Run) error {
+			if t := e.tails.find("s"); t != nil {
+				e.tails.drop(t) // its memory is wanted for another
+			}
+			if behind {
+				run.Space.Head--
+			}
+			return nil
+		}}})
+		defer e.Close()
+		e.tails.turn(true)
+		for i := range 3 {
+			if _, err := e.Push(t.Context(), "s", "alice", &models.PushRequest{ClientID: "c1", Edits: []models.Edit{
+				put(fmt.Sprint("e", i), fmt.Sprint("d", i), version(0), `{}`),
+			}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, ok := e.replica(t.Context(), "s", Range{Limit: 1}, 0); !ok {
+			t.Fatalf("behind %v: not shown", behind)
+		}
+		if made := e.tails.find("s") != nil; made != want {
+			t.Errorf("behind %v: a tail was made: %v", behind, made)
+		}
+	}
+}
+
 func TestReplica_isShownOnlyWhatTheDatabaseVouchesFor(t *testing.T) {
 	t.Parallel()
 	older := func(run *Run) error {

@@ -132,6 +132,9 @@ func TestStore_closed(t *testing.T) {
 					t.Errorf("%s: %v, want %s", name, err, models.CodeUnavailable)
 				}
 			}
+			if half, err := s.Unfinished(t.Context()); err == nil {
+				t.Errorf("half imports of a database that can't be asked: %v", half)
+			}
 		})
 	}
 }

@@ -15,25 +15,15 @@ import (
 func TestSpaceDelete(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, func(t *testing.T, store harness.Store) {
-		for name, start := range map[string]func(t *testing.T) (nodes []*harness.Server){
-			"alone": func(t *testing.T) []*harness.Server {
-				return []*harness.Server{harness.Start(t, harness.Options{Store: store})}
-			},
-			// Nobody hears of anything: each node has to find it out.
-			"nodes out of touch": func(t *testing.T) []*harness.Server {
-				if store == harness.SQLite {
-					t.Skip("a SQLite database has one node")
-				}
-				cluster := harness.StartCluster(t, harness.ClusterOptions{Broker: harness.BrokerNone})
-				return []*harness.Server{cluster.Node(0), cluster.Node(1), cluster.Node(2)}
-			},
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				testSpaceDelete(t, start(t))
-			})
-		}
+		testSpaceDelete(t, []*harness.Server{harness.Start(t, harness.Options{Store: store})})
 	})
+}
+
+// Nobody hears of anything: each node has to find it out.
+func TestSpaceDelete_nodesOutOfTouch(t *testing.T) {
+	t.Parallel()
+	cluster := harness.StartCluster(t, harness.ClusterOptions{Broker: harness.BrokerNone})
+	testSpaceDelete(t, []*harness.Server{cluster.Node(0), cluster.Node(1), cluster.Node(2)})
 }
 
 func testSpaceDelete(t *testing.T, nodes []*harness.Server) {

@@ -17,7 +17,6 @@ import (
 	"github.com/tidemark/tidemark/tests/harness"
 	"github.com/tidemark/tidemark/tests/lifeline"
 	"github.com/tidemark/tidemark/tests/natstest"
-	"github.com/tidemark/tidemark/tests/nginx"
 	"github.com/tidemark/tidemark/tests/pgtest"
 )
 
@@ -40,20 +39,6 @@ func commands(t *testing.T, heading string) []string {
 		blocks = append(blocks, block[1])
 	}
 	return blocks
-}
-
-// findNginx skips the test where there is none, but not in CI.
-func findNginx(t *testing.T) string {
-	t.Helper()
-	path, err := nginx.Find()
-	switch {
-	case err == nil:
-	case os.Getenv("CI") != "":
-		t.Fatal(err)
-	default:
-		t.Skip(err)
-	}
-	return path
 }
 
 // freeAddresses are addresses of loopback where nobody listens. Another process could
@@ -146,7 +131,7 @@ func execute(t *testing.T, dir, script string, env ...string) (string, error) {
 // is killed, and a pull.
 func TestREADME_twoNodes(t *testing.T) {
 	t.Parallel()
-	path := findNginx(t)
+	path := harness.FindNginx(t)
 	blocks := commands(t, "Two nodes without containers")
 	if len(blocks) != 2 {
 		t.Fatalf("there are %d blocks of commands, want the start and the use", len(blocks))

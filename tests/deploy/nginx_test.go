@@ -28,7 +28,7 @@ import (
 // listener's, that of TLS, and two nodes. It returns a client of its certificate.
 func startNginx(t *testing.T, listen, secure, node1, node2 string) *http.Client {
 	t.Helper()
-	path := findNginx(t)
+	path := harness.FindNginx(t)
 	dir := checkout(t, strings.NewReplacer(
 		"listen 8080;", "listen "+listen+";", "listen 8443 ", "listen "+secure+" ",
 		"127.0.0.1:8081", node1, "127.0.0.1:8082", node2,

@@ -13,20 +13,34 @@ import (
 	"github.com/tidemark/tidemark/tests/nginx"
 )
 
-// ClientThroughNginx returns a client whose requests go through an nginx with its
-// default configuration: what a server needs of it must work without a line there.
-// It does not follow the server over restarts. Where no nginx is installed the test
-// is skipped; in CI its absence is a mistake.
-func (s *Server) ClientThroughNginx(token string) *Client {
-	s.t.Helper()
+// FindNginx returns the path of nginx. Where none is installed the test is skipped; in
+// CI its absence is a mistake.
+func FindNginx(t testing.TB) string {
+	t.Helper()
 	path, err := nginx.Find()
+	Need(t, err)
+	return path
+}
+
+// Need ends a test for want of a program, unless err is nil: it is skipped, but in CI,
+// which installs all that tests need, it fails.
+func Need(t testing.TB, err error) {
+	t.Helper()
 	switch {
 	case err == nil:
 	case os.Getenv("CI") != "":
-		s.t.Fatal(err)
+		t.Fatal(err)
 	default:
-		s.t.Skip(err)
+		t.Skip(err)
 	}
+}
+
+// ClientThroughNginx returns a client whose requests go through an nginx with its
+// default configuration: what a server needs of it must work without a line there.
+// It does not follow the server over restarts.
+func (s *Server) ClientThroughNginx(token string) *Client {
+	s.t.Helper()
+	path := FindNginx(s.t)
 	dir, err := os.MkdirTemp(s.place.dir, "nginx-")
 	if err != nil {
 		s.t.Fatal(err)

@@ -122,7 +122,7 @@ func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	binary := findPrometheus(t)
 	if binary == "" {
-		t.Skip("Prometheus is not installed; sh scripts/promtool.sh fetches it")
+		harness.Need(t, errors.New("there is no Prometheus: sh scripts/promtool.sh fetches it, as make lint does"))
 	}
 	cluster := harness.StartCluster(t, harness.ClusterOptions{Nodes: 2, Node: watched(harness.Postgres)})
 	var nodes []string
