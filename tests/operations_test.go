@@ -90,12 +90,13 @@ func TestOperations_backUpRestoreMove(t *testing.T) {
 	}
 	var counted struct {
 		Spaces, Documents, Tombstones, Clients, Bytes int64
-		Largest, Hottest                              []struct{ Space string }
+		Largest                                       []struct{ Space string }
+		WrittenLast                                   []struct{ Space string } `json:"written_last"`
 	}
 	if err := json.Unmarshal([]byte(stats[strings.Index(stats, "\n{"):]), &counted); err != nil {
 		t.Fatalf("stats: %v\n%s", err, stats)
 	}
-	if counted.Spaces != 1 || counted.Documents != 1 || counted.Clients != 1 || counted.Bytes == 0 || len(counted.Largest) != 1 || counted.Hottest[0].Space != "home" {
+	if counted.Spaces != 1 || counted.Documents != 1 || counted.Clients != 1 || counted.Bytes == 0 || len(counted.Largest) != 1 || counted.WrittenLast[0].Space != "home" {
 		t.Errorf("stats counted %+v", counted)
 	}
 	sqlite.Restart()

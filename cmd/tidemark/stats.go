@@ -34,7 +34,7 @@ func (c statsCommand) Run(s *Settings, known variables, out output) error {
 		fmt.Fprintf(w, "spaces\t%d\ndocuments\t%d\ntombstones\t%d\nclients\t%d\non disk\t%s\n",
 			stats.Spaces, stats.Documents, stats.Tombstones, stats.Clients, size(stats.Bytes))
 		showSpaces(w, "LARGEST", stats.Largest)
-		showSpaces(w, "WRITTEN LAST", stats.Hottest)
+		showSpaces(w, "WRITTEN LAST", stats.WrittenLast)
 		return w.Flush()
 	})
 }

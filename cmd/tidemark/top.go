@@ -77,22 +77,21 @@ func (c *topCommand) Run(s *Settings, known variables, out output) error {
 func hottest(db *store.Store) func(context.Context, int) ([]top.Space, error) {
 	var spaces []top.Space
 	var asked time.Time
+	var failed error
 	return func(ctx context.Context, n int) ([]top.Space, error) {
 		if time.Since(asked) < spacesEvery {
-			return spaces, nil
+			return spaces, failed
 		}
+		asked = time.Now() // also if it fails: then it has enough to do
+		var rows []store.HotSpace
 		now, err := db.Now(ctx)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			rows, err = db.Hottest(ctx, now.Add(-time.Minute), n)
 		}
-		rows, err := db.Hottest(ctx, now.Add(-time.Minute), n)
-		if err != nil {
-			return nil, err
-		}
-		asked, spaces = time.Now(), nil
+		spaces, failed = nil, err
 		for _, row := range rows {
 			spaces = append(spaces, top.Space{Name: row.ID, Head: row.Head, Documents: row.LiveCount, Changed: row.Changed})
 		}
-		return spaces, nil
+		return spaces, failed
 	}
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -53,7 +52,12 @@ func (s *Store) Erase(ctx context.Context, space string, e syncer.Erasure) (done
 			done.Last = syncer.Key{Collection: gone[len(gone)-1].Collection, ID: gone[len(gone)-1].ID}
 		}
 		if !done.More {
-			if err := errors.Join(eraseInbox(tx, space), forgetImport(tx, space)); err != nil {
+			if done.More, err = eraseInbox(tx, space, e.Documents); err != nil {
+				return err
+			}
+		}
+		if !done.More {
+			if err := forgetImport(tx, space); err != nil {
 				return err
 			}
 		}
@@ -107,9 +111,20 @@ WHERE space_id = ?
 
 // eraseInbox takes what waits for the space: carried out later it would come back. Index
 // inbox_space (space, inbox_id); the rejected ones are few, and read whole.
-func eraseInbox(tx *gorm.DB, space string) error {
-	if err := tx.Exec(`DELETE FROM inbox WHERE space = ?`, space).Error; err != nil {
-		return err
+func eraseInbox(tx *gorm.DB, space string, limit int) (more bool, err error) {
+	for _, table := range []string{"inbox", "inbox_rejected"} {
+		gone := tx.Exec(`
+DELETE FROM `+table+`
+WHERE inbox_id IN (
+    SELECT inbox_id
+    FROM `+table+`
+    WHERE space = ?
+    LIMIT ?
+)`, space, limit)
+		if gone.Error != nil {
+			return false, gone.Error
+		}
+		more = more || gone.RowsAffected == int64(limit)
 	}
-	return tx.Exec(`DELETE FROM inbox_rejected WHERE space = ?`, space).Error
+	return more, nil
 }

@@ -26,6 +26,9 @@ func notice(conn *pgconn.PgConn, n *pgconn.Notice) {
 	}
 }
 
+// forgetWarning is called before a COMMIT.
+func forgetWarning(conn *pgconn.PgConn) { delete(conn.CustomData(), unconfirmed) }
+
 // confirmed is asked after a COMMIT.
 func confirmed(conn *pgconn.PgConn) error {
 	if conn.CustomData()[unconfirmed] == nil {

@@ -81,6 +81,7 @@ func (tx *postgresTx) write(ctx context.Context, touches []syncer.Touch, found [
 		return err
 	}
 	fault.Point(fault.PushBeforeCommit)
+	forgetWarning(tx.conn.Conn().PgConn()) // of a commit that was not this one
 	if err := tx.conn.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}

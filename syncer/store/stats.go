@@ -19,8 +19,8 @@ type Stats struct {
 	// Bytes is what the database takes on disk, with its indexes.
 	Bytes int64 `json:"bytes"`
 
-	Largest []SpaceStats `json:"largest"` // by documents
-	Hottest []SpaceStats `json:"hottest"` // by when they were last written
+	Largest     []SpaceStats `json:"largest"` // by documents
+	WrittenLast []SpaceStats `json:"written_last"`
 }
 
 // SpaceStats is what a space holds.
@@ -55,7 +55,7 @@ func (s *Store) Stats(ctx context.Context, top int) (stats Stats, err error) {
 		if stats.Largest, err = topSpaces(tx.Order("live_count DESC, id"), tx, top); err != nil {
 			return err
 		}
-		stats.Hottest, err = topSpaces(tx.Order("head DESC, id"), tx, top)
+		stats.WrittenLast, err = topSpaces(tx.Order("head DESC, id"), tx, top)
 		return err
 	}, s.dialect.snapshot())
 	return stats, s.failure(ctx, "count", err)
