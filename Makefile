@@ -141,6 +141,10 @@ lint-vuln: $(GOVULNCHECK)
 fmt: $(GOLANGCI_LINT) ## format the Go code as lint wants it
 	@$(GOLANGCI_LINT) fmt ./...
 
+.PHONY: client
+client: $(E2E_MODULES) ## api/web/dist, the browser client as it is served, of api/web/tidemark.js
+	@npm --silent --prefix tests/e2e run build
+
 .PHONY: e2e
 e2e: build $(E2E_MODULES) $(SPEC_MODULES) ## browser client, demo page in Chromium, generated TypeScript client (needs Node)
 	@sh scripts/e2e.sh

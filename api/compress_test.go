@@ -99,3 +99,29 @@ func TestCompression_tagsOfFilesAreWeak(t *testing.T) {
 		}
 	}
 }
+
+func TestCompression_browserClientUnder12kB(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).listen()
+	if _, body := w.fetch("/tidemark.js", "gzip, deflate, br, zstd"); len(body) >= 12_000 {
+		t.Errorf("it comes in %d bytes", len(body))
+	}
+}
+
+func TestCompression_gzipOfFilesAsAccepted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).listen()
+	for accept, want := range map[string]string{
+		"":                  "",
+		"gzip":              "gzip",
+		"br, GZIP":          "gzip",
+		"gzip;q=0.5, br":    "gzip",
+		"gzip;q=0":          "",
+		"gzip; q=0.000, br": "",
+		"identity":          "",
+	} {
+		if header, _ := w.fetch("/assets/scalar.js", accept); header.Get("Content-Encoding") != want {
+			t.Errorf("%q: it comes as %q, want %q", accept, header.Get("Content-Encoding"), want)
+		}
+	}
+}

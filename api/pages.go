@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -11,8 +10,10 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark"
@@ -21,11 +22,11 @@ import (
 
 // A webFile is a file of the pages, in memory.
 type webFile struct {
-	media      string
-	policy     string // Content-Security-Policy of a page
-	tag        string
-	text       []byte
-	compressed bool // text is gzip
+	media  string
+	policy string // Content-Security-Policy of a page
+	tag    string
+	plain  func() ([]byte, error)
+	packed func() ([]byte, error) // gzip; nil where it is not worth it
 }
 
 // mediaTypes are those of the files there are. mime.TypeByExtension would ask
@@ -34,6 +35,7 @@ var mediaTypes = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".html": "text/html; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
+	".map":  "application/json",
 	".mjs":  "text/javascript; charset=utf-8",
 	".sh":   "text/plain; charset=utf-8",
 	".svg":  "image/svg+xml",
@@ -57,7 +59,7 @@ var policies = map[string]string{
 // loadFiles reads what is embedded. A vendored x.js.gz becomes x.js; what is in
 // gallery/ keeps the folder in its name.
 func loadFiles() (map[string]webFile, error) {
-	files := map[string]webFile{"openapi.yaml": newWebFile("openapi.yaml", tidemark.OpenAPI)}
+	files := map[string]webFile{"openapi.yaml": newWebFile("openapi.yaml", tidemark.OpenAPI, false)}
 	err := fs.WalkDir(web.Files, ".", func(at string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -70,9 +72,7 @@ func loadFiles() (map[string]webFile, error) {
 		if path.Dir(at) != "gallery" {
 			name = path.Base(name)
 		}
-		f := newWebFile(name, text)
-		f.compressed = compressed
-		files[name] = f
+		files[name] = newWebFile(name, text, compressed)
 		return nil
 	})
 	if err != nil {
@@ -81,17 +81,37 @@ func loadFiles() (map[string]webFile, error) {
 	return files, nil
 }
 
-func newWebFile(name string, text []byte) webFile {
-	policy, named := policies[name]
-	if !named && path.Ext(name) == ".html" {
-		policy = ownOnly
-	}
-	return webFile{
+func newWebFile(name string, text []byte, compressed bool) webFile {
+	f := webFile{
 		media:  mediaTypes[path.Ext(name)],
-		policy: policy,
+		policy: policies[name],
 		tag:    fmt.Sprintf(`W/"%.8x"`, sha256.Sum256(text)), // weak: one for all encodings
-		text:   text,
 	}
+	if f.policy == "" && path.Ext(name) == ".html" {
+		f.policy = ownOnly
+	}
+	asItIs := func() ([]byte, error) { return text, nil }
+	switch {
+	case compressed:
+		f.plain, f.packed = func() ([]byte, error) { return inflate(text) }, asItIs
+	case len(text) < compressFrom:
+		f.plain = asItIs
+	default:
+		f.plain, f.packed = asItIs, sync.OnceValues(func() ([]byte, error) { return deflate(text) })
+	}
+	return f
+}
+
+// deflate makes gzip of a file, once, and so smaller than compressed does for each request.
+func deflate(text []byte) ([]byte, error) {
+	var packed bytes.Buffer
+	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	_, err = w.Write(text)
+	err = errors.Join(err, w.Close())
+	return packed.Bytes(), err
 }
 
 // inflate is for the few clients that do not take gzip.
@@ -162,17 +182,30 @@ func (s *Server) serveFile(c echo.Context, name string) error {
 		h.Set(echo.HeaderContentSecurityPolicy, f.policy)
 		h.Set("Cross-Origin-Opener-Policy", "same-origin") // who opens a page in a window may not look into it
 	}
-	body := f.text
-	if f.compressed {
+	body := f.plain
+	if f.packed != nil {
 		h.Add(echo.HeaderVary, echo.HeaderAcceptEncoding)
-		if strings.Contains(c.Request().Header.Get(echo.HeaderAcceptEncoding), "gzip") {
+		if takesGzip(c.Request().Header.Values(echo.HeaderAcceptEncoding)) {
 			h.Set(echo.HeaderContentEncoding, "gzip")
-		} else if plain, err := inflate(body); err != nil {
-			return fmt.Errorf("inflate %s: %w", name, err)
-		} else {
-			body = plain
+			body = f.packed
 		}
 	}
-	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(body))
+	text, err := body()
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", name, err)
+	}
+	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(text))
 	return nil
+}
+
+// takesGzip reads Accept-Encoding (RFC 9110 section 12.5.3).
+func takesGzip(accept []string) bool {
+	for _, part := range strings.Split(strings.Join(accept, ","), ",") {
+		coding, weight, _ := strings.Cut(part, ";")
+		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+			q, found := strings.CutPrefix(strings.TrimSpace(weight), "q=")
+			return !found || strings.Trim(q, "0.") != ""
+		}
+	}
+	return false
 }

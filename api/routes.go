@@ -51,6 +51,7 @@ var routes = []route{
 	{http.MethodGet, "/openapi.yaml", public, file("openapi.yaml")},
 	{http.MethodGet, "/problems/{code}", public, (*Server).problem},
 	{http.MethodGet, "/tidemark.js", public, file("tidemark.js")},
+	{http.MethodGet, "/tidemark.js.map", public, file("tidemark.js.map")},
 	{http.MethodGet, "/tidemark.d.ts", public, file("tidemark.d.ts")},
 	{http.MethodGet, "/docs", public, file("docs.html")},
 	{http.MethodGet, "/assets/{file}", public, (*Server).asset},

@@ -16,7 +16,7 @@ var filled = strings.NewReplacer("{space}", "s1", "{collection}", "c", "{id}", "
 // mistake must not pass because the test reads the same table.
 var publicPaths = []string{
 	"/v1/config", "/healthz", "/readyz", "/openapi.yaml", "/docs", "/assets/{file}",
-	"/tidemark.js", "/tidemark.d.ts", "/problems/{code}", "/",
+	"/tidemark.js", "/tidemark.js.map", "/tidemark.d.ts", "/problems/{code}", "/",
 }
 
 func TestRoutes_tokenWanted(t *testing.T) {

@@ -269,6 +269,7 @@ func TestPages(t *testing.T) {
 		"/assets/scalar.js":    "text/javascript; charset=utf-8",
 		"/openapi.yaml":        "application/yaml",
 		"/tidemark.js":         "text/javascript; charset=utf-8",
+		"/tidemark.js.map":     "application/json",
 		"/tidemark.d.ts":       "text/plain; charset=utf-8",
 	} {
 		got := w.get(target).want(http.StatusOK, "").wantHeader("Content-Type", media).

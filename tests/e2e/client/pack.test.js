@@ -28,11 +28,11 @@ before(async () => {
 after(() => rm(folder, { recursive: true, force: true }));
 
 test("it holds the client, its types and its description, and needs nothing", async () => {
-  assert.deepEqual(packed.files.map(({ path }) => path).sort(), ["package.json", "tidemark.d.ts", "tidemark.js"]);
+  assert.deepEqual(packed.files.map(({ path }) => path).sort(), ["dist/tidemark.js", "dist/tidemark.js.map", "package.json", "tidemark.d.ts"]);
   const description = JSON.parse(await readFile(join(folder, "node_modules/tidemark/package.json"), "utf8"));
   assert.deepEqual([description.name, description.type, description.sideEffects], ["tidemark", "module", false]);
   for (const kind of ["dependencies", "peerDependencies", "scripts"]) assert.equal(description[kind], undefined);
-  for (const name of ["tidemark.js", "tidemark.d.ts"]) {
+  for (const name of ["dist/tidemark.js", "dist/tidemark.js.map", "tidemark.d.ts"]) {
     assert.equal(await readFile(join(folder, "node_modules/tidemark", name), "utf8"), await readFile(join(source, name), "utf8"));
   }
 });

@@ -1,25 +1,32 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { SourceMap } from "node:module";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
-import { minify } from "terser";
+import * as served from "../../../api/web/dist/tidemark.js";
 import * as client from "../../../api/web/tidemark.js";
+import { build, built } from "./build.js";
 
-const path = fileURLToPath(new URL("../../../api/web/tidemark.js", import.meta.url));
+const read = (name) => readFileSync(new URL(`../../../api/web/${name}`, import.meta.url), "utf8");
+const source = read("tidemark.js");
 
-test("under 12 kB as an app ships it, minified and gzipped", async () => {
-  const { code } = await minify(readFileSync(path, "utf8"), { module: true });
-  const size = gzipSync(code, { level: 9 }).length;
-  assert.ok(size < 12_000, `${size} bytes`);
+test("what is served is built of the source as it is now: make client", async () => {
+  for (const [name, text] of Object.entries(await build())) assert.equal(built(name), text, name);
+  assert.deepEqual(Object.keys(served), Object.keys(client));
 });
 
-test("no dependency, no build step", () => {
-  assert.doesNotMatch(readFileSync(path, "utf8"), /^\s*import\s|\bimport\(|\brequire\(/m);
+test("developer tools find the source of what is served", () => {
+  const map = JSON.parse(built("tidemark.js.map"));
+  assert.deepEqual(map.sourcesContent, [source]);
+  const at = built("tidemark.js").indexOf("extends Error{");
+  const { originalLine } = new SourceMap(map).findEntry(0, at);
+  assert.match(source.split("\n")[originalLine], /^export class SyncError extends Error/);
+});
+
+test("no dependency", () => {
+  assert.doesNotMatch(source, /^\s*import\s|\bimport\(|\brequire\(/m);
 });
 
 test("the types name what the module exports", () => {
-  const types = readFileSync(path.replace(/\.js$/, ".d.ts"), "utf8");
-  const declared = [...types.matchAll(/^export (?:function|class|const) (\w+)/gm)].map(([, name]) => name);
+  const declared = [...read("tidemark.d.ts").matchAll(/^export (?:function|class|const) (\w+)/gm)].map(([, name]) => name);
   assert.deepEqual(declared.sort(), Object.keys(client).sort());
 });
