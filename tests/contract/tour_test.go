@@ -169,7 +169,7 @@ func (g *guide) publicPages() {
 	for _, path := range []string{"/v1/config", "/healthz", "/readyz", "/problems/cursor_expired"} {
 		g.get("200", path)
 	}
-	for _, path := range []string{"/openapi.yaml", "/docs", "/assets/docs.js", "/tidemark.js", "/tidemark.d.ts"} {
+	for _, path := range []string{"/openapi.yaml", "/docs", "/assets/docs.js", "/tidemark.js", "/tidemark.js.map", "/tidemark.d.ts"} {
 		file, _ := g.get("200", path)
 		g.get("304", path, "If-None-Match: "+file.Header.Get("ETag"))
 	}
