@@ -92,6 +92,9 @@ func Restore(ctx context.Context, databaseURL, file string, verify func(ctx cont
 	if kept, err = keep(ctx, path); err != nil {
 		return "", err
 	}
+	if err := ownAsFolder(unfinished); err != nil {
+		return "", err
+	}
 	return kept, put(unfinished, path)
 }
 

@@ -35,6 +35,11 @@ func OpenMigrator(databaseURL string) (*Migrator, error) {
 	if err := m.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the database for migrations: %w", err), db.Close())
 	}
+	if path, ok := SQLitePath(databaseURL); ok {
+		if err := ownAsFolder(path); err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
+	}
 	return m, nil
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gofrs/flock"
@@ -16,7 +17,7 @@ func ServerRuns(ctx context.Context, databaseURL string) (bool, error) {
 		lock := flock.New(path + ".lock")
 		free, err := lock.TryRLock()
 		if free {
-			err = lock.Unlock()
+			err = errors.Join(ownAsFolder(lock.Path()), lock.Unlock())
 		}
 		return !free, err
 	}

@@ -71,6 +71,9 @@ func openSQLite(ctx context.Context, path string, opts Options) (*Store, error) 
 	if err == nil {
 		err = reader.prepare(ctx)
 	}
+	if err == nil {
+		err = ownAsFolder(path)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open SQLite database %s: %w", path, err), s.Close())
 	}
@@ -154,6 +157,9 @@ func Lock(databaseURL string) (release func() error, err error) {
 		return nil, fmt.Errorf("lock the SQLite database %s: %w", path, err)
 	case !ok:
 		return nil, fmt.Errorf("another tidemark is working on %s", path)
+	}
+	if err := ownAsFolder(lock.Path()); err != nil {
+		return nil, errors.Join(err, lock.Unlock())
 	}
 	return lock.Unlock, nil
 }
