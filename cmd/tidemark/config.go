@@ -39,8 +39,10 @@ func shown(name string, value any) string {
 	case text == "":
 	case name == "auth-secret", name == "validation-secret", name == "webhook-secret":
 		text = fmt.Sprintf("(hidden, %d bytes)", len(text))
-	case name == "database-url", name == "migrate-url", name == "replica-url", name == "auth-jwks", name == "validation-url", name == "webhook-url":
+	case name == "database-url", name == "migrate-url", name == "replica-url", name == "auth-jwks":
 		text = redact(text)
+	case name == "validation-url", name == "webhook-url":
+		text = redactPath(text)
 	case name == "broker":
 		text = redactBroker(text)
 	}
@@ -48,6 +50,19 @@ func shown(name string, value any) string {
 		return "(not set)"
 	}
 	return text
+}
+
+// redactPath hides all but the host: the path of a webhook is often its secret.
+func redactPath(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return "(hidden: not a valid URL)"
+	}
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host}
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
+		shown.Path = "/xxxxx"
+	}
+	return shown.String()
 }
 
 // secretName is what the parameters of URLs that hold secrets are called.

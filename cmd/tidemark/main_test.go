@@ -163,7 +163,7 @@ func TestConfig_hidesSecrets(t *testing.T) {
 		"TIDEMARK_DATABASE_URL=postgres://tidemark:hush@db.example/tidemark?sslpassword=hush&sslmode=disable",
 		"TIDEMARK_MIGRATE_URL=postgres://owner:hush@direct.example/tidemark",
 		"TIDEMARK_LISTEN=0.0.0.0:80", "TIDEMARK_VALIDATION_URL=https://app.example/v?token=hush", "TIDEMARK_VALIDATION_SECRET=" + validationSecret,
-		"TIDEMARK_WEBHOOK_URL=https://push.example/t?token=hush", "TIDEMARK_WEBHOOK_SECRET=" + validationSecret,
+		"TIDEMARK_WEBHOOK_URL=https://push.example/hush-in-path", "TIDEMARK_WEBHOOK_SECRET=" + validationSecret,
 	}, "config", "--poll-min", "2s", "--cors-origins", "https://a.example,https://b.example")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
@@ -172,7 +172,7 @@ func TestConfig_hidesSecrets(t *testing.T) {
 		t.Errorf("a secret is printed:\n%s", stdout)
 	}
 	lines := strings.Fields(stdout)
-	for _, want := range []string{"0.0.0.0:80", "2s", "https://a.example,https://b.example", "postgres://owner:xxxxx@direct.example/tidemark", "https://app.example/v?token=xxxxx", "postgres://tidemark:xxxxx@db.example/tidemark?sslmode=disable&sslpassword=xxxxx"} {
+	for _, want := range []string{"0.0.0.0:80", "2s", "https://a.example,https://b.example", "postgres://owner:xxxxx@direct.example/tidemark", "https://app.example/xxxxx", "https://push.example/xxxxx", "postgres://tidemark:xxxxx@db.example/tidemark?sslmode=disable&sslpassword=xxxxx"} {
 		if !strings.Contains(strings.Join(lines, " "), want) {
 			t.Errorf("no %s in\n%s", want, stdout)
 		}

@@ -2,11 +2,13 @@ package observe_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -120,9 +122,14 @@ func metricsOf(t *testing.T, server *harness.Server) scrape {
 	return parse(t, text)
 }
 
-// watched is a server whose metrics can be seen, with the canary on.
-func watched(store harness.Store) harness.Options {
-	return harness.Options{Store: store, Secret: harness.Secret, Env: []string{"TIDEMARK_METRICS_LISTEN=127.0.0.1:0", "TIDEMARK_CANARY=1s"}}
+// watched is a server whose metrics can be seen, with the canary on and a webhook.
+func watched(t *testing.T, store harness.Store) harness.Options {
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	t.Cleanup(receiver.Close)
+	return harness.Options{Store: store, Secret: harness.Secret, Env: []string{
+		"TIDEMARK_METRICS_LISTEN=127.0.0.1:0", "TIDEMARK_CANARY=1s",
+		"TIDEMARK_WEBHOOK_URL=" + receiver.URL, "TIDEMARK_WEBHOOK_SECRET=whsec_" + base64.StdEncoding.EncodeToString(make([]byte, 32)),
+	}}
 }
 
 // live makes a server do one of everything, in a space and as a subject of this number.
@@ -186,7 +193,7 @@ func live(t *testing.T, server *harness.Server, n int) {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, func(t *testing.T, store harness.Store) {
-		server := harness.Start(t, watched(store))
+		server := harness.Start(t, watched(t, store))
 		live(t, server, 1)
 		var seen scrape
 		harness.Until(t, soon, "a stream has ended, and a beat was seen", func() bool {
@@ -366,7 +373,7 @@ func (s scrape) hold(t *testing.T, place, expression string) {
 // All nodes see the beats of all, and a node that is stopped takes its own back.
 func TestCanary_severalNodes(t *testing.T) {
 	t.Parallel()
-	cluster := harness.StartCluster(t, harness.ClusterOptions{Nodes: 3, Node: watched(harness.Postgres)})
+	cluster := harness.StartCluster(t, harness.ClusterOptions{Nodes: 3, Node: watched(t, harness.Postgres)})
 	for i := range cluster.Len() {
 		harness.Until(t, soon, "a node sees the beats of three", func() bool {
 			seen := metricsOf(t, cluster.Node(i))
@@ -395,7 +402,7 @@ func TestMetricsListen(t *testing.T) {
 	withToken := func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
 	t.Run("elsewhere", func(t *testing.T) {
 		t.Parallel()
-		server := harness.Start(t, watched(harness.SQLite))
+		server := harness.Start(t, watched(t, harness.SQLite))
 		url := metricsURL(t, server)
 		if status, _ := get(t, strings.TrimSuffix(url, "/metrics")+"/debug/pprof/goroutine?debug=1", nil); status != http.StatusOK {
 			t.Errorf("a profile answers %d", status)

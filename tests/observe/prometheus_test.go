@@ -124,7 +124,7 @@ func TestPrometheus(t *testing.T) {
 	if binary == "" {
 		harness.Need(t, errors.New("there is no Prometheus: sh scripts/promtool.sh fetches it, as make lint does"))
 	}
-	cluster := harness.StartCluster(t, harness.ClusterOptions{Nodes: 2, Node: watched(harness.Postgres)})
+	cluster := harness.StartCluster(t, harness.ClusterOptions{Nodes: 2, Node: watched(t, harness.Postgres)})
 	var nodes []string
 	for i := range cluster.Len() {
 		nodes = append(nodes, strings.TrimSuffix(strings.TrimPrefix(metricsURL(t, cluster.Node(i)), "http://"), "/metrics"))
