@@ -22,11 +22,12 @@ func (s *Server) ready(c echo.Context) error {
 	if err == nil {
 		return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 	}
-	detail := "The server is not ready."
-	if e := told(err); e != nil {
-		detail += " " + e.Detail
+	e := &models.Error{Code: models.CodeUnavailable, Detail: "The server is not ready.", Err: err}
+	if known := told(err); known != nil {
+		e.Detail += " " + known.Detail
+		e.Err = known.Err // nil if it starts or shuts down, which is nothing to log at each look
 	}
-	return &models.Error{Code: models.CodeUnavailable, Detail: detail, Err: err}
+	return e
 }
 
 // readiness returns nil if requests should be sent here.

@@ -86,6 +86,9 @@ func TestReady_leaving(t *testing.T) {
 	if !strings.Contains(got.body, "shutting down") {
 		t.Errorf("it does not say why: %s", got.body)
 	}
+	if log := w.log.String(); strings.Contains(log, "request failed") {
+		t.Errorf("that it leaves is logged as a fault:\n%s", log)
+	}
 	w.get(feed).want(http.StatusOK, "")
 	w.ask(http.MethodPut, todo, `{}`, "If-None-Match", "*").want(http.StatusCreated, "")
 }

@@ -32,7 +32,7 @@ func startNginx(t *testing.T, listen, secure, node1, node2 string) *http.Client 
 	dir := checkout(t, strings.NewReplacer(
 		"listen 8080;", "listen "+listen+";", "listen 8443 ", "listen "+secure+" ",
 		"127.0.0.1:8081", node1, "127.0.0.1:8082", node2,
-		"fail_timeout=5s", "max_fails=0", // so that each turn meets a node that is gone
+		"fail_timeout=1s", "max_fails=0", // so that each turn meets a node that is gone
 		"/etc/ssl/tidemark/", "../../",
 	))
 	pool := certify(t, dir)
