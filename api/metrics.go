@@ -112,20 +112,20 @@ func (s *Server) register(registry *prometheus.Registry) error {
 	gauge := func(name, help string, labels prometheus.Labels, tell func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, tell)
 	}
-	kind := func(several bool) func() float64 { return func() float64 { return float64(s.streams.amount(several)) } }
-	const streamsHelp = "Streams that are open, of one space or of several."
 	all := append([]prometheus.Collector{
 		gauge("tidemark_build_info", "The version that runs; always 1.",
 			prometheus.Labels{"version": s.opts.Version, "go": runtime.Version()}, func() float64 { return 1 }),
 		gauge("tidemark_ready", "1 if /readyz says yes, within a second.", nil, s.readyGauge),
-		gauge("tidemark_streams", streamsHelp, prometheus.Labels{"kind": "space"}, kind(false)),
-		gauge("tidemark_streams", streamsHelp, prometheus.Labels{"kind": "spaces"}, kind(true)),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "tidemark_panics_total",
 			Help: "Bugs that were caught. The log has each with its stack.",
 		}, func() float64 { return float64(guard.Panics()) }),
 		s.rates.refused,
 	}, verified(s.engine)...)
+	for _, kind := range streamKinds {
+		all = append(all, gauge("tidemark_streams", "Streams that are open, of one space or of several, and sockets.",
+			prometheus.Labels{"kind": kind}, func() float64 { return float64(s.streams.amount(kind)) }))
+	}
 	all = append(append(all, s.engine.Metrics()...), s.metrics.all...)
 	var errs []error
 	for _, c := range all {

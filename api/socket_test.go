@@ -149,6 +149,9 @@ func TestSocket(t *testing.T) {
 	w.write("d1")
 	s := w.talk(socketPath)
 	first := s.wantPage("d1")
+	if sockets, streams := w.server.streams.amount("socket"), w.server.streams.amount("space"); sockets != 1 || streams != 0 {
+		t.Errorf("%d sockets are open, and %d streams", sockets, streams)
+	}
 	// What others write comes as on a stream, with line ends between tokens too.
 	w.ask(http.MethodPost, "/v1/spaces/s1/push", `{"client_id":"c2","edits":[{"edit_id":"x","op":"put","collection":"todos","id":"d2","base_version":0,"data":{"a":`+"\r\n"+`1,"b":"data: "}}]}`).want(200, "")
 	if p := s.wantPage("d2"); string(p.Changes[0].Data) != "{\"a\":\n1,\"b\":\"data: \"}" {

@@ -64,12 +64,25 @@ func (s *streams) enter(st *stream) error {
 	return nil
 }
 
-// amount returns how many streams of one space are open, or of several.
-func (s *streams) amount(several bool) (n int) {
+// streamKinds are the kinds of streams, as metrics have them.
+var streamKinds = []string{"space", "spaces", "socket"}
+
+func (st *stream) kind() string {
+	switch {
+	case st.upgrade:
+		return "socket"
+	case st.several:
+		return "spaces"
+	}
+	return "space"
+}
+
+// amount returns how many streams of a kind are open.
+func (s *streams) amount(kind string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for st := range s.open {
-		if st.several == several {
+		if st.kind() == kind {
 			n++
 		}
 	}

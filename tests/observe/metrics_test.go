@@ -205,7 +205,7 @@ func TestMetrics(t *testing.T) {
 			`tidemark_push_results_total{outcome="conflict"}`: 1, `tidemark_push_results_total{outcome="rejected"}`: 1,
 			`tidemark_push_results_total{outcome="skipped"}`: 1, `tidemark_push_seconds_count`: 4,
 			`tidemark_cursor_refusals_total{cause="invalid"}`: 1, `tidemark_cursor_refusals_total{cause="filter"}`: 1,
-			`tidemark_not_modified_total`: 1, `tidemark_stream_pages_total`: 1, `tidemark_streams{kind="space"}`: 0,
+			`tidemark_not_modified_total`: 1, `tidemark_stream_pages_total`: 1, `tidemark_streams{kind="space"}`: 0, `tidemark_streams{kind="socket"}`: 0,
 			`tidemark_feed_gaps_total`: 0, `tidemark_head_regressions_total`: 0, `tidemark_ready`: 1, `tidemark_database_durable`: 1,
 			`tidemark_requests_total{method="POST",route="/v1/spaces/{space}/push",status="2xx"}`: 4,
 			`tidemark_requests_total{method="any",route="other",status="4xx"}`:                    2,
