@@ -30,7 +30,7 @@ const languages = {
   },
   dart: {
     grammar: 'dart', ending: 'dart',
-    operation: (name) => new RegExp(`Future<Response<\\S+>> ${name}\\(`),
+    operation: (name) => new RegExp(`Future<Response<.+>> ${name}\\(`),
     model: (name) => new RegExp(`^class ${name} \\{`, 'm'),
     edit: [/final int\? baseVersion;/, /final Map<String, Object>\? data;/, /name: r'data',\s+required: false,\s+includeIfNull: false,/, /@JsonValue\(r'put'\)[^@]+@JsonValue\(r'patch'\)[^@]+@JsonValue\(r'delete'\)/],
   },
