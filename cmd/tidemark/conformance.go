@@ -14,7 +14,7 @@ import (
 
 type conformanceCommand struct {
 	URL   string `arg:"" help:"Where the deployment is, without /v1."`
-	Token string `env:"CONFORMANCE_TOKEN" placeholder:"TOKEN" help:"A token or an API key that may read and write the spaces conformance-*. Not needed without auth."`
+	Token string `env:"TIDEMARK_CONFORMANCE_TOKEN" placeholder:"TOKEN" help:"A token or an API key that may read and write the spaces conformance-*. Not needed without auth."`
 }
 
 // Run holds a deployment against the protocol and prints what it does not keep to.

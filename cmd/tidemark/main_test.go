@@ -47,6 +47,7 @@ func TestSettings_refused(t *testing.T) {
 		want string // in the one line
 	}{
 		{"unknown flag", nil, []string{"--lisen", "127.0.0.1:0"}, "--listen"},
+		{"unknown variable of a command", []string{"TIDEMARK_METRICS_TOKN=x"}, nil, "did you mean TIDEMARK_METRICS_TOKEN?"},
 		{"unknown variable", []string{"TIDEMARK_LISTN=127.0.0.1:0"}, nil, "did you mean TIDEMARK_LISTEN?"},
 		{"unknown variable, nothing near", []string{"TIDEMARK_COLOR=blue"}, nil, "no setting TIDEMARK_COLOR"},
 		{"a port as Kubernetes would name it", []string{"TIDEMARK_PORT=8080"}, nil, "no setting TIDEMARK_PORT"},
@@ -150,6 +151,7 @@ func TestVariables_ofOthers(t *testing.T) {
 		"TIDEMARK_PORT=tcp://10.0.0.1:8080", "TIDEMARK_PORT_8080_TCP=tcp://10.0.0.1:8080",
 		"TIDEMARK_PORT_8080_TCP_ADDR=10.0.0.1", "TIDEMARK_PORT_8080_TCP_PORT=8080", "TIDEMARK_PORT_8080_TCP_PROTO=tcp",
 		"TIDEMARK_POSTGRES_SERVICE_HOST=10.0.0.2", "TIDEMARK_POSTGRES_PORT=tcp://10.0.0.2:5432",
+		"TIDEMARK_METRICS_TOKEN=x", "TIDEMARK_CONFORMANCE_TOKEN=x", // of commands, in a shell that is used for several
 		"TIDEMARK_LISTEN=", "TIDEMARK_WHATEVER=", // empty is as good as none
 	}, "config")
 	if code != 0 {

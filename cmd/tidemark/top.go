@@ -16,7 +16,7 @@ import (
 // topCommand watches nodes that run, in a terminal.
 type topCommand struct {
 	URLs     []string      `arg:"" optional:"" name:"url" help:"Nodes, like http://10.0.0.5:8080. Default: the one at --listen."`
-	Token    string        `env:"METRICS_TOKEN" placeholder:"TOKEN" help:"A token or an API key that opens /metrics. Not needed without auth."`
+	Token    string        `env:"TIDEMARK_METRICS_TOKEN" placeholder:"TOKEN" help:"A token or an API key that opens /metrics. Not needed without auth."`
 	Interval time.Duration `default:"2s" help:"Pause between looks."`
 	Spaces   bool          `help:"Show the hottest spaces, too, from --database-url. It goes through the table of spaces once every ten seconds."`
 	Once     bool          `help:"Print one frame as text: what happened within the interval."`

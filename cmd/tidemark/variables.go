@@ -16,12 +16,20 @@ const variablePrefix = "TIDEMARK_"
 // variables are the environment variables that are read, sorted.
 type variables []string
 
+// knownVariables are those of the settings and of the commands' own flags.
 func knownVariables(app *kong.Application) variables {
-	var names variables
-	for _, flag := range app.Flags {
+	names := variablesOf(app.Node)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func variablesOf(node *kong.Node) (names variables) {
+	for _, flag := range node.Flags {
 		names = append(names, flag.Envs...)
 	}
-	slices.Sort(names)
+	for _, child := range node.Children {
+		names = append(names, variablesOf(child)...)
+	}
 	return names
 }
 

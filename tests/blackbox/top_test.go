@@ -53,7 +53,7 @@ func TestTop_nobodyAnswers(t *testing.T) {
 	t.Parallel()
 	server := harness.Start(t, harness.Options{Secret: harness.Secret})
 	stdout, stderr, err := server.Run(t.Context(), "top", server.URL(), "--once", "--interval", "100ms")
-	if err == nil || !strings.Contains(stdout, "0 of 1 nodes answer") || !strings.Contains(stderr, "METRICS_TOKEN") {
+	if err == nil || !strings.Contains(stdout, "0 of 1 nodes answer") || !strings.Contains(stderr, "TIDEMARK_METRICS_TOKEN") {
 		t.Errorf("without a token: %v\n%s%s", err, stdout, stderr)
 	}
 	if _, stderr, err = server.Run(t.Context(), "top", server.URL()); err == nil || !strings.Contains(stderr, "no terminal") {

@@ -132,7 +132,7 @@ func (o *Options) get(ctx context.Context, address string) (string, error) {
 	case err != nil:
 		return "", err
 	case response.StatusCode == http.StatusUnauthorized:
-		return "", fmt.Errorf("%s: give a token in METRICS_TOKEN", response.Status)
+		return "", fmt.Errorf("%s: give a token in TIDEMARK_METRICS_TOKEN", response.Status)
 	case response.StatusCode == http.StatusNotFound:
 		return "", fmt.Errorf("%s: is this a proxy, or has the node another address for its metrics?", response.Status)
 	case response.StatusCode != http.StatusOK:
