@@ -439,7 +439,7 @@ func (st *stream) reset(i int, why *models.Error) error {
 
 // drain ends the stream because the server does.
 func (st *stream) drain() error {
-	return st.bye(byeShutdown, spread(500*time.Millisecond, 5*time.Second))
+	return st.bye(byeShutdown, spread(500*time.Millisecond, 3*time.Second))
 }
 
 // bye tells why the stream ends now, and when to come back.
