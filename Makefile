@@ -178,6 +178,11 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 migration: ## create the next up and down files for both dialects: make migration name=add_inbox
 	@sh scripts/migration.sh '$(name)'
 
+# Not a part of lint: goreleaser takes minutes to build. CI has a job for it.
+.PHONY: lint-release
+lint-release: $(GORELEASER) ## .goreleaser.yaml (its tool takes minutes to build, once)
+	@$(GORELEASER) check --quiet
+
 # goreleaser looks for syft in PATH.
 .PHONY: snapshot
 snapshot: $(GORELEASER) $(SYFT) ## what a release would hold, into dist/: binaries, checksums, SBOMs (its tools take minutes to build, once)
