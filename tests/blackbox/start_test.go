@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,7 +240,7 @@ func TestServe_drainDelay(t *testing.T) {
 			t.Errorf("after version %d the stream brings %+v", version, e)
 		}
 	}
-	for _, stream := range append(others, stream) {
+	for _, stream := range slices.Concat(others, []*harness.Stream{stream}) {
 		e, err := stream.Next()
 		for ; err == nil && e.Name != "bye"; e, err = stream.Next() {
 		}
