@@ -84,9 +84,8 @@ func TestFiles_settings(t *testing.T) {
 	for _, place := range names {
 		for _, found := range name.FindAllString(file(t, place), -1) {
 			seen++
-			// What Kubernetes would set is named as what is not wanted; the last is a flag of
-			// `tidemark top` alone.
-			if !documented[found] && !strings.HasPrefix(found, "TIDEMARK_SERVICE_") && found != "TIDEMARK_METRICS_TOKEN" {
+			// What Kubernetes would set is named as what is not wanted.
+			if !documented[found] && !strings.HasPrefix(found, "TIDEMARK_SERVICE_") {
 				t.Errorf("%s sets %s, which README's table of settings does not have", place, found)
 			}
 		}
