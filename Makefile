@@ -114,7 +114,7 @@ teeth: ## plants 25 bugs in copies of the tree, each of which a test must catch 
 ha: ## PostgreSQL under Patroni behind HAProxy, killed, frozen and cut off under load; ends with a table (minutes; Debian's packages; PUBLISH=1 writes it to deploy/README.md)
 	@tools=$$(sh scripts/ha-tools.sh) && rm -rf bin/ha-logs && mkdir -p bin/ha-logs && \
 	TIDEMARK_TEST_HA=$$tools TIDEMARK_TEST_HA_LOGS=$(CURDIR)/bin/ha-logs \
-	$(if $(PUBLISH),TIDEMARK_TEST_HA_PUBLISH=$$(git rev-parse --short HEAD)) \
+	$(if $(PUBLISH),$(if $(RUN),$(error PUBLISH wants all parts, without RUN))TIDEMARK_TEST_HA_PUBLISH=$$(git rev-parse --short HEAD)) \
 	go test ./tests/ha -count 1 -v -run '$(or $(RUN),TestHA)' -timeout 30m > bin/ha-logs/test.log 2>&1; status=$$?; \
 	grep -v 'level=' bin/ha-logs/test.log; exit $$status
 
