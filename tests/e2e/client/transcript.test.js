@@ -8,10 +8,11 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
-import { connect } from "../../../api/web/tidemark.js";
+import { connect } from "./module.js";
 import { FakeClock } from "./support.js";
 
-const text = gunzipSync(readFileSync(new URL("transcript.jsonl.gz", import.meta.url))).toString();
+const { TIDEMARK_TRANSCRIPT: other } = process.env;
+const text = (other ? readFileSync(other) : gunzipSync(readFileSync(new URL("transcript.jsonl.gz", import.meta.url)))).toString();
 const lines = text.split("\n").filter(Boolean).map((line) => JSON.parse(line));
 
 const isAnswer = (line) => Boolean(line?.page || line?.expired);
