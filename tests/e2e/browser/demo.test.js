@@ -78,7 +78,7 @@ test('two windows of one browser show one board: each person is one client in bo
   assert.deepEqual(new Set((await titles(one, 'bob')).slice(4)), new Set(['From the first window', 'From the second window']));
 });
 
-cell('tidemark.js', 'demo: offline and back, merged', 'edits of different fields made apart are merged without a question', async (t) => {
+cell('tidemark.js', 'demo: offline and back', 'edits of different fields made apart are merged without a question', async (t) => {
   const page = await openBoard(await newProfile(t, world), 'fields');
   await setOffline(page, 'bob', true);
   await tick(page, 'alice', FERRY);
@@ -94,7 +94,7 @@ cell('tidemark.js', 'demo: offline and back, merged', 'edits of different fields
   assert.equal(await page.locator('.conflict').count(), 0);
 });
 
-cell('tidemark.js', 'demo: conflict, three ways out', 'a conflict shows base, mine and theirs, and a person chooses', async (t) => {
+cell('tidemark.js', 'demo: three ways out of a conflict', 'a conflict shows base, mine and theirs, and a person chooses', async (t) => {
   const page = await openBoard(await newProfile(t, world), 'conflict');
   await setOffline(page, 'bob', true);
   for (const title of [FERRY, LIGHT, TABLES]) {
@@ -240,7 +240,7 @@ test('a 503 from the server heals', async (t) => {
   assert.equal((await titles(page, 'alice')).at(-1), 'After the storm');
 });
 
-cell('tidemark.js', 'demo: 410, unsent edits kept', 'break it, 410: both start again from a snapshot and keep what they have not sent', async (t) => {
+cell('tidemark.js', 'demo: 410 with unsent edits kept', 'break it, 410: both start again from a snapshot and keep what they have not sent', async (t) => {
   const page = await openBoard(await newProfile(t, world), 'break-410');
   await setOffline(page, 'bob', true);
   await add(page, 'bob', 'Not sent yet');

@@ -104,7 +104,7 @@ test("a cursor that the stream does not take: resync, and the stream again", asy
   assert.deepEqual([shown(second), resyncs], [{ t1: { n: 1 } }, ["filter"]]);
 });
 
-cell(row, "optimistic edits, by polls", "two clients converge by polls, without being told to", async (t) => {
+cell(row, "optimistic edits by polls", "two clients converge by polls, without being told to", async (t) => {
   const client = clients(t);
   const [alice, bob] = [await client({ stream: false }), await client({ stream: false })];
   const edit = alice.collection("todos").put("t1", { title: "Milk", done: false });
@@ -135,7 +135,7 @@ cell(row, "edits of different fields merge", "both edit different fields: merged
   assert.deepEqual([alice.problems.length, bob.problems.length], [0, 0]);
 });
 
-cell(row, "offline edits, a conflict and its three actions", "offline edits, a conflict, and each way out of it", async (t) => {
+cell(row, "offline edits and the three ways out of a conflict", "offline edits, a conflict, and each way out of it", async (t) => {
   for (const [way, title] of [["keepMine", "Bob's"], ["takeTheirs", "Alice's"], ["merge", "Bob's"]]) {
     const client = clients(t);
     const [alice, bob] = [await client(), await client()];
@@ -160,7 +160,7 @@ cell(row, "offline edits, a conflict and its three actions", "offline edits, a c
   }
 });
 
-cell(row, "lost answers, one effect each", "answers that get lost, and a reload in between: one effect each", async (t) => {
+cell(row, "lost answers", "answers that get lost, and a reload in between: one effect each", async (t) => {
   const client = clients(t);
   const store = new KeptStore();
   let lose = false;
@@ -191,7 +191,7 @@ cell(row, "lost answers, one effect each", "answers that get lost, and a reload 
   assert.deepEqual(shown(other), shown(sync));
 });
 
-cell(row, "410, unsent edits kept", "a cursor the server does not take: resync, and unsent edits live on", async (t) => {
+cell(row, "410 with unsent edits kept", "a cursor the server does not take: resync, and unsent edits live on", async (t) => {
   const client = clients(t);
   const store = new KeptStore();
   const first = await client({ store });

@@ -10,7 +10,7 @@ import { newSpace, serverUrl } from "./server.js";
 
 const STEPS = ["asks", "is answered", "begins", "writes", "has written", "hears", "tells", "has told"];
 
-cell(row, "tabs: leaders killed, deposed, asleep", "leaders that are killed, deposed or asleep at every kind of step", async (t) => {
+cell(row, "tabs: leaders killed or deposed or asleep", "leaders that are killed, deposed or asleep at every kind of step", async (t) => {
   const net = { url: serverUrl, space: newSpace() };
   const { tab, when } = browser(t, net);
   const other = connect({ ...net, store: "memory" });

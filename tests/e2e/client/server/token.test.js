@@ -8,7 +8,7 @@ import { KeptStore, shown } from "../support.js";
 
 const SECRET = "a secret of thirty-two characters";
 
-cell(row, "401, then a new token", "a token that is no good any more: a new one is asked for, and edits and the stream go on", async (t) => {
+cell(row, "401 and a new token", "a token that is no good any more: a new one is asked for, and edits and the stream go on", async (t) => {
   const server = await startServer({ settings: { TIDEMARK_AUTH_SECRET: SECRET } });
   t.after(() => server.stop());
   const token = (secret) => command(["token", "--subject", "ann", "--space", "home=rw"], { TIDEMARK_AUTH_SECRET: secret }).then((text) => text.trim());
