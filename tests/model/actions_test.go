@@ -152,6 +152,7 @@ func (m *machine) restore(t *rapid.T) {
 			s.cursors[i].lost = s.cursors[i].lost || s.cursors[i].seen > s.head
 		}
 		s.follower.lost = s.follower.lost || s.follower.seen > s.head
+		s.author.lost = s.author.lost || s.author.seen > s.head
 	}
 	m.met["restored"]++
 }

@@ -46,6 +46,9 @@ func TestModel(t *testing.T) {
 			m := newMachine(r, server, backup, met)
 			r.Repeat(map[string]func(*rapid.T){"step": m.step})
 			m.followToTheEnd()
+			for _, s := range m.spaces {
+				m.synchronize(r, s)
+			}
 		})
 		met.check(t)
 	})
@@ -59,11 +62,12 @@ var mustMeet = []string{
 	"applied", "conflict", "rejected", "skipped", "merged", "replayed", "replayed merged",
 	"conflict of fields", "conflict with a tombstone", "conflict with nothing", "loose base", "blocked",
 	"changed nothing", "atomic taken back", "page of several versions", "page with more", "tombstone shown", "tombstone hidden",
+	"author: applied", "author: conflict", "author: on an own edit", "author: answer lost", "author: keepMine",
 	"hung up", "restarted", "restored", "purged", "space deleted", "cursor expired by epoch",
 }
 
 // mustMeetAtLength is what a short run may be without.
-var mustMeetAtLength = []string{"hung up and done", "cursor expired by retention", "cursor expired by deleted"}
+var mustMeetAtLength = []string{"hung up and done", "cursor expired by retention", "cursor expired by deleted", "author: cursor expired", "author: on a merged edit"}
 
 func (m tally) push(push harness.Push, fates []fate, changed bool) {
 	failed := false
@@ -158,6 +162,7 @@ type space struct {
 		handed
 		docs map[key]harness.Change
 	}
+	author author
 	seenAt map[int64]time.Time // updated_at of a version, once seen
 	ever   int64               // the newest version that was given out, in any history
 }
@@ -210,7 +215,7 @@ func newMachine(t *rapid.T, server *harness.Server, backup backup, met tally) *m
 	world := worlds.Add(1)
 	m := &machine{t: t, server: server, backup: backup, met: met, clients: map[string]*harness.Client{}}
 	for _, name := range []string{fmt.Sprintf("w%d-a", world), fmt.Sprintf("w%d-b", world)} {
-		s := &space{oracle: newOracle(), name: name, history: map[key][]int64{}, seenAt: map[int64]time.Time{}}
+		s := &space{oracle: newOracle(), name: name, history: map[key][]int64{}, author: newAuthor(), seenAt: map[int64]time.Time{}}
 		s.follower.docs = map[key]harness.Change{}
 		m.spaces = append(m.spaces, s)
 	}
@@ -235,6 +240,7 @@ func (m *machine) step(t *rapid.T) {
 		{"pull", 6, m.pull},
 		{"retry", 3, m.retry},
 		{"follow", 3, m.follow},
+		{"write", 3, m.write},
 		{"snapshot", 2, m.snapshot},
 		{"regroup", 2, m.regroup},
 		{"misuse a cursor", 1, m.misuseCursor},

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { cell } from '../results.js';
 import { newProfile, startWorld } from './harness.js';
 import { add, ground, line, list, openBoard, rename, requests, setOffline, settled, state, tick, titles, until } from './board.js';
 
@@ -13,7 +14,7 @@ const FERRY = 'Book the ferry to Texel';
 const LIGHT = 'Fix the bicycle light';
 const TABLES = 'Ask Mira for the tide tables';
 
-test('an edit in one pane shows in the other, and the time it took is measured', async (t) => {
+cell('tidemark.js', 'demo: an edit shows in the other pane', 'an edit in one pane shows in the other, and the time it took is measured', async (t) => {
   const page = await openBoard(await newProfile(t, world), 'travels');
 
   await add(page, 'alice', 'Buy stamps');
@@ -77,7 +78,7 @@ test('two windows of one browser show one board: each person is one client in bo
   assert.deepEqual(new Set((await titles(one, 'bob')).slice(4)), new Set(['From the first window', 'From the second window']));
 });
 
-test('edits of different fields made apart are merged without a question', async (t) => {
+cell('tidemark.js', 'demo: offline and back', 'edits of different fields made apart are merged without a question', async (t) => {
   const page = await openBoard(await newProfile(t, world), 'fields');
   await setOffline(page, 'bob', true);
   await tick(page, 'alice', FERRY);
@@ -93,7 +94,7 @@ test('edits of different fields made apart are merged without a question', async
   assert.equal(await page.locator('.conflict').count(), 0);
 });
 
-test('a conflict shows base, mine and theirs, and a person chooses', async (t) => {
+cell('tidemark.js', 'demo: three ways out of a conflict', 'a conflict shows base, mine and theirs, and a person chooses', async (t) => {
   const page = await openBoard(await newProfile(t, world), 'conflict');
   await setOffline(page, 'bob', true);
   for (const title of [FERRY, LIGHT, TABLES]) {
@@ -148,7 +149,7 @@ test('a conflict outlives a reload', async (t) => {
   assert.equal((await titles(page, 'alice'))[1], 'Ferry at ten');
 });
 
-test('a reload in the middle of offline edits loses nothing', async (t) => {
+cell('tidemark.js', 'demo: reload with offline edits', 'a reload in the middle of offline edits loses nothing', async (t) => {
   const page = await openBoard(await newProfile(t, world), 'reload');
   await setOffline(page, 'alice', true);
   await add(page, 'alice', 'Written offline');
@@ -204,7 +205,7 @@ test('a reload while a push is on its way loses nothing and doubles nothing', as
   assert.equal(await page.locator('.conflict, .problem').count(), 0);
 });
 
-test('a lost answer heals without a second effect', async (t) => {
+cell('tidemark.js', 'demo: lost answer', 'a lost answer heals without a second effect', async (t) => {
   const page = await openBoard(await newProfile(t, world, { expected: [/ERR_FAILED/] }), 'lost');
   let lost = 0;
   await page.route('**/push', async (route) => {
@@ -239,7 +240,7 @@ test('a 503 from the server heals', async (t) => {
   assert.equal((await titles(page, 'alice')).at(-1), 'After the storm');
 });
 
-test('break it, 410: both start again from a snapshot and keep what they have not sent', async (t) => {
+cell('tidemark.js', 'demo: 410 with unsent edits kept', 'break it, 410: both start again from a snapshot and keep what they have not sent', async (t) => {
   const page = await openBoard(await newProfile(t, world), 'break-410');
   await setOffline(page, 'bob', true);
   await add(page, 'bob', 'Not sent yet');
@@ -259,7 +260,7 @@ test('break it, 410: both start again from a snapshot and keep what they have no
   }
 });
 
-test('break it, 429: refused once, then through', async (t) => {
+cell('tidemark.js', 'demo: 429', 'break it, 429: refused once, then through', async (t) => {
   const page = await openBoard(await newProfile(t, world), 'break-429');
   await page.locator('#break-rate').click();
   await until(page, () => ['Alice', 'Bob'].every((who) => [...document.querySelectorAll('#timeline tr')]
@@ -269,7 +270,7 @@ test('break it, 429: refused once, then through', async (t) => {
   assert.equal(await page.locator('#break-rate[data-armed]').count(), 0);
 });
 
-test('break it, 503: edits wait while the server is away', async (t) => {
+cell('tidemark.js', 'demo: server away and back', 'break it, 503: edits wait while the server is away', async (t) => {
   const page = await openBoard(await newProfile(t, world), 'break-503');
   const away = page.getByRole('button', { name: 'Take the server away' });
   await away.click();

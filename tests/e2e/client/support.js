@@ -1,7 +1,7 @@
 // What the tests stand on: a clock they turn, a store they can look into, and clients of a fake server.
 
 import assert from "node:assert/strict";
-import { connect } from "../../../api/web/tidemark.js";
+import { connect } from "./module.js";
 import { FakeServer } from "./fakeserver.js";
 
 /** Lets everything that is due run: promises, and the immediates that fake-indexeddb works with. */

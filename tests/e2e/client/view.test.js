@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect, mergeFields, newId, SyncError } from "../../../api/web/tidemark.js";
+import { connect, mergeFields, newId, SyncError } from "./module.js";
 import { outcome, shown, world } from "./support.js";
 
 test("an edit shows at once, and is settled when the server has it", async (t) => {

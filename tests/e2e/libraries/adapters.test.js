@@ -18,7 +18,7 @@ for (const name of readdirSync(folder)) {
 
   test(`${name} stands alone`, () => {
     for (const [, from] of text.matchAll(/ from '([^']+)'/g)) {
-      if (from.startsWith('.')) assert.match(from, /^(\.\.\/)+api\/web\/tidemark\.js$/);
+      if (from.startsWith('.')) assert.match(from, /^(\.\.\/)+api\/web\/dist\/tidemark\.js$/);
       else assert.ok(Object.keys(devDependencies).some((library) => from === library || from.startsWith(`${library}/`)), from);
     }
   });

@@ -7,7 +7,7 @@ import { render } from './page.js'; // before React
 import { effect, signal } from '@preact/signals-core';
 import { createElement, useSyncExternalStore } from 'react';
 import { derived, fromStore, get } from 'svelte/store';
-import { connect } from '../../../api/web/tidemark.js';
+import { connect } from '../../../api/web/dist/tidemark.js';
 import { cells, until } from './cell.js';
 import { Network } from './network.js';
 import { push, startServer } from './server.js';

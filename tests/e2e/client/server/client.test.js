@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect } from "../../../../api/web/tidemark.js";
+import { cell } from "../../results.js";
+import { connect, row } from "../module.js";
 import { KeptStore, shown } from "../support.js";
 import { newSpace, serverUrl } from "./server.js";
 
@@ -47,7 +48,7 @@ function watched(stream = fetch) {
 
 const streams = (sync) => when(sync, () => sync.status.transport === "stream", "the stream is up");
 
-test("the stream brings what others do, and no poll is made", async (t) => {
+cell(row, "stream", "the stream brings what others do, and no poll is made", async (t) => {
   const client = clients(t);
   const net = watched();
   const [alice, bob] = [await client(), await client({ fetch: net.fetch })];
@@ -79,7 +80,7 @@ test("what happened while a client was away comes over the stream in pages, and 
   assert.deepEqual([...sizes], [0, 1200]);
 });
 
-test("a stream that is blocked: polls", async (t) => {
+cell(row, "poll where streams are blocked", "a stream that is blocked: polls", async (t) => {
   const client = clients(t);
   const forbidden = async () => new Response("<h1>No</h1>", { status: 403, headers: { "Content-Type": "text/html" } });
   const net = watched(forbidden);
@@ -103,10 +104,11 @@ test("a cursor that the stream does not take: resync, and the stream again", asy
   assert.deepEqual([shown(second), resyncs], [{ t1: { n: 1 } }, ["filter"]]);
 });
 
-test("two clients converge by polls, without being told to", async (t) => {
+cell(row, "optimistic edits by polls", "two clients converge by polls, without being told to", async (t) => {
   const client = clients(t);
   const [alice, bob] = [await client({ stream: false }), await client({ stream: false })];
   const edit = alice.collection("todos").put("t1", { title: "Milk", done: false });
+  assert.deepEqual([shown(alice), alice.status.pending], [{ t1: { title: "Milk", done: false } }, 1]); // before the server knows
   assert.equal((await edit.settled).status, "applied");
   await when(bob, () => shown(bob).t1, "Bob sees the document by his own poll");
   bob.collection("todos").merge("t1", { done: true });
@@ -116,7 +118,7 @@ test("two clients converge by polls, without being told to", async (t) => {
   await when(alice, () => !shown(alice).t1, "Alice sees that it is gone");
 });
 
-test("both edit different fields: merged", async (t) => {
+cell(row, "edits of different fields merge", "both edit different fields: merged", async (t) => {
   const client = clients(t);
   const [alice, bob] = [await client(), await client()];
   await alice.collection("todos").put("t1", { title: "Milk", done: false }).settled;
@@ -133,7 +135,7 @@ test("both edit different fields: merged", async (t) => {
   assert.deepEqual([alice.problems.length, bob.problems.length], [0, 0]);
 });
 
-test("offline edits, a conflict, and each way out of it", async (t) => {
+cell(row, "offline edits and the three ways out of a conflict", "offline edits, a conflict, and each way out of it", async (t) => {
   for (const [way, title] of [["keepMine", "Bob's"], ["takeTheirs", "Alice's"], ["merge", "Bob's"]]) {
     const client = clients(t);
     const [alice, bob] = [await client(), await client()];
@@ -158,7 +160,7 @@ test("offline edits, a conflict, and each way out of it", async (t) => {
   }
 });
 
-test("answers that get lost, and a reload in between: one effect each", async (t) => {
+cell(row, "lost answers", "answers that get lost, and a reload in between: one effect each", async (t) => {
   const client = clients(t);
   const store = new KeptStore();
   let lose = false;
@@ -189,7 +191,7 @@ test("answers that get lost, and a reload in between: one effect each", async (t
   assert.deepEqual(shown(other), shown(sync));
 });
 
-test("a cursor the server does not take: resync, and unsent edits live on", async (t) => {
+cell(row, "410 with unsent edits kept", "a cursor the server does not take: resync, and unsent edits live on", async (t) => {
   const client = clients(t);
   const store = new KeptStore();
   const first = await client({ store });
@@ -205,7 +207,27 @@ test("a cursor the server does not take: resync, and unsent edits live on", asyn
   assert.deepEqual([shown(second), resyncs, second.problems.length], [{ t1: { n: 2 } }, ["filter"], 0]);
 });
 
-test("many documents come in pages", async (t) => {
+cell(row, "digest check", "a store that has lost a document: the digest tells, and everything is loaded anew", async (t) => {
+  const client = clients(t);
+  const store = new KeptStore();
+  const first = await client({ store });
+  for (const id of ["t1", "t2"]) first.collection("todos").put(id, { id });
+  await first.push();
+  await first.pull();
+  await first.close();
+  assert.ok(store.records.delete("document/todos/t1"));
+  const second = await client({ store, paused: true });
+  const resyncs = [];
+  second.on("resync", ({ cause }) => resyncs.push(cause));
+  second.on("mismatch", () => resyncs.push("mismatch"));
+  assert.deepEqual(shown(second), { t2: { id: "t2" } });
+  second.resume();
+  await (await client()).collection("todos").put("t3", { id: "t3" }).settled; // a digest comes with what is new
+  await when(second, () => shown(second).t1 && shown(second).t3, "all three are here");
+  assert.deepEqual([shown(second), resyncs], [{ t1: { id: "t1" }, t2: { id: "t2" }, t3: { id: "t3" } }, ["digest"]]);
+});
+
+cell(row, "first sync in pages", "many documents come in pages", async (t) => {
   const client = clients(t);
   const alice = await client();
   for (let i = 0; i < 1200; i++) alice.collection("todos").put(`t${i}`, { i });
@@ -219,7 +241,7 @@ test("many documents come in pages", async (t) => {
   assert.deepEqual(shown(bob), shown(alice));
 });
 
-test("an edit the server refuses", async (t) => {
+cell(row, "rejected edits", "an edit the server refuses", async (t) => {
   const client = clients(t);
   const sync = await client();
   const refused = sync.collection("todos").put("t1", { text: "x".repeat(300_000) });
@@ -231,7 +253,7 @@ test("an edit the server refuses", async (t) => {
   assert.deepEqual([...sync.problems].map(({ kind, id }) => [kind, id]), [["rejected", "t1"], ["rejected", "t3"]]);
 });
 
-test("who is here, by stream and by poll", async (t) => {
+cell(row, "presence", "who is here, by stream and by poll", async (t) => {
   const client = clients(t);
   const [alice, bob, carol] = [await client(), await client(), await client({ stream: false })];
   const names = (sync) => sync.presence.getSnapshot().map(({ state }) => state.name).sort().join();

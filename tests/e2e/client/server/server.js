@@ -1,6 +1,6 @@
 // The running server that these tests talk to. Without one they fail: a test that is skipped proves nothing.
 
-import { newId } from "../../../../api/web/tidemark.js";
+import { newId } from "../module.js";
 
 export const serverUrl = process.env.TIDEMARK_URL?.replace(/\/+$/, "");
 if (!serverUrl) {

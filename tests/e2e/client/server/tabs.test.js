@@ -2,14 +2,15 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect } from "../../../../api/web/tidemark.js";
+import { cell } from "../../results.js";
+import { connect, row } from "../module.js";
 import { shown } from "../support.js";
 import { browser } from "../tabs.js";
 import { newSpace, serverUrl } from "./server.js";
 
 const STEPS = ["asks", "is answered", "begins", "writes", "has written", "hears", "tells", "has told"];
 
-test("leaders that are killed, deposed or asleep at every kind of step", async (t) => {
+cell(row, "tabs: leaders killed or deposed or asleep", "leaders that are killed, deposed or asleep at every kind of step", async (t) => {
   const net = { url: serverUrl, space: newSpace() };
   const { tab, when } = browser(t, net);
   const other = connect({ ...net, store: "memory" });

@@ -10,7 +10,7 @@
 //
 // The database belongs to one tab at a time: two that send from one outbox would be one client that contradicts itself.
 
-import { connect } from '../../../../api/web/tidemark.js';
+import { connect } from '../../../../api/web/dist/tidemark.js';
 
 /** What tidemark.js keeps, in a Dexie table: records by key, each batch in one transaction. */
 const outboxIn = (db) => ({
