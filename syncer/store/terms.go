@@ -45,9 +45,12 @@ func (d *postgresDialect) terms(ctx context.Context) (terms, error) {
 	return postgresTerms(ctx, conn)
 }
 
-func postgresTerms(ctx context.Context, conn interface {
+// asked is a pool or a connection.
+type asked interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}) (terms, error) {
+}
+
+func postgresTerms(ctx context.Context, conn asked) (terms, error) {
 	in := terms{database: "postgres", identity: "postmaster"}
 	err := conn.QueryRow(ctx, "SELECT current_setting('fsync'), current_setting('synchronous_commit')").Scan(&in.fsync, &in.synchronousCommit)
 	return in, err

@@ -34,12 +34,13 @@ func TestExport_boundedMemory(t *testing.T) {
 	defer cancel()
 	file := func(space string) string { return filepath.Join(t.TempDir(), space) }
 	small, large := file("small"), file("large")
+	targets := map[string]*harness.Server{small: another(t, harness.SQLite), large: another(t, harness.SQLite)}
 	for _, step := range []struct {
 		name    string
 		command func(space, file string) *exec.Cmd
 	}{
 		{"export", func(space, file string) *exec.Cmd { return source.Command(ctx, "export", space, "--output", file) }},
-		{"import", func(_, file string) *exec.Cmd { return another(t, harness.SQLite).Command(ctx, "import", file) }},
+		{"import", func(_, file string) *exec.Cmd { return targets[file].Command(ctx, "import", file) }},
 	} {
 		least, most := peak(t, step.command("small", small)), peak(t, step.command("large", large))
 		t.Logf("%s: %d KiB, and %d KiB for eight times as much", step.name, least, most)
