@@ -111,9 +111,10 @@ teeth: ## plants 25 bugs in copies of the tree, each of which a test must catch 
 
 # Its logs, and the history of a step that failed, stay in bin/ha-logs.
 .PHONY: ha
-ha: ## PostgreSQL under Patroni behind HAProxy, killed, frozen and cut off under load; ends with a table (minutes; Debian's packages)
+ha: ## PostgreSQL under Patroni behind HAProxy, killed, frozen and cut off under load; ends with a table (minutes; Debian's packages; PUBLISH=1 writes it to deploy/README.md)
 	@tools=$$(sh scripts/ha-tools.sh) && rm -rf bin/ha-logs && mkdir -p bin/ha-logs && \
 	TIDEMARK_TEST_HA=$$tools TIDEMARK_TEST_HA_LOGS=$(CURDIR)/bin/ha-logs \
+	$(if $(PUBLISH),$(if $(RUN),$(error PUBLISH wants all parts, without RUN))TIDEMARK_TEST_HA_PUBLISH=$$(git rev-parse --short HEAD)) \
 	go test ./tests/ha -count 1 -v -run '$(or $(RUN),TestHA)' -timeout 30m > bin/ha-logs/test.log 2>&1; status=$$?; \
 	grep -v 'level=' bin/ha-logs/test.log; exit $$status
 
@@ -150,11 +151,11 @@ e2e: build $(E2E_MODULES) $(SPEC_MODULES) ## browser client, demo page in Chromi
 	@sh scripts/e2e.sh
 
 .PHONY: e2e-all
-e2e-all: build $(E2E_MODULES) $(SPEC_MODULES) $(CLIENTS_MODULES) $(LIBRARIES_MODULES) ## e2e, the generated clients and the libraries with an adapter; ends with a table of what passed
+e2e-all: build $(E2E_MODULES) $(SPEC_MODULES) $(CLIENTS_MODULES) $(LIBRARIES_MODULES) ## e2e, the conformance kit, the generated clients and the libraries with an adapter; ends with a table of what passed
 	@sh scripts/e2e-all.sh
 
 .PHONY: stopwatch
-stopwatch: $(E2E_MODULES) ## how long it takes from git clone to the first edit seen in the second pane
+stopwatch: $(E2E_MODULES) ## how long it takes from git clone to the first edit seen in the second pane; fails at two minutes
 	@sh scripts/stopwatch.sh
 
 # Token and secret go by the environment: everybody can read a command line.
@@ -177,6 +178,11 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 .PHONY: migration
 migration: ## create the next up and down files for both dialects: make migration name=add_inbox
 	@sh scripts/migration.sh '$(name)'
+
+# Not a part of lint: goreleaser takes minutes to build. CI has a job for it.
+.PHONY: lint-release
+lint-release: $(GORELEASER) ## .goreleaser.yaml (its tool takes minutes to build, once)
+	@$(GORELEASER) check --quiet
 
 # goreleaser looks for syft in PATH.
 .PHONY: snapshot

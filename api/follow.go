@@ -86,6 +86,9 @@ type follow struct {
 	// held is a page that moves the cursor and has nothing to show, as when all
 	// that changed is outside of the filter. It goes with the next heartbeat.
 	held *syncer.SharedPage
+
+	// live: it has come to the end once, and what comes now has just happened.
+	live bool
 }
 
 // The reasons for which a stream says bye.
@@ -370,11 +373,17 @@ func (st *stream) pull(ctx context.Context, i int) (*syncer.SharedPage, error) {
 // a cursor always tells something: that the snapshot is complete.
 func (st *stream) show(i int, page *syncer.SharedPage) error {
 	f := &st.follows[i]
-	before := f.cursor
-	f.cursor, f.held = page.Cursor, nil
+	before, live := f.cursor, f.live
+	f.cursor, f.held, f.live = page.Cursor, nil, live || !page.HasMore
 	switch {
 	case len(page.Changes) > 0 || page.HasMore || before == "":
-		return st.send(f, page)
+		if err := st.send(f, page); err != nil {
+			return err
+		}
+		if n := len(page.Changes); n > 0 && live {
+			made := time.UnixMicro(page.Changes[n-1].Version)
+			st.server.metrics.streamLag.Observe(max(time.Since(made), 0).Seconds())
+		}
 	case page.Cursor != before:
 		f.held = page
 	}
@@ -439,7 +448,7 @@ func (st *stream) reset(i int, why *models.Error) error {
 
 // drain ends the stream because the server does.
 func (st *stream) drain() error {
-	return st.bye(byeShutdown, spread(500*time.Millisecond, 5*time.Second))
+	return st.bye(byeShutdown, spread(500*time.Millisecond, 3*time.Second))
 }
 
 // bye tells why the stream ends now, and when to come back.

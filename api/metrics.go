@@ -28,6 +28,7 @@ type metrics struct {
 	ended       map[string]prometheus.Counter
 	refused     map[models.Code]prometheus.Counter
 	streamPages prometheus.Counter
+	streamLag   prometheus.Histogram
 
 	all []prometheus.Collector
 }
@@ -75,7 +76,12 @@ func newMetrics() *metrics {
 		m.refused[code] = refused.WithLabelValues(string(code))
 	}
 	m.streamPages = prometheus.NewCounter(prometheus.CounterOpts{Name: "tidemark_stream_pages_total", Help: "Pages sent on streams."})
-	m.all = []prometheus.Collector{requests, m.notModified, ended, refused, m.streamPages}
+	m.streamLag = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "tidemark_stream_lag_seconds",
+		Help:    "Time from when a version was made to when a stream that waited for it had written it. Clocks must be in step.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60},
+	})
+	m.all = []prometheus.Collector{requests, m.notModified, ended, refused, m.streamPages, m.streamLag}
 	return m
 }
 

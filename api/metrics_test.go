@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -46,6 +47,36 @@ func TestMetrics_streamsEnded(t *testing.T) {
 	for reason, want := range map[string]string{endSlow: "1", endClient: "2", byeMaxAge: "1", endReset: "1", endBug: "1", byeShutdown: "0", byeTokenExpired: "0", byeAccessLost: "0", byeUnavailable: "0"} {
 		if n := got[fmt.Sprintf("tidemark_streams_ended_total{reason=%q}", reason)]; n != want {
 			t.Errorf("%s: %q streams, want %s", reason, n, want)
+		}
+	}
+}
+
+// What a stream had to catch up with is not what happened while it waited.
+func TestMetrics_streamLag(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).listen()
+	w.write("a", "b")
+	f := w.follow(streamPath + "?limit=1")
+	f.wantPage("a")
+	f.wantPage("b")
+	w.write("c")
+	f.wantPage("c")
+	w.ask(http.MethodDelete, "/v1/spaces/s1/documents/c/a", "", "If-Match", "*").want(http.StatusNoContent, "")
+	f.wantPage("-a")
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(w.server.metrics.streamLag)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patient)
+	for { // it is noted once it is written, and then read already
+		got := series(t, registry)[`tidemark_stream_lag_seconds_bucket{le="+Inf"}`]
+		if got == "2" {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("%s pages were timed, want 2", got)
+		case <-tick.C:
 		}
 	}
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # make e2e-all: the quick core (make e2e), then every client that is generated from
-# openapi.yaml and every library with an adapter, against the real server; at the end a
-# table of client, scenario and result. All of it runs, whatever fails.
+# openapi.yaml, every library with an adapter, and the conformance kit, against the real
+# server; at the end a table of client, scenario and result. All of it runs, whatever fails.
 set -eu
 
 TIDEMARK_E2E_RESULTS=$(mktemp)
@@ -19,6 +19,9 @@ run() {
 }
 
 run tidemark.js 'make e2e' sh scripts/e2e.sh
+echo "== the protocol"
+# shellcheck disable=SC2016 # the URL is known inside only
+run 'the protocol' 'tidemark conformance' sh scripts/with-server.sh bin/tidemark sh -c 'bin/tidemark conformance "$TIDEMARK_URL"'
 echo "== libraries with an adapter"
 TIDEMARK_BIN=$PWD/bin/tidemark npm --silent --prefix tests/e2e/libraries test || failed=yes
 echo "== generated clients"

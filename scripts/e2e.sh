@@ -1,8 +1,8 @@
 #!/bin/sh
 # Everything that needs Node: the browser client by itself and against the
 # real server, the TypeScript client generated from openapi.yaml, and the demo
-# page in Chromium, also with two nodes behind nginx. bin/tidemark and
-# node_modules are there (make e2e).
+# page in Chromium, also with two nodes behind nginx. All of it runs, whatever
+# fails. bin/tidemark and node_modules are there (make e2e).
 set -eu
 
 CHROMIUM=$(sh scripts/chromium.sh)
@@ -17,11 +17,24 @@ npm_run() { npm --silent --prefix "$@"; }
 with_postgres() { TIDEMARK_TEST_DATABASE_URL='' go run ./tests/pgtest/cmd -- "$@"; }
 with_server() { sh scripts/with-server.sh bin/tidemark npm --silent --prefix "$@"; }
 
-echo "== client"
-npm_run tests/e2e run client
-echo "== client against the server"
-with_server tests/e2e run client:server
-echo "== openapi.yaml: TypeScript client and API reference against the server"
-with_server tests/e2e/spec run spec
-echo "== demo page in $CHROMIUM"
-TIDEMARK_BIN=$PWD/bin/tidemark with_postgres npm --silent --prefix tests/e2e run browser
+# step TITLE COMMAND...: every step runs, whatever failed before it; what failed is named at the end.
+failed=
+step() {
+	title=$1
+	shift
+	echo "== $title"
+	"$@" || failed="$failed
+  $title"
+}
+
+step 'client' npm_run tests/e2e run client
+step 'client against the server' with_server tests/e2e run client:server
+step 'openapi.yaml: TypeScript client against the server' with_server tests/e2e/spec run client
+step 'API reference' npm_run tests/e2e/spec run docs
+step "demo page and gallery in $CHROMIUM" \
+	with_postgres env TIDEMARK_BIN="$PWD/bin/tidemark" npm --silent --prefix tests/e2e run browser
+
+[ -z "$failed" ] || {
+	echo "e2e: failed:$failed" >&2
+	exit 1
+}

@@ -2,12 +2,13 @@
 # make stopwatch: how long it takes from `git clone` to the first optimistic edit that
 # is seen in the second pane of the demo, by the README's own command. The browser that
 # looks is made ready before. Go's module cache is as warm as it is, its build cache is
-# empty, as a newcomer's.
+# empty, as a newcomer's. Exit code 1 where that is not within LIMIT seconds, two minutes.
 set -eu
 
 CHROMIUM=$(sh scripts/chromium.sh)
 export CHROMIUM
 root=$PWD
+limit=${LIMIT:-120}
 dir=$(mktemp -d)
 server=
 
@@ -50,3 +51,8 @@ done
 lap "the server is up at $address"
 node "$root/tests/e2e/browser/firstedit.js" "$address"
 lap 'an edit of the first pane is seen in the second'
+taken=$(($(date +%s) - begun))
+if [ "$taken" -ge "$limit" ]; then
+	echo "stopwatch: $taken s; the limit is $limit s" >&2
+	exit 1
+fi

@@ -285,8 +285,8 @@ export class SyncError extends Error {
    * The server's code, or one of the client's own: `network` (no answer, or `getToken` failed: see `cause`), `timeout`,
    * `bad_response` (not Tidemark's), `http_<status>` (refused without a code), `paused`, `closed`, `offline`,
    * `opening`, `following` (of a request that was under way when another tab took over), `stopped` (a stream that was not needed any more), `bye` (a stream that the server ended, to be opened anew),
-   * `store_failed` (see `cause`), `no_web_locks`, `version_conflict`, `outcome_unknown`, `invalid_id`,
-   * `invalid_collection`, `invalid_document`.
+   * `store_failed` (see `cause`), `no_web_locks`, `version_conflict`, `outcome_unknown`,
+   * `unknown_status` (of a result that this client does not know), `invalid_id`, `invalid_collection`, `invalid_document`.
    */
   readonly code: string;
   readonly status?: number;

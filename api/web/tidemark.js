@@ -772,8 +772,10 @@ class Replica {
     if (result.current) this.#take(result.current);
     // A conflict without a document: the server has none.
     else if (result.status === "conflict" && this.#documents.get(key)?.version === edit.baseVersion) this.#setDocument(key, undefined);
-    const { code = "version_conflict", detail } = result.error ?? {};
-    this.#fail(edit, result.status, new SyncError(code, detail));
+    // A status of tomorrow says at least that the edit was not applied: nobody can be asked what to make of it.
+    const known = ["conflict", "skipped"].includes(result.status);
+    const { code = known ? "version_conflict" : "unknown_status", detail } = result.error ?? {};
+    this.#fail(edit, known ? result.status : "rejected", new SyncError(code, detail));
   }
 
   /** Takes an edit and all that were made on top of it out of the queue, and hands them to the app. */
@@ -897,14 +899,15 @@ class Replica {
   // -- Pull
 
   /** Takes in a page. Nothing of it is shown before its run ends: a page may be half of what was pushed together. */
-  takePage({ changes, cursor, version, digest, has_more: more }, run = this.run) {
-    for (const change of changes) run.staged.set(keyOf(change), change);
-    run.cursor = cursor;
-    run.paging = Boolean(more);
-    if (!run.paging) this.#endRun(run, version, digest);
+  takePage(page, run = this.run) {
+    for (const change of page.changes) run.staged.set(keyOf(change), change);
+    run.cursor = page.cursor;
+    run.paging = Boolean(page.has_more);
+    if (!run.paging) this.#endRun(run, page);
   }
 
-  #endRun({ cursor, staged }, version, digest) {
+  #endRun({ cursor, staged }, page) {
+    const { version } = page;
     const changes = [...staged.values()];
     staged.clear();
     if (version < this.version) return; // overtaken: all of this is in what we hold
@@ -922,18 +925,20 @@ class Replica {
     if (cause === null) this.#announce(taken);
     else this.#settleSent();
     if (cause) this.#news.event("resync", { cause });
-    this.#prove(digest, version, cause);
+    this.#prove(page, cause);
   }
 
   /**
    * Compares what we hold with what the server has. If it differs everything is loaded anew, and if it differs even then
    * the app is told: that is a bug somewhere, and to load it again and again would not mend it.
    */
-  #prove(digest, version, cause) {
-    if (!digest || this.#flight || [...this.#documents.values()].some((document) => document.version > version)) return;
+  #prove({ digest, count, version }, cause) {
+    const held = [...this.#documents.values()];
+    if (!digest || this.#flight || held.some((document) => document.version > version)) return;
+    const live = held.filter(({ deleted }) => !deleted).length;
     const mine = BigInt.asUintN(64, this.#digest).toString(16).padStart(16, "0");
     const again = this.#mismatch;
-    this.#mismatch = mine !== digest;
+    this.#mismatch = mine !== digest || (count ?? live) !== live;
     if (!this.#mismatch) return;
     if (!again) this.onMismatch?.();
     else if (cause) this.#news.event("mismatch", { mine, theirs: digest, version });

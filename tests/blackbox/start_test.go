@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -218,6 +219,13 @@ func TestServe_drainDelay(t *testing.T) {
 	if e := next(); e.Name != "changes" {
 		t.Fatalf("the stream begins with %+v", e)
 	}
+	others := make([]*harness.Stream, 15) // each is told a time of its own
+	for i := range others {
+		if others[i], err = client.Stream(t.Context(), "/v1/spaces/room/stream", nil); err != nil {
+			t.Fatal(err)
+		}
+		defer others[i].Close()
+	}
 	began := time.Now()
 	ended := make(chan struct{})
 	go func() { defer close(ended); server.Stop() }() // expects exit code 0
@@ -232,15 +240,17 @@ func TestServe_drainDelay(t *testing.T) {
 			t.Errorf("after version %d the stream brings %+v", version, e)
 		}
 	}
-	for {
-		e := next()
-		if e.Name != "bye" {
-			continue
+	for _, stream := range slices.Concat(others, []*harness.Stream{stream}) {
+		e, err := stream.Next()
+		for ; err == nil && e.Name != "bye"; e, err = stream.Next() {
 		}
-		if !strings.Contains(e.Data, `"shutdown"`) || e.Retry <= 0 {
-			t.Errorf("the stream is told %+v", e)
+		if err != nil {
+			t.Fatal(err)
 		}
-		break
+		// Spread, so that not all come back at the same moment.
+		if !strings.Contains(e.Data, `"shutdown"`) || e.Retry < 500*time.Millisecond || e.Retry >= 3*time.Second {
+			t.Errorf("a stream is told %+v, want to come back in 500 ms to 3 s", e)
+		}
 	}
 	<-ended
 	if took := time.Since(began); took < 5*time.Second {

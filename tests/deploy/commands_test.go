@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -239,13 +240,88 @@ func TestREADME_kubernetes(t *testing.T) {
 	if !found {
 		t.Fatalf("nothing is applied by\n%s", block)
 	}
-	said, err := execute(t, checkout(t, strings.NewReplacer()), offline)
+	dir := checkout(t, strings.NewReplacer())
+	// Who edits finds what is to be edited in the files that are opened.
+	editor := filepath.Join(dir, "editor")
+	text := `#!/bin/sh
+set -eu
+for edit in 's/CHANGE-ME$/0123456789abcdef0123456789abcdef/' 's/NAME-A-RELEASE/1.2.3/' 's/sync.example.com/sync.tidemark.test/' 's/:PASSWORD@/:hush@/'; do
+	before=${edit#s/}
+	grep -q "${before%%/*}" "$@"
+	sed -i "$edit" "$@"
+done
+`
+	if err := os.WriteFile(editor, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	said, err := execute(t, dir, offline, "EDITOR="+editor)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
-	for _, want := range []string{"enableServiceLinks: false", "readOnlyRootFilesystem: true", "kind: PodDisruptionBudget"} {
+	for _, want := range []string{
+		"enableServiceLinks: false", "readOnlyRootFilesystem: true", "kind: PodDisruptionBudget",
+		"image: ghcr.io/tidemark/tidemark:1.2.3", "host: sync.tidemark.test",
+	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("what is rendered has no %s:\n%s", want, said)
 		}
 	}
+}
+
+// TestExample_unedited: the server does not start with the settings of the example before
+// somebody has put a secret there, and does with one.
+func TestExample_unedited(t *testing.T) {
+	t.Parallel()
+	binary, err := harness.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := func(settings string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), binary, "config")
+		cmd.Dir, cmd.Env = t.TempDir(), strings.Fields(settings)
+		said, err := cmd.CombinedOutput()
+		return string(said), err
+	}
+	example := file(t, "deploy/k8s/example/tidemark.env.example")
+	said, err := config(example)
+	if err == nil || !strings.Contains(said, "--auth-secret") {
+		t.Errorf("%v, and it says %s", err, said)
+	}
+	if said, err := config(strings.Replace(example, "CHANGE-ME", strings.Repeat("0", 64), 1)); err != nil {
+		t.Errorf("with a secret: %v, and it says %s", err, said)
+	}
+}
+
+// TestREADME_keyForPrometheus: the key that is made there opens /metrics, and without one
+// it is closed.
+func TestREADME_keyForPrometheus(t *testing.T) {
+	t.Parallel()
+	block := commands(t, "Kubernetes")[2]
+	_, command, _ := strings.Cut(block, "-- /tidemark ")
+	command, _, found := strings.Cut(command, ")\n")
+	if !found || !strings.Contains(block, `--from-literal=token="$KEY"`) {
+		t.Fatalf("no key is made, or kept, by\n%s", block)
+	}
+	if find(t, "deploy/k8s/servicemonitor/servicemonitor.yaml", `name: (tidemark-\w+)\n +key: token`) != "tidemark-metrics" ||
+		!strings.Contains(block, "secret generic tidemark-metrics ") {
+		t.Errorf("it is kept where the monitor does not look:\n%s", block)
+	}
+	server := harness.Start(t, harness.Options{Secret: harness.Secret})
+	key, stderr, err := server.Run(t.Context(), strings.Fields(command)...)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, stderr)
+	}
+	status := func(token string) int {
+		answer, err := server.Client(token).Do(t.Context(), http.MethodGet, "/metrics", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.Status
+	}
+	if got := status(""); got != http.StatusUnauthorized {
+		t.Errorf("without a key /metrics answers %d", got)
+	}
+	harness.Until(t, commandsTimeout, "the key opens /metrics", func() bool {
+		return status(strings.TrimSuffix(key, "\n")) == http.StatusOK
+	})
 }

@@ -66,7 +66,7 @@ func TestFiles_settings(t *testing.T) {
 	name := regexp.MustCompile(`TIDEMARK_[A-Z_]+[A-Z]`)
 	documented := map[string]bool{}
 	for line := range strings.SplitSeq(file(t, "README.md"), "\n") {
-		if strings.HasPrefix(line, "| `--") {
+		if strings.HasPrefix(line, "| `") && strings.Contains(line, "--") {
 			documented[name.FindString(line)] = true
 		}
 	}
@@ -92,5 +92,35 @@ func TestFiles_settings(t *testing.T) {
 	}
 	if seen < 20 {
 		t.Errorf("only %d settings were found", seen)
+	}
+}
+
+// TestFiles_compose: what the documentation has operators type for compose is what CI types
+// where there is an engine, line by line and in this order.
+func TestFiles_compose(t *testing.T) {
+	t.Parallel()
+	lines := strings.Split(strings.Join(commands(t, "docker compose"), ""), "\n")
+	start := len(lines)
+	_, upgrade, _ := strings.Cut(file(t, "deploy/README.md"), "\n## Upgrade\n")
+	upgrade, _, _ = strings.Cut(upgrade, "\n## ")
+	for _, block := range shell.FindAllStringSubmatch(upgrade, -1) {
+		if strings.Contains(block[1], "docker compose ") {
+			lines = append(lines, strings.Split(block[1], "\n")...)
+		}
+	}
+	if start < 10 || len(lines) < start+5 {
+		t.Fatalf("only these were found:\n%s", strings.Join(lines, "\n"))
+	}
+	workflow := file(t, ".github/workflows/ci.yml")
+	for _, line := range lines {
+		if line == "" {
+			continue
+		}
+		_, after, found := strings.Cut(workflow, "  "+line+"\n")
+		if !found {
+			t.Errorf("CI does not type, after what stands before it, %q", line)
+			continue
+		}
+		workflow = after
 	}
 }

@@ -24,15 +24,21 @@ import (
 	"github.com/tidemark/tidemark/tests/process"
 )
 
+// What startNginx does with how long a node that has failed is left out.
+const (
+	asItIs   = "fail_timeout=1s"
+	neverOut = "max_fails=0" // so that each turn meets a node that is gone
+)
+
 // startNginx runs nginx with deploy/nginx/local.conf, at other addresses: the HTTP
 // listener's, that of TLS, and two nodes. It returns a client of its certificate.
-func startNginx(t *testing.T, listen, secure, node1, node2 string) *http.Client {
+func startNginx(t *testing.T, leftOut, listen, secure, node1, node2 string) *http.Client {
 	t.Helper()
 	path := harness.FindNginx(t)
 	dir := checkout(t, strings.NewReplacer(
 		"listen 8080;", "listen "+listen+";", "listen 8443 ", "listen "+secure+" ",
 		"127.0.0.1:8081", node1, "127.0.0.1:8082", node2,
-		"fail_timeout=1s", "max_fails=0", // so that each turn meets a node that is gone
+		asItIs, leftOut,
 		"/etc/ssl/tidemark/", "../../",
 	))
 	pool := certify(t, dir)
@@ -114,7 +120,7 @@ func TestNginx_secure(t *testing.T) {
 	server := harness.Start(t, harness.Options{Secret: harness.Secret})
 	at := freeAddresses(t, 2)
 	node := strings.TrimPrefix(server.URL(), "http://")
-	client := startNginx(t, at[0], at[1], node, node)
+	client := startNginx(t, neverOut, at[0], at[1], node, node)
 	token := harness.Token(harness.Claims{"sub": "alice", "spaces": harness.Claims{"home": "rw"}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -180,7 +186,7 @@ func TestNginx_nodeDiesOverAPush(t *testing.T) {
 		}
 	}()
 	at := freeAddresses(t, 2)
-	startNginx(t, at[0], at[1], dying.Addr().String(), strings.TrimPrefix(server.URL(), "http://"))
+	startNginx(t, neverOut, at[0], at[1], dying.Addr().String(), strings.TrimPrefix(server.URL(), "http://"))
 	client := harness.NewClient(func() string { return "http://" + at[0] }, "")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -31,6 +31,11 @@ func TestHA(t *testing.T) { //nolint:paralleltest // it takes the whole machine
 			part.run()
 		})
 	}
+	if commit := os.Getenv(envPublish); commit != "" && !t.Failed() {
+		if err := publish(commit, r.rows); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // startNodes starts two nodes.

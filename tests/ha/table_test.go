@@ -2,10 +2,13 @@ package ha
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/tidemark/tidemark/tests/converge"
+	"github.com/tidemark/tidemark/tests/harness"
 )
 
 // row is what one step came to.
@@ -51,4 +54,31 @@ func table(rows []*row) string {
 			r.diverged+r.stuck+r.other, r.expired["epoch"], others, r.mismatches, r.gap.Seconds())
 	}
 	return b.String()
+}
+
+// envPublish has the table written into deploy/README.md; it is the commit that is tested.
+const envPublish = "TIDEMARK_TEST_HA_PUBLISH"
+
+const (
+	beginMark = "<!-- ha: begin, written by `make ha PUBLISH=1` -->\n"
+	endMark   = "<!-- ha: end -->\n"
+)
+
+func publish(commit string, rows []*row) error {
+	root, err := harness.Root()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(root, "deploy", "README.md")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := strings.Cut(string(text), beginMark)
+	_, after, ends := strings.Cut(rest, endMark)
+	if !begins || !ends {
+		return fmt.Errorf("%s has no place for the table", path)
+	}
+	published := before + beginMark + table(rows) + fmt.Sprintf("\nOne run of all parts on %s at commit `%s`.\n", time.Now().UTC().Format(time.DateOnly), commit) + endMark + after
+	return os.WriteFile(path, []byte(published), 0o644) //nolint:gosec // as readable as it was
 }

@@ -1,5 +1,6 @@
-// What a framework would do for the examples: one element for each item, and the same one for as long as the item is
-// there, so that nothing on it loses its focus. `make(node, id)` gets a copy of the template and returns what shows an item on it.
+// What a framework would do for the examples: one element for each item, and the same one
+// for as long as the item is there, so that nothing on it loses its focus. `make(node, id)`
+// gets a copy of the template and returns what shows an item on it.
 export function each(parent, template, make) {
   const known = new Map();
   return (items) => {

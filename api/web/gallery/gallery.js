@@ -63,21 +63,23 @@ async function file(name) {
 
 const lines = (text) => text.split('\n').filter((line) => line.trim()).length;
 
-function listing(name, text, language) {
+function listing(name, text, language, note = '') {
   return make('section', { className: 'listing' },
-    make('h3', {}, name, make('small', {}, `${lines(text)} lines`)),
+    make('h3', {}, name, make('small', {}, `${lines(text)} lines${note}`)),
     make('pre', { tabIndex: 0, attributes: { 'aria-label': `Source of ${name}`, role: 'region' } }, make('code', {}, ...colored(text, language))));
 }
 
-/** Fills the place for the source: the files that `data-files` names, the page's script, its own markup. */
+/**
+ * Fills the place for the source: the files that `data-files` names (without it the page's script), the page's own markup,
+ * and what it borrows, of `data-borrowed`: an app has that from its framework or from a library.
+ */
 async function showSource(place) {
   const page = location.pathname.split('/').at(-1);
-  const names = [...place.dataset.files?.split(' ') ?? [], `${page}.js`];
-  const [html, ...texts] = await Promise.all([page, ...names].map(file));
-  place.append(
-    ...texts.map((text, i) => listing(names[i], text.trimEnd(), names[i].endsWith('.sh') ? 'sh' : 'js')),
-    listing(`${page}.html`, markup(html), 'html'),
-  );
+  const { files = `${page}.js`, borrowed } = place.dataset;
+  const show = (names, note) => Promise.all((names?.split(' ') ?? [])
+    .map(async (name) => listing(name, (await file(name)).trimEnd(), name.endsWith('.sh') ? 'sh' : 'js', note)));
+  const [html, own, others] = await Promise.all([file(page), show(files), show(borrowed, ', borrowed: an app has a library for it')]);
+  place.append(...own, listing(`${page}.html`, markup(html), 'html'), ...others);
 }
 
 // ------------------------------------------------------------------------------------------------------ the frame

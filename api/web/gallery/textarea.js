@@ -1,8 +1,9 @@
-// Binds a textarea to a Y.Text, as others do it for real editors (y-prosemirror, y-codemirror): what is typed goes into the
-// text, what others type comes into the area, and the caret stays between the same two letters.
+// Binds a textarea to a Y.Text, as others do it for real editors (y-prosemirror,
+// y-codemirror): what is typed goes into the text, what others type comes into the area, and
+// the caret stays between the same two letters.
 export function bind(Y, text, area) {
   const { doc } = text;
-  const tail = (letter) => /[\uDC00-\uDFFF]/.test(letter ?? ''); // the second half of an emoji
+  const tail = (letter) => /[\uDC00-\uDFFF]/.test(letter ?? ''); // an emoji's second half
 
   area.addEventListener('input', () => {
     const [was, is] = [text.toString(), area.value];
@@ -21,11 +22,13 @@ export function bind(Y, text, area) {
 
   let carets = [];
   doc.on('beforeTransaction', () => {
-    carets = [area.selectionStart, area.selectionEnd].map((at) => Y.createRelativePositionFromTypeIndex(text, at, -1));
+    carets = [area.selectionStart, area.selectionEnd]
+      .map((at) => Y.createRelativePositionFromTypeIndex(text, at, -1));
   });
   text.observe((event, { origin }) => {
     if (origin === area) return;
     area.value = text.toString();
-    area.setSelectionRange(...carets.map((caret) => Y.createAbsolutePositionFromRelativePosition(caret, doc)?.index ?? 0));
+    area.setSelectionRange(...carets
+      .map((caret) => Y.createAbsolutePositionFromRelativePosition(caret, doc)?.index ?? 0));
   });
 }

@@ -186,7 +186,8 @@ type EditResult struct {
 	// - `rejected`: wrong in itself; sending it again unchanged will not help
 	// - `skipped`: not tried, because of another edit (`blocked_by`) or an unknown base (`error`)
 	//
-	// An open list: treat an unknown status like `rejected`.
+	// An open list: treat an unknown status like `rejected`. As the clients that some generators make can't even
+	// read one, a server of `/v1` sends those of later versions only to clients that ask for them.
 	Status EditResultStatus `json:"status"`
 
 	// Version Of `applied`; the document's version after the edit, 0 if the edit changed nothing and there is no document.
@@ -198,7 +199,8 @@ type EditResult struct {
 // - `rejected`: wrong in itself; sending it again unchanged will not help
 // - `skipped`: not tried, because of another edit (`blocked_by`) or an unknown base (`error`)
 //
-// An open list: treat an unknown status like `rejected`.
+// An open list: treat an unknown status like `rejected`. As the clients that some generators make can't even
+// read one, a server of `/v1` sends those of later versions only to clients that ask for them.
 type EditResultStatus string
 
 // FieldError One thing wrong with a request.

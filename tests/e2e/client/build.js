@@ -7,12 +7,17 @@ import { minify } from "terser";
 
 const web = new URL("../../../api/web/", import.meta.url);
 
+/** Names of fields that no app, no message and no store has: they may be as short as variables are. */
+const internal = ["answered", "dropFlight", "farewell", "isRunning", "longest", "mirror", "nextFlight", "onEvent", "onMismatch",
+  "onOffer", "onPublish", "opened", "resting", "startResync", "takePage", "unseen", "written"];
+
 /** The module and its source map, as text, by the name of the file each is in. */
 export async function build() {
   const { code, map } = await minify({ "tidemark.js": readFileSync(new URL("tidemark.js", web), "utf8") }, {
     module: true,
     ecma: 2022,
     compress: { passes: 3, inline: 1 },
+    mangle: { properties: { regex: new RegExp(`^(${internal.join("|")})$`), keep_quoted: true } },
     sourceMap: { filename: "tidemark.js", url: "tidemark.js.map", includeSources: true },
   });
   return { "tidemark.js": code, "tidemark.js.map": map };

@@ -188,6 +188,7 @@ export class FakeServer {
     }
     if (edit.op !== "delete" && !isObject(edit.data)) return rejected("invalid_document");
     if (edit.data?.refuse) return rejected("invalid_document"); // for tests of rejections
+    if (edit.data?.postpone) return { status: "postponed" }; // of a version to come
 
     const base = this.#base(edit, push, receipts);
     if (base.failure) return base.failure;
@@ -320,7 +321,7 @@ export class FakeServer {
   digest() {
     const live = [...this.documents.values()].filter(({ deleted }) => !deleted);
     const sum = live.reduce((sum, document) => sum + documentHash(document), this.broken === "digest" ? 1n : 0n);
-    return { digest: cut(sum).toString(16).padStart(16, "0"), count: live.length };
+    return { digest: cut(sum).toString(16).padStart(16, "0"), count: live.length + (this.broken === "count" ? 1 : 0) };
   }
 
   // -- Streams

@@ -166,6 +166,19 @@ test("edits made on a failed one are held with it: in the push, under way, queue
   assert.deepEqual(server.data("todos", "t1"), { a: 3, b: 3, c: 3 });
 });
 
+test("a status that nobody knows yet is a rejection: nothing is asked, nothing sent again", async (t) => {
+  const { client, server, clock } = world(t);
+  const asked = [];
+  const sync = await client({ onConflict: (conflict) => asked.push(conflict) && "mine" });
+  const edit = sync.collection("todos").put("t1", { postpone: true });
+  const next = sync.collection("todos").merge("t1", { a: 1 });
+  await clock.advance(5000);
+  const settled = await outcome(edit);
+  assert.deepEqual([settled.status, settled.error.code, (await outcome(next)).status], ["rejected", "unknown_status", "skipped"]);
+  assert.deepEqual([...sync.problems].map(({ kind, error }) => [kind, error.code]), [["rejected", "unknown_status"]]);
+  assert.deepEqual([asked, sync.events("conflict"), server.pushes().length], [[], [], 1]);
+});
+
 test("a rejected edit is shown with its reason", async (t) => {
   const { client, server, clock } = world(t);
   const sync = await client();

@@ -607,6 +607,16 @@ test("a digest that is wrong for good: loaded anew once, told once, and on it go
   assert.deepEqual([sync.events("resync").length, sync.events("mismatch").length, Object.keys(shown(sync)).length], [1, 1, 6]);
 });
 
+test("a count that is wrong is a mismatch, too", async (t) => {
+  const { client, clock, server } = world(t);
+  server.broken = "count";
+  server.other("put", "todos", "t1", {});
+  const sync = await client();
+  await clock.advance(0);
+  const [{ mine, theirs }] = sync.events("mismatch");
+  assert.deepEqual([mine === theirs, sync.events("resync")], [true, [{ cause: "digest" }]]);
+});
+
 test("not while a push is under way: its answer may be what is missing", async (t) => {
   const { client, clock, server } = world(t);
   for (const id of ["t1", "t2"]) server.other("put", "todos", id, {});
