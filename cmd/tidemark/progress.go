@@ -38,6 +38,7 @@ func (p *progress) begin(total int64) {
 			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("documents"),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
 		)
+		_ = p.bar.RenderBlank() // from here on it counts the time
 	}
 }
 
@@ -63,11 +64,17 @@ func (p *progress) add() {
 	}
 }
 
-// line says in one line what the bar shows.
+// line says in one line what the bar shows. There is no rate before something has come
+// and time has passed.
 func (p *progress) line(now time.Time) string {
-	rate := float64(p.done) / now.Sub(p.began).Seconds()
+	far := fmt.Sprintf("%s: %d of about %d documents", p.doing, p.done, max(p.total, p.done))
+	passed := now.Sub(p.began).Seconds()
+	if p.done == 0 || passed <= 0 {
+		return far
+	}
+	rate := float64(p.done) / passed
 	left := time.Duration(float64(max(p.total-p.done, 0)) / rate * float64(time.Second))
-	return fmt.Sprintf("%s: %d of about %d documents, %.0f/s, %s left", p.doing, p.done, max(p.total, p.done), rate, left.Round(time.Second))
+	return fmt.Sprintf("%s, %.0f/s, %s left", far, rate, left.Round(time.Second))
 }
 
 // end takes the bar away.

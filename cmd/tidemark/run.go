@@ -34,7 +34,7 @@ type commands struct {
 	Copy        copyCommand        `cmd:"" help:"Copy all spaces from one database into another: the way from SQLite to PostgreSQL, and back."`
 	Backup      backupCommand      `cmd:"" help:"Copy a SQLite database into a file, beside a server or without one."`
 	Restore     restoreCommand     `cmd:"" help:"Put a backup of a SQLite database in its place, after proving it, while no server runs."`
-	Stats       statsCommand       `cmd:"" help:"Count what the database holds, and show its largest spaces and those written last."`
+	Stats       statsCommand       `cmd:"" help:"Count what the database holds, and show its largest spaces, those written last and the hot ones."`
 	Token       tokenCommand       `cmd:"" help:"Print a token signed with --auth-secret."`
 	Conformance conformanceCommand `cmd:"" help:"Hold a deployment, of Tidemark or of another server, against the protocol. Exit code 1: it does not conform."`
 	Config      configCommand      `cmd:"" help:"Print the settings in force, secrets hidden."`

@@ -28,6 +28,10 @@ import (
 // end at once, so in practice it is milliseconds.
 const shutdownTimeout = 25 * time.Second
 
+// termsEvery is how soon metrics tell that a failover has brought a database with other
+// settings: one small query.
+const termsEvery = time.Minute
+
 type serveCommand struct{}
 
 // Run serves until SIGINT or SIGTERM.
@@ -225,6 +229,7 @@ func (n *node) run(ctx context.Context, stop func()) error {
 		func() error { return n.engine.Run(running) },
 		func() error { return n.registry.Run(running) },
 		func() error { return n.database.Count(running, n.log) },
+		func() error { return n.database.WatchTerms(running, termsEvery, n.log) },
 		func() error { return n.server.Serve(n.listener) },
 	}
 	if n.directory != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 type statsCommand struct {
-	Top  int  `default:"10" placeholder:"N" help:"How many spaces to show of the largest, and of those written last. Their documents are gone through."`
+	Top  int  `default:"10" placeholder:"N" help:"How many spaces to show of the largest, of those written last, and of those that change most. Their documents are gone through."`
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
@@ -35,8 +35,22 @@ func (c statsCommand) Run(s *Settings, known variables, out output) error {
 			stats.Spaces, stats.Documents, stats.Tombstones, stats.Clients, size(stats.Bytes))
 		showSpaces(w, "LARGEST", stats.Largest)
 		showSpaces(w, "WRITTEN LAST", stats.WrittenLast)
+		if c.Top > 0 {
+			showHot(w, stats.Hot)
+		}
 		return w.Flush()
 	})
+}
+
+func showHot(w io.Writer, spaces []store.HotSpace) {
+	if len(spaces) == 0 {
+		fmt.Fprint(w, "\nHOT\tnone: nothing has changed within the last minute\n")
+		return
+	}
+	fmt.Fprint(w, "\nHOT\tCHANGED WITHIN A MINUTE\tDOCUMENTS\tWRITTEN\n")
+	for _, s := range spaces {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", s.ID, s.Changed, s.LiveCount, when(s.Head/1000))
+	}
 }
 
 func showSpaces(w io.Writer, title string, spaces []store.SpaceStats) {

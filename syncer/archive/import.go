@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -87,6 +88,9 @@ func (i *importer) next() (line, error) {
 	}
 	i.number++
 	l, err := parse(i.lines.Bytes())
+	if errors.Is(err, io.ErrUnexpectedEOF) && !i.lines.Scan() { // half a line, and no other
+		return l, cmp.Or(i.lines.Err(), errTruncated)
+	}
 	if err != nil {
 		return l, fmt.Errorf("it can't be read: %w", err)
 	}

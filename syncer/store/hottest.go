@@ -3,14 +3,16 @@ package store
 import (
 	"context"
 	"time"
+
+	"gorm.io/gorm"
 )
 
 // HotSpace is a space, and how much of it has changed lately.
 type HotSpace struct {
-	ID        string
-	Head      int64
-	LiveCount int64
-	Changed   int // documents; more than a thousand count as a thousand
+	ID        string `json:"space"`
+	Head      int64  `json:"head"`
+	LiveCount int64  `json:"documents"`
+	Changed   int    `json:"changed"` // documents; more than a thousand count as a thousand
 }
 
 // Hottest returns up to n of the spaces with the newest heads, those in which most
@@ -19,9 +21,13 @@ type HotSpace struct {
 func (s *Store) Hottest(ctx context.Context, since time.Time, n int) ([]HotSpace, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	var spaces []HotSpace
+	spaces, err := s.hottest(s.reader.WithContext(ctx), since, n)
+	return spaces, s.failure(ctx, "look for the hottest spaces", err)
+}
+
+func (s *Store) hottest(tx *gorm.DB, since time.Time, n int) (spaces []HotSpace, err error) {
 	// Index documents_feed counts, a thousand entries at most.
-	err := s.reader.WithContext(ctx).Raw(`
+	err = tx.Raw(`
 SELECT newest.id, newest.head, newest.live_count, (
     SELECT count(*)
     FROM (
@@ -40,5 +46,5 @@ FROM (
     LIMIT ?
 ) AS newest
 ORDER BY changed DESC, head DESC`, since.UnixMicro(), n).Scan(&spaces).Error
-	return spaces, s.failure(ctx, "look for the hottest spaces", err)
+	return spaces, err
 }

@@ -10,14 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// terms are what the database promises of commits, and what tells its lifetimes apart.
-type terms struct {
-	database, identity       string
-	fsync, synchronousCommit string // of PostgreSQL
-	synchronous              string // of SQLite
-	unsafe                   bool   // acknowledged edits can be lost
-}
-
 // watched is connections to the database.
 type watched interface {
 	name() string
@@ -58,24 +50,7 @@ func (p sqlPool) stats() poolStats {
 
 // Metrics are what the store can tell when it is asked: to be registered once.
 func (s *Store) Metrics() []prometheus.Collector {
-	safe := 1.0
-	if s.terms.unsafe {
-		safe = 0
-	}
-	list := []prometheus.Collector{
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tidemark_database_info",
-			Help: "What the database promised when it was opened, and what tells its lifetimes (epochs) apart; always 1.",
-			ConstLabels: prometheus.Labels{
-				"database": s.terms.database, "identity": s.terms.identity, "fsync": s.terms.fsync,
-				"synchronous_commit": s.terms.synchronousCommit, "synchronous": s.terms.synchronous,
-			},
-		}, func() float64 { return 1 }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tidemark_database_durable", Help: "1 if what is acknowledged is on disk, 0 with --unsafe-durability on a database that needs it.",
-		}, func() float64 { return safe }),
-		s.rows,
-	}
+	list := []prometheus.Collector{&s.terms, s.rows}
 	for _, p := range s.pools {
 		labels := prometheus.Labels{"pool": p.name()}
 		gauge := func(name, help string, tell func(poolStats) int) {

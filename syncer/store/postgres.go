@@ -83,7 +83,12 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 		pool.Close()
 		return err
 	}
-	terms, err := checkDurability(ctx, pool, opts)
+	in, err := postgresTerms(ctx, pool)
+	if err != nil {
+		err = fmt.Errorf("connect to PostgreSQL: %w", err)
+	} else {
+		err = checkDurability(ctx, in, opts)
+	}
 	if err != nil {
 		return nil, errors.Join(err, closeAll())
 	}
@@ -91,15 +96,16 @@ func openPostgres(ctx context.Context, url string, opts Options) (*Store, error)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to PostgreSQL: %w", err), closeAll())
 	}
-	return &Store{
+	s := &Store{
 		dialect: &postgresDialect{pool, opts.ConnectionWait},
 		writer:  g,
 		reader:  g,
 		closers: []func() error{closeAll},
 		pools:   []watched{postgresPool{pool}},
-		terms:   terms,
 		rows:    newRows(),
-	}, nil
+	}
+	s.terms.now.Store(&in)
+	return s, nil
 }
 
 // tune sets what the URL doesn't.
@@ -129,33 +135,6 @@ func addSettings(config *pgx.ConnConfig, settings map[string]string) {
 			config.RuntimeParams[name] = value
 		}
 	}
-}
-
-// checkDurability refuses a database that acknowledges a commit before it is on
-// disk: a crash then loses edits that clients were told are safe.
-func checkDurability(ctx context.Context, pool *pgxpool.Pool, opts Options) (terms, error) {
-	in := terms{database: "postgres", identity: "postmaster"}
-	for _, setting := range []string{"fsync", "synchronous_commit"} {
-		var value string
-		if err := pool.QueryRow(ctx, "SELECT current_setting($1)", setting).Scan(&value); err != nil {
-			return in, fmt.Errorf("connect to PostgreSQL: %w", err)
-		}
-		if setting == "fsync" {
-			in.fsync = value
-		} else {
-			in.synchronousCommit = value
-		}
-		if value != "off" {
-			continue
-		}
-		if !opts.UnsafeDurability {
-			return in, fmt.Errorf("PostgreSQL runs with %s=off and would lose acknowledged edits in a crash: "+
-				"turn it on, or start with --unsafe-durability if losing edits is fine", setting)
-		}
-		opts.Logger.WarnContext(ctx, "acknowledged edits can be lost in a crash", "setting", setting, "value", value)
-		in.unsafe = true
-	}
-	return in, nil
 }
 
 func (*postgresDialect) snapshot() *sql.TxOptions {

@@ -56,9 +56,9 @@ func openSQLite(ctx context.Context, path string, opts Options) (*Store, error) 
 	writer, reader := &sqliteWriter{now: opts.Now, identity: 1 + rand.Int64N(1<<62)}, &sqliteReader{}
 	s := &Store{
 		dialect: sqliteDialect{writer, reader},
-		terms:   terms{database: "sqlite", identity: "process", synchronous: "full"}, // as checkSQLite reads back
 		rows:    newRows(),
 	}
+	s.terms.now.Store(&sqliteTerms)
 	var err error
 	// SQLite has one writer at a time anyway: one connection queues pushes in
 	// order instead of letting them spin on a busy lock.

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -21,6 +23,8 @@ type Stats struct {
 
 	Largest     []SpaceStats `json:"largest"` // by documents
 	WrittenLast []SpaceStats `json:"written_last"`
+	// Hot are those of which something has changed within the last minute, most first.
+	Hot []HotSpace `json:"hot"`
 }
 
 // SpaceStats is what a space holds.
@@ -38,6 +42,10 @@ type SpaceStats struct {
 // Stats counts. Once it goes through all rows of spaces, through the indexes of tombstones
 // and of clients, and along the documents of the top spaces, whose texts it does not read.
 func (s *Store) Stats(ctx context.Context, top int) (stats Stats, err error) {
+	now, err := s.Now(ctx)
+	if err != nil {
+		return stats, err
+	}
 	err = s.reader.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		if err := s.dialect.unhurried(tx); err != nil {
 			return err
@@ -55,10 +63,25 @@ func (s *Store) Stats(ctx context.Context, top int) (stats Stats, err error) {
 		if stats.Largest, err = topSpaces(tx.Order("live_count DESC, id"), tx, top); err != nil {
 			return err
 		}
-		stats.WrittenLast, err = topSpaces(tx.Order("head DESC, id"), tx, top)
+		if stats.WrittenLast, err = topSpaces(tx.Order("head DESC, id"), tx, top); err != nil {
+			return err
+		}
+		stats.Hot, err = s.hot(tx, now, top)
 		return err
 	}, s.dialect.snapshot())
 	return stats, s.failure(ctx, "count", err)
+}
+
+// hotAmong is how many of the spaces that were written last are looked at for the hot ones.
+const hotAmong = 1000
+
+func (s *Store) hot(tx *gorm.DB, now time.Time, top int) ([]HotSpace, error) {
+	if top == 0 {
+		return []HotSpace{}, nil
+	}
+	spaces, err := s.hottest(tx, now.Add(-time.Minute), max(top, hotAmong))
+	spaces = slices.DeleteFunc(spaces, func(space HotSpace) bool { return space.Changed == 0 })
+	return append([]HotSpace{}, spaces[:min(top, len(spaces))]...), err // never null in JSON
 }
 
 func topSpaces(ordered, tx *gorm.DB, top int) ([]SpaceStats, error) {

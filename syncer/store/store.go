@@ -60,7 +60,7 @@ type Store struct {
 	reader  *gorm.DB // the same as writer on PostgreSQL
 	closers []func() error
 	pools   []watched
-	terms   terms
+	terms   termsInForce
 	rows    *prometheus.GaugeVec
 	closed  atomic.Bool
 }
@@ -97,6 +97,8 @@ type dialect interface {
 	clock(ctx context.Context) (time.Time, error)
 	// amounts returns about how many tombstones and clients there are.
 	amounts(ctx context.Context) (tombstones, clients int64, err error)
+	// terms returns what the database promises of commits now.
+	terms(ctx context.Context) (terms, error)
 	// feedOf returns the expression for a document's space that index documents_feed has.
 	feedOf() string
 	// aloneInPurging reports whether no other transaction that has asked this is under

@@ -339,3 +339,35 @@ func TestBackup_postgres(t *testing.T) {
 		}
 	}
 }
+
+// TestExport_resumed: an export that was cut off in the middle of a space goes on after
+// the last space that it has whole, and both files together are all.
+func TestExport_resumed(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, func(t *testing.T, store harness.Store) {
+		source := filled(t, store)
+		whole := must(t, source, "export")
+		cut := strings.LastIndex(whole, `"id":"d2"`) // in a document of the third space of five
+		last := whole[:cut]
+		_, after, _ := strings.Cut(last[strings.LastIndex(last, `{"end":`):], `"space":"`)
+		after, _, _ = strings.Cut(after, `"`)
+		if after != "a.long-name" {
+			t.Fatalf("the last space that is whole is %q", after)
+		}
+		dir := t.TempDir()
+		first, second := write(t, dir, "first.ndjson", []byte(last)), filepath.Join(dir, "second.ndjson")
+		must(t, source, "export", "--after", after, "--output", second)
+
+		target := another(t, store)
+		if _, stderr, err := target.Run(t.Context(), "import", first); err == nil || !strings.Contains(stderr, "the export ends here, and is not complete") {
+			t.Errorf("the first file: %v\n%s", err, stderr)
+		}
+		must(t, target, "import", second)
+		if diff := cmp.Diff(lines(t, source), lines(t, target)); diff != "" {
+			t.Errorf("what has come of both files (-want +got):\n%s", diff)
+		}
+		if out := must(t, target, "verify"); !strings.Contains(out, "5 spaces verified, 0 with faults") {
+			t.Errorf("verify said %q", out)
+		}
+	})
+}
