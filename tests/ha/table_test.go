@@ -80,5 +80,5 @@ func publish(commit string, rows []*row) error {
 		return fmt.Errorf("%s has no place for the table", path)
 	}
 	published := before + beginMark + table(rows) + fmt.Sprintf("\nOne run of all parts on %s at commit `%s`.\n", time.Now().UTC().Format(time.DateOnly), commit) + endMark + after
-	return os.WriteFile(path, []byte(published), 0o644) //nolint:gosec // as readable as it was
+	return os.WriteFile(path, []byte(published), 0o644)
 }
