@@ -19,7 +19,7 @@ import (
 func TestExport_boundedMemory(t *testing.T) {
 	t.Parallel()
 	source := harness.Start(t, harness.Options{Store: harness.SQLite})
-	const documents, perPush = 1000, 100
+	const documents, perPush = 800, 100
 	text := `{"a":"` + strings.Repeat("x", 8000) + `"}`
 	for space, n := range map[string]int{"small": documents, "large": 8 * documents} {
 		for from := 0; from < n; from += perPush {
@@ -30,7 +30,7 @@ func TestExport_boundedMemory(t *testing.T) {
 			mustPush(t, source.Client(""), space, edits...)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	file := func(space string) string { return filepath.Join(t.TempDir(), space) }
 	small, large := file("small"), file("large")
