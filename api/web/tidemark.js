@@ -1756,7 +1756,10 @@ class Sync {
     const on = (target, type, run = this.#react) => target?.addEventListener?.(type, run, { signal });
     for (const type of ["online", "offline", "focus"]) on(globalThis, type);
     on(this.#document, "visibilitychange");
-    on(globalThis, "pagehide", this.#presence.farewell);
+    on(globalThis, "pagehide", () => {
+      this.#presence.farewell();
+      this.#tabs?.offer(true); // what waits for the store to be read: there may be no later
+    });
   }
 
   // -- Tabs

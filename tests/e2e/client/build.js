@@ -9,7 +9,7 @@ const web = new URL("../../../api/web/", import.meta.url);
 
 /** Names of fields that no app, no message and no store has: they may be as short as variables are. */
 const internal = ["answered", "dropFlight", "farewell", "isRunning", "longest", "mirror", "nextFlight", "onEvent", "onMismatch",
-  "onOffer", "onPublish", "opened", "resting", "startResync", "takePage", "unseen", "written"];
+  "onOffer", "onPublish", "opened", "paging", "resting", "serve", "startResync", "takePage", "taken", "unseen", "written"];
 
 /** The module and its source map, as text, by the name of the file each is in. */
 export async function build() {

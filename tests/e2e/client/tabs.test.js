@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IDBObjectStore } from "fake-indexeddb";
 import { browser } from "./tabs.js";
-import { outcome, shown, until } from "./support.js";
+import { outcome, page, shown, until } from "./support.js";
 
 const editsOf = (server) => server.pushes().flatMap(({ body }) => body.edits);
 
@@ -123,6 +123,25 @@ test("the leader sleeps and is taken for gone, and wakes when another has long l
     assert.equal((await outcome(old)).status, "applied");
     assert.equal(server.streams.size, 1);
   }, 40);
+});
+
+test("a page is left right after an edit, while it reads the store anew: the edit is there for the next", async (t) => {
+  const { leave } = page(t);
+  const { tab, server, settled } = browser(t);
+  const leader = await tab();
+  const follower = await tab({ state: "hidden" });
+  leader.tab.sleep(); // it is told, and does nothing with it
+  follower.tab.hear({ term: 1000, batch: 1000, entries: [] }); // so much was missed
+  follower.collection("todos").put("last-word", {});
+  leave();
+  await new Promise((resolve) => {
+    follower.tab.onStep = (name) => name === "has told" && resolve();
+  });
+  follower.tab.kill();
+  leader.tab.kill();
+  await tab();
+  await settled();
+  assert.deepEqual(Object.keys(server.data("todos", "last-word") ?? { lost: true }), []);
 });
 
 test("the follower is killed: what it told nobody is gone, all else is there, once", async (t) => {
