@@ -102,9 +102,13 @@ func TestCanary(t *testing.T) {
 		if live := liveBeats(store); live != 1 {
 			t.Errorf("an hour later %d beats are stored, want one", live)
 		}
+		a.beats.mu.Lock() // a beat may be heard at this very moment
+		defer a.beats.mu.Unlock()
 		if n := len(a.beats.newest); n != 1 {
 			t.Errorf("%d nodes are remembered", n)
 		}
+		store.mu.Lock()
+		defer store.mu.Unlock()
 		if n := len(store.spaces[models.CanarySpace].receipts); n != 0 {
 			t.Errorf("beats have left receipts of %d clients", n)
 		}
