@@ -2,12 +2,9 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -19,14 +16,7 @@ import (
 	"github.com/tidemark/tidemark/syncer/presence"
 )
 
-const (
-	heartbeatEvery = 15 * time.Second // of silence; nginx cuts after 60 s
-
-	// A stream ends after 12 to 18 minutes, so that connections spread over the
-	// nodes again after one was away, and do not all end together.
-	streamAge       = 15 * time.Minute
-	streamAgeJitter = 3 * time.Minute
-)
+const heartbeatEvery = 15 * time.Second // of silence; nginx cuts after 60 s
 
 // stream is an answer that goes on: pages of some spaces, each sent when there
 // is news. Its only state is how far it has come. Nothing is queued for it: a
@@ -90,39 +80,6 @@ type follow struct {
 	// live: it has come to the end once, and what comes now has just happened.
 	live bool
 }
-
-// The reasons for which a stream says bye.
-const (
-	byeShutdown     = "shutdown"
-	byeMaxAge       = "max_age"
-	byeTokenExpired = "token_expired"
-	byeAccessLost   = "access_lost"
-	byeUnavailable  = "unavailable"
-)
-
-// The reasons without a bye.
-const (
-	endReset  = "reset"  // a cursor is no good any more
-	endClient = "client" // the client has closed
-	endSlow   = "slow"   // the client did not read
-	endBug    = "bug"    // which the log tells of
-)
-
-// endOf returns why a stream has ended: the reason that it has given itself, or what
-// its error says.
-func endOf(reason string, err error) string {
-	switch {
-	case reason != "":
-		return reason
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return endSlow
-	default:
-		return endClient
-	}
-}
-
-// errEnded ends a stream that has said all there is to say.
-var errEnded = errors.New("the stream has ended")
 
 // start looks for the first time, while errors can still be answered with a status:
 // a database that is away is a 503 and no stream. Then the stream leaves the
@@ -263,68 +220,6 @@ func (st *stream) flow(ctx context.Context) (err error) {
 	}
 }
 
-// part tells the client why the stream ends after err, if that is still to tell.
-func (st *stream) part(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, errEnded):
-		return err
-	case errors.Is(err, errCut):
-		st.server.log.DebugContext(ctx, "stream cut off", "request_id", st.line.id, "error", err)
-		return err
-	}
-	// Its cursor is good: the client comes back later, or to another node.
-	e := told(err)
-	if e == nil {
-		e = internal(err)
-	}
-	st.server.logCause(ctx, e, st.line.id, st.line.method, st.line.route)
-	return st.bye(byeUnavailable, spread(time.Second, 5*time.Second))
-}
-
-// lifetime is how long the stream may last.
-func (st *stream) lifetime() time.Duration {
-	age := spread(streamAge-streamAgeJitter, streamAge+streamAgeJitter)
-	if expires := st.who.Expires; !expires.IsZero() {
-		return min(age, time.Until(expires))
-	}
-	return age
-}
-
-// checkRights ends the stream if its client may no longer have what it brings. It is
-// called at every wake-up, before anything is sent.
-func (st *stream) checkRights() error {
-	switch reason := st.reasonToEnd(); reason {
-	case "":
-		return nil
-	case byeUnavailable:
-		return st.bye(reason, spread(time.Second, 5*time.Second))
-	default:
-		return st.bye(reason, spread(0, time.Second))
-	}
-}
-
-// reasonToEnd returns the reason of a bye if the client's rights, as they are now, are
-// one.
-func (st *stream) reasonToEnd() string {
-	if st.who.Expired(time.Now()) {
-		return byeTokenExpired
-	}
-	st.rights = st.server.rightsChanged() // first, or a change between the two would go unseen
-	now, err := st.server.renew(st.who)
-	switch {
-	case models.CodeOf(err) == models.CodeUnavailable:
-		return byeUnavailable
-	case err != nil:
-		return byeAccessLost
-	}
-	for i := range st.follows {
-		if f := &st.follows[i]; !reaches(now, f.space, f.collections) {
-			return byeAccessLost
-		}
-	}
-	return ""
-}
-
 // look sends one page of each space that has news. Where there is more it makes
 // news of that, so that the spaces take turns and whatever ends the stream gets
 // in between.
@@ -446,33 +341,7 @@ func (st *stream) reset(i int, why *models.Error) error {
 	return st.out.tell(event{name: "reset", data: problem.encode(nil), id: &id})
 }
 
-// drain ends the stream because the server does.
-func (st *stream) drain() error {
-	return st.bye(byeShutdown, spread(500*time.Millisecond, 3*time.Second))
-}
-
-// bye tells why the stream ends now, and when to come back.
-func (st *stream) bye(reason string, retry time.Duration) error {
-	data, err := json.Marshal(struct {
-		Reason       string `json:"reason"`
-		RetryAfterMS int64  `json:"retry_after_ms"`
-	}{reason, retry.Milliseconds()})
-	if err != nil {
-		return err
-	}
-	if err := st.out.tell(event{name: "bye", data: data, retry: retry}); err != nil {
-		return err
-	}
-	st.events++
-	st.ended = reason
-	return errEnded
-}
-
 func setStreamHeaders(h http.Header) {
 	h.Set(echo.HeaderContentType, mediaEvents)
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 }
-
-// spread returns a time between two: what many clients do, they must not do at
-// the same moment.
-func spread(least, most time.Duration) time.Duration { return least + rand.N(most-least) }
