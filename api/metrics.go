@@ -79,7 +79,7 @@ func newMetrics() *metrics {
 	m.streamLag = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:    "tidemark_stream_lag_seconds",
 		Help:    "Time from when a version was made to when a stream that waited for it had written it. Clocks must be in step.",
-		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60},
+		Buckets: syncer.LagBuckets,
 	})
 	m.all = []prometheus.Collector{requests, m.notModified, ended, refused, m.streamPages, m.streamLag}
 	return m

@@ -42,11 +42,13 @@ type metrics struct {
 	all []prometheus.Collector
 }
 
-// The bounds of histograms. What clients wait for is within milliseconds on a quiet
+// LagBuckets are the bounds of the histograms of how late something is seen.
+var LagBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60}
+
+// The bounds of the others. What clients wait for is within milliseconds on a quiet
 // machine, and within commitTimeout on any.
 var (
 	waitBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
-	lagBuckets  = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60}
 	ageBuckets  = []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86400}
 	sizeBuckets = []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}
 )
@@ -94,10 +96,10 @@ func newMetrics() *metrics {
 	m.pokesSent, m.pokesFailed = pokes.WithLabelValues("sent"), pokes.WithLabelValues("failed")
 	m.pokesHeard, m.outOfTouch = pokes.WithLabelValues("heard"), pokes.WithLabelValues("out_of_touch")
 	m.pokesMissed = m.counter("tidemark_pokes_missed_total", "Changes that this node found by looking, and no poke told of by its next look.")
-	m.pokeLag = m.histogram("tidemark_poke_lag_seconds", "Time from when a version was made to when its poke arrived here.", lagBuckets)
+	m.pokeLag = m.histogram("tidemark_poke_lag_seconds", "Time from when a version was made to when its poke arrived here.", LagBuckets)
 
 	seen := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "tidemark_visibility_seconds", Buckets: lagBuckets,
+		Name: "tidemark_visibility_seconds", Buckets: LagBuckets,
 		Help: "Time from when a node wrote a beat to when this node saw it as streams do. Clocks must be in step.",
 	}, []string{"from"})
 	m.all = append(m.all, seen)

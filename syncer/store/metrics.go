@@ -86,7 +86,16 @@ const countEvery = time.Hour
 
 // Count counts rows, at once and then once an hour, until ctx ends.
 func (s *Store) Count(ctx context.Context, log *slog.Logger) error {
-	next := time.NewTimer(0)
+	return again(ctx, 0, countEvery, func() {
+		if err := s.count(ctx); err != nil {
+			log.DebugContext(ctx, "rows not counted", "error", err)
+		}
+	})
+}
+
+// again does something after a while and then every so often, until ctx ends.
+func again(ctx context.Context, first, every time.Duration, do func()) error {
+	next := time.NewTimer(first)
 	defer next.Stop()
 	for {
 		select {
@@ -94,10 +103,8 @@ func (s *Store) Count(ctx context.Context, log *slog.Logger) error {
 			return nil
 		case <-next.C:
 		}
-		if err := s.count(ctx); err != nil {
-			log.DebugContext(ctx, "rows not counted", "error", err)
-		}
-		next.Reset(countEvery)
+		do()
+		next.Reset(every)
 	}
 }
 

@@ -77,18 +77,11 @@ func warnUnsafe(ctx context.Context, log *slog.Logger, setting string) {
 // a failover it is another server, with settings of its own. One that has become unsafe
 // is not refused, which would end all nodes at once, but warned of and shown to alerts.
 func (s *Store) WatchTerms(ctx context.Context, every time.Duration, log *slog.Logger) error {
-	next := time.NewTicker(every)
-	defer next.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-next.C:
-		}
+	return again(ctx, every, every, func() {
 		if err := s.readTerms(ctx, log); err != nil {
 			log.DebugContext(ctx, "settings of the database not read", "error", err)
 		}
-	}
+	})
 }
 
 // readTerms keeps those of before if the database does not answer.

@@ -20,15 +20,7 @@ var block = regexp.MustCompile("(?s)```(sh|sql)\n(.*?)```")
 // edit, as they stand there, on both databases.
 func TestOperate_wasMyEditLost(t *testing.T) {
 	t.Parallel()
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(root, "deploy", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(text), "### Was my edit lost?")
+	_, section, _ := strings.Cut(harness.File(t, "deploy/README.md"), "### Was my edit lost?")
 	section, _, _ = strings.Cut(section, "\n### ")
 	found := block.FindAllStringSubmatch(section, -1)
 	if len(found) != 4 {

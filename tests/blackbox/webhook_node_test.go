@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,15 +21,7 @@ func TestWebhook_verifiedInNode(t *testing.T) {
 	t.Parallel()
 	node, err := exec.LookPath("node")
 	harness.Need(t, err)
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(root, "deploy", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, module, found := strings.Cut(string(text), "```js\nimport { createHmac")
+	_, module, found := strings.Cut(harness.File(t, "deploy/README.md"), "```js\nimport { createHmac")
 	module, _, _ = strings.Cut("import { createHmac"+module, "```")
 	if !found {
 		t.Fatal("deploy/README.md has no verifier")

@@ -2,7 +2,6 @@ package ha
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -69,16 +68,6 @@ func publish(commit string, rows []*row) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(root, "deploy", "README.md")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, begins := strings.Cut(string(text), beginMark)
-	_, after, ends := strings.Cut(rest, endMark)
-	if !begins || !ends {
-		return fmt.Errorf("%s has no place for the table", path)
-	}
-	published := before + beginMark + table(rows) + fmt.Sprintf("\nOne run of all parts on %s at commit `%s`.\n", time.Now().UTC().Format(time.DateOnly), commit) + endMark + after
-	return os.WriteFile(path, []byte(published), 0o644)
+	when := fmt.Sprintf("\nOne run of all parts on %s at commit `%s`.\n", time.Now().UTC().Format(time.DateOnly), commit)
+	return harness.Publish(filepath.Join(root, "deploy", "README.md"), beginMark, endMark, table(rows)+when)
 }

@@ -9,8 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -263,15 +261,7 @@ func table(t *testing.T) map[string]string {
 
 func deployed(t *testing.T, path string) string {
 	t.Helper()
-	root, err := harness.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(root, "deploy", path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return harness.File(t, "deploy/"+path)
 }
 
 // dashboard returns the queries of all panels.

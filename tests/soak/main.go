@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/tidemark/tidemark/tests/harness"
 )
 
 // Settings are the flags.
@@ -64,7 +66,7 @@ func run(ctx context.Context, settings *Settings) error {
 	}
 	table := tableOf(results)
 	if settings.Publish {
-		return publish(settings.Readme, table)
+		return harness.Publish(settings.Readme, beginMark, endMark, table)
 	}
 	fmt.Print("\n", table)
 	return nil

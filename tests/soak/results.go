@@ -143,26 +143,3 @@ const (
 	beginMark = "<!-- soak: begin, written by `make soak PUBLISH=1` -->\n"
 	endMark   = "<!-- soak: end -->\n"
 )
-
-// publish puts the table into the file, between the marks.
-func publish(name, table string) error {
-	content, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	next, err := between(string(content), table)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return os.WriteFile(name, []byte(next), 0o644)
-}
-
-// between returns the text with what stands between the marks replaced.
-func between(text, table string) (string, error) {
-	before, rest, begun := strings.Cut(text, beginMark)
-	_, after, ended := strings.Cut(rest, endMark)
-	if !begun || !ended {
-		return "", fmt.Errorf("the marks %q and %q are not there", strings.TrimSpace(beginMark), strings.TrimSpace(endMark))
-	}
-	return before + beginMark + "\n" + table + "\n" + endMark + after, nil
-}

@@ -137,23 +137,15 @@ func TestResults(t *testing.T) {
 // is replaced.
 func TestPublish_README(t *testing.T) {
 	t.Parallel()
-	root, err := harness.Root()
+	once, err := harness.Between(harness.File(t, "README.md"), beginMark, endMark, "a table\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	once, err := between(string(readme), "a table\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	twice, err := between(once, "a table\n")
+	twice, err := harness.Between(once, beginMark, endMark, "a table\n")
 	if err != nil || once != twice || strings.Count(once, "a table") != 1 {
 		t.Errorf("published twice it is another README: %v", err)
 	}
-	if _, err := between("nothing", "a table\n"); err == nil {
+	if _, err := harness.Between("nothing", beginMark, endMark, "a table\n"); err == nil {
 		t.Error("a file without marks is written")
 	}
 }
