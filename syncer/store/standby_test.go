@@ -61,6 +61,25 @@ func TestPostgres_unconfirmed(t *testing.T) {
 	}
 }
 
+// A warning of a commit that was not the push's says nothing of the push.
+func TestPostgres_unconfirmedByOthers(t *testing.T) {
+	t.Parallel()
+	database := pgtest.URL(t)
+	migrate(t, database)
+	s := open(t, database, store.Options{})
+	engine := syncer.New(s, memory.New(), syncer.Options{})
+	t.Cleanup(engine.Close)
+	for _, name := range []string{"t1", "t2"} {
+		if s.Warn(t.Context()) == 0 && name == "t2" {
+			t.Fatal("no connection was warned")
+		}
+		res, err := engine.Push(t.Context(), "s1", "alice", &models.PushRequest{ClientID: "c1", Edits: edits(name)})
+		if err != nil || res.Results[0].Status != models.StatusApplied {
+			t.Errorf("%s: %+v, %v", name, res, err)
+		}
+	}
+}
+
 // waitFor has commits wait for a standby of that name.
 func waitFor(t *testing.T, admin *sql.DB, standby string) {
 	t.Helper()

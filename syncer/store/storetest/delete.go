@@ -15,6 +15,7 @@ var deleteRequirements = []requirement{
 	{"takes fewer documents where they are large", deleteLarge},
 	{"leaves other spaces alone", deleteAlone},
 	{"takes what waits in the inbox", deleteInbox},
+	{"takes it in parts, too", deleteInboxInParts},
 	{"of a space never written does nothing", deleteNothing},
 	{"waits for whoever writes to the space", deleteWaits},
 }
@@ -143,6 +144,22 @@ func deleteAlone(t *testing.T, w *world) {
 	same(t, "news", len(other.alice.pull(t, syncer.PullRequest{Cursor: at}).Changes), 0)
 	same(t, "receipts", other.alice.push(t, put("e1", "todos/t1", on(0), `{}`)), []models.EditResult{replayed(applied("e1", 1))})
 	w.verified(t, other.space)
+}
+
+func deleteInboxInParts(t *testing.T, w *world) {
+	w.fill(t, 1)
+	for i := range 3 {
+		w.exec(t, `INSERT INTO inbox (space, collection, id, op, data) VALUES ($1, 'todos', $2, 'put', '{}')`, w.space, fmt.Sprint("t", i))
+	}
+	for _, left := range []int{1, 0} {
+		done, _ := w.part(t, 2, 1<<20)
+		same(t, "there is more", done.More, left > 0)
+		rows := 0
+		err := w.db.SQL.QueryRowContext(t.Context(), `SELECT count(*) FROM inbox WHERE space = $1`, w.space).Scan(&rows)
+		if err != nil || rows != left {
+			t.Errorf("%d rows are left, %v, want %d", rows, err, left)
+		}
+	}
 }
 
 func deleteInbox(t *testing.T, w *world) {
